@@ -1,0 +1,189 @@
+//! Where the exchange is, whom to trust as it, and the rule that a key never travels in clear text.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ureq::http::Uri;
+
+use crate::exec_protocol::ExchangeConfig;
+use crate::failure::{Failure, FailureKind};
+
+/// The path of the exchange under its base URL.
+const EXCHANGE_PATH: &str = "/v1/kubernetes/exec-credential";
+
+/// Whose certificates are trusted as the exchange's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The roots that the operating system trusts, a company's own included.
+    Platform,
+    /// Only these, as PEM.
+    Pem(Vec<u8>),
+}
+
+/// A checked base URL of an exchange: https, or http to this very machine; no user name, query or trailing slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    text: String,
+    loopback: bool,
+}
+
+impl BaseUrl {
+    /// Reads a base URL.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`] when the text is no such URL; the text is not repeated where it may hold a password.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let wrong = |what: &str, place: &str| {
+            Failure::new(
+                FailureKind::Usage,
+                what,
+                place,
+                "give the exchange's address as https://HOST[:PORT]",
+            )
+        };
+        if text.contains('@') {
+            return Err(wrong("the exchange's address holds a user name", "address not shown"));
+        }
+        let uri: Uri = text
+            .parse()
+            .map_err(|_| wrong("the exchange's address is no URL", text))?;
+        let (Some(scheme), Some(authority), Some(host)) = (uri.scheme_str(), uri.authority(), uri.host()) else {
+            return Err(wrong("the exchange's address is no whole URL", text));
+        };
+        if uri.query().is_some() || text.contains('#') {
+            return Err(wrong("the exchange's address has a query or fragment", text));
+        }
+        let loopback = is_loopback(host);
+        match scheme {
+            "https" => {}
+            "http" if loopback => {}
+            "http" => {
+                return Err(wrong(
+                    "the key would travel in clear text: plain http is only for this machine itself",
+                    text,
+                ));
+            }
+            _ => return Err(wrong("the exchange's address is neither https nor http", text)),
+        }
+        let authority = authority.as_str().to_ascii_lowercase();
+        let path = uri.path().trim_end_matches('/');
+        Ok(Self {
+            text: format!("{scheme}://{authority}{path}"),
+            loopback,
+        })
+    }
+
+    /// The URL as text, without a trailing slash.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it names this very machine: then no proxy is asked.
+    #[must_use]
+    pub const fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+
+    /// The URL that swaps a key for a token.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("{}{EXCHANGE_PATH}", self.text)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// An exchange: its address and whom to trust as it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangeAddress {
+    /// Its base URL.
+    pub base: BaseUrl,
+    /// Whose certificates are trusted as its own.
+    pub trust: Trust,
+}
+
+impl ExchangeAddress {
+    /// The exchange that the arguments name (`--server`, `--certificate-authority`, or their environment variables),
+    /// else that of the cluster's extension `client.authentication.k8s.io/exec`.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`] when there is no usable address, [`FailureKind::File`] when the CA cannot be read.
+    pub fn locate(
+        server: Option<&str>,
+        certificate_authority: Option<&Path>,
+        config: Option<&ExchangeConfig>,
+    ) -> Result<Self, Failure> {
+        let address = server
+            .or_else(|| config.and_then(|config| config.server.as_deref()))
+            .filter(|address| !address.is_empty())
+            .ok_or_else(|| {
+                Failure::new(
+                    FailureKind::Usage,
+                    "the exchange's address is not known",
+                    "neither --server nor KEYPLANE_URL nor the cluster's extension names it",
+                    "give --server URL, or make the kubeconfig with: kubectl-keyplane kubeconfig",
+                )
+            })?;
+        let base = BaseUrl::parse(address)?;
+        let trust = match (certificate_authority, config) {
+            (Some(path), _) => Trust::Pem(read_pem(path)?),
+            (None, Some(config)) => configured_trust(config)?,
+            (None, None) => Trust::Platform,
+        };
+        Ok(Self { base, trust })
+    }
+}
+
+fn configured_trust(config: &ExchangeConfig) -> Result<Trust, Failure> {
+    let wrong = |what: &str| {
+        Failure::new(
+            FailureKind::Usage,
+            what,
+            "the cluster's extension client.authentication.k8s.io/exec in the kubeconfig",
+            "make the kubeconfig again with: kubectl-keyplane kubeconfig",
+        )
+    };
+    if let Some(data) = config.certificate_authority_data.as_deref() {
+        return STANDARD
+            .decode(data)
+            .map(Trust::Pem)
+            .map_err(|_| wrong("certificateAuthorityData is not base64"));
+    }
+    let Some(path) = config.certificate_authority.as_deref().map(Path::new) else {
+        return Ok(Trust::Platform);
+    };
+    if !path.is_absolute() {
+        // kubectl starts plugins in the user's current folder: a relative path would mean another file each time.
+        return Err(wrong("certificateAuthority is not an absolute path"));
+    }
+    read_pem(path).map(Trust::Pem)
+}
+
+/// Reads a PEM file with at least one certificate marker in it.
+///
+/// # Errors
+/// [`FailureKind::File`] when it cannot be read or holds no certificate.
+pub fn read_pem(path: &Path) -> Result<Vec<u8>, Failure> {
+    let wrong = |what: String| {
+        Failure::new(
+            FailureKind::File,
+            what,
+            path.display().to_string(),
+            "give a PEM file with the CA's certificate",
+        )
+    };
+    let bytes = fs::read(path).map_err(|error| wrong(format!("the CA file cannot be read: {error}")))?;
+    let marker = b"-----BEGIN CERTIFICATE-----";
+    if bytes.windows(marker.len()).any(|window| window == marker) {
+        Ok(bytes)
+    } else {
+        Err(wrong("the CA file holds no certificate".to_owned()))
+    }
+}

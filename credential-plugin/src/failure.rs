@@ -1,0 +1,125 @@
+//! How the plugin fails: one line on stderr and an exit code of its own for each kind.
+
+use std::fmt;
+
+use crate::secret_text::without_keys;
+
+/// Characters of a failure's line: a hostile answer must not fill the terminal.
+const LINE_MAX: usize = 800;
+
+/// What kind of thing went wrong. The discriminant is the process's exit code, which never changes its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FailureKind {
+    /// The output could not be written, or the system gave no randomness.
+    Local = 1,
+    /// The arguments or `KUBERNETES_EXEC_INFO` cannot be used as they are.
+    Usage = 2,
+    /// There is no usable key: none given, unreadable, readable by others, or mistyped.
+    NoKey = 3,
+    /// The exchange refused the key (401).
+    Refused = 4,
+    /// The key is good but may not do this (403).
+    Forbidden = 5,
+    /// No answer from the exchange: its name, the connection, or the time limit.
+    Unreachable = 6,
+    /// The exchange's certificate or the TLS handshake.
+    Tls = 7,
+    /// The exchange answered something that is no token.
+    Server = 8,
+    /// The exchange asked to come back later (429, 503).
+    Busy = 9,
+    /// The token's remaining life is too short to be handed out.
+    ShortLived = 10,
+    /// A file could not be read or written.
+    File = 11,
+}
+
+impl FailureKind {
+    /// Every kind, in the order of their exit codes.
+    pub const ALL: [Self; 11] = [
+        Self::Local,
+        Self::Usage,
+        Self::NoKey,
+        Self::Refused,
+        Self::Forbidden,
+        Self::Unreachable,
+        Self::Tls,
+        Self::Server,
+        Self::Busy,
+        Self::ShortLived,
+        Self::File,
+    ];
+
+    /// The process's exit code.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// A failure as a person reads it: what is wrong, where, and what to do.
+///
+/// Its [`Display`](fmt::Display) is always exactly one line without control characters, of bounded length, and shows
+/// no key, whatever went into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    kind: FailureKind,
+    what: String,
+    place: String,
+    remedy: String,
+}
+
+impl Failure {
+    /// A failure of this kind: what is wrong, where (empty when it is nowhere in particular), and what to do.
+    pub fn new(
+        kind: FailureKind,
+        what: impl Into<String>,
+        place: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            place: place.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    /// The output could not be written.
+    #[must_use]
+    pub fn output(error: &std::io::Error) -> Self {
+        Self::new(
+            FailureKind::Local,
+            format!("the output cannot be written: {error}"),
+            "standard output",
+            "check where it goes and run the command again",
+        )
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub const fn kind(&self) -> FailureKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.place.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", self.place)
+        };
+        let line = format!("{}{place}; {}", self.what, self.remedy);
+        let line = line
+            .split(|c: char| c.is_control() || c.is_whitespace())
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        let line: String = without_keys(&line).chars().take(LINE_MAX).collect();
+        f.write_str(&line)
+    }
+}
+
+impl std::error::Error for Failure {}

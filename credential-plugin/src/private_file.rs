@@ -1,0 +1,156 @@
+//! Which files are private to their owner, and how private files are read and written.
+//!
+//! On Unix: mode 0600, folders 0700, and for what the plugin wrote itself also the owner and no symbolic link.
+//! Elsewhere the profile folder's access list protects them, and nothing is checked here.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+/// Whether somebody other than the file's owner may read or change it.
+#[must_use]
+pub fn is_open_to_others(metadata: &Metadata) -> bool {
+    platform::mode_bits(metadata, 0o077)
+}
+
+/// Reads a file that this user wrote: never through a symbolic link, never one that is another's or open to others,
+/// never more than `limit` bytes.
+///
+/// # Errors
+/// Whatever the system says, and [`io::ErrorKind::PermissionDenied`] or [`io::ErrorKind::InvalidData`] for a file
+/// that breaks the rules above.
+pub fn read_own(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    platform::never_follow(&mut options);
+    let file = options.open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || is_open_to_others(&metadata) || !platform::is_mine(&metadata) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    read_bounded(file, limit)
+}
+
+/// Reads to the end, at most `limit` bytes.
+///
+/// # Errors
+/// Whatever the system says, and [`io::ErrorKind::InvalidData`] for more than `limit` bytes.
+pub fn read_bounded(file: File, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len <= limit) {
+        Ok(bytes)
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it holds more than {limit} bytes"),
+        ))
+    }
+}
+
+/// Makes a new file of mode 0600.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when there is one, else whatever the system says.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    platform::owner_only(&mut options);
+    options.open(path)
+}
+
+/// Makes the folder and its missing parents, mode 0700.
+///
+/// # Errors
+/// Whatever the system says, and [`io::ErrorKind::PermissionDenied`] when the folder is another's or others may write
+/// in it. An existing folder's mode is left as it is.
+pub fn ensure_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    platform::owner_only_folder(&mut builder);
+    builder.create(path)?;
+    let metadata = fs::metadata(path)?;
+    if platform::is_mine(&metadata) && !platform::mode_bits(&metadata, 0o022) {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+}
+
+/// Whether a write reaches the disk before it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It may be lost with the power: for what can be made again.
+    Disposable,
+    /// It reaches the disk before the old content is replaced.
+    Durable,
+}
+
+/// Puts the bytes in the place of the file, mode 0600, in one step: a reader sees the old or the new, never a part.
+///
+/// # Errors
+/// Whatever the system says; the old file is then untouched.
+pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    // tempfile makes its files with mode 0600.
+    let mut file = tempfile::Builder::new().prefix(".keyplane-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    if durability == Durability::Durable {
+        file.as_file().sync_all()?;
+    }
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(unix)]
+mod platform {
+    use std::fs::{DirBuilder, Metadata, OpenOptions};
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+
+    use rustix::fs::OFlags;
+
+    pub(super) fn mode_bits(metadata: &Metadata, bits: u32) -> bool {
+        metadata.mode() & bits != 0
+    }
+
+    pub(super) fn is_mine(metadata: &Metadata) -> bool {
+        metadata.uid() == rustix::process::geteuid().as_raw()
+    }
+
+    pub(super) fn never_follow(options: &mut OpenOptions) {
+        // NONBLOCK: a pipe left in the file's place must not hang kubectl.
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+    }
+
+    pub(super) fn owner_only(options: &mut OpenOptions) {
+        options.mode(0o600);
+    }
+
+    pub(super) fn owner_only_folder(builder: &mut DirBuilder) {
+        builder.mode(0o700);
+    }
+}
+
+#[cfg(not(unix))]
+mod platform {
+    use std::fs::{DirBuilder, Metadata, OpenOptions};
+
+    pub(super) fn mode_bits(_: &Metadata, _: u32) -> bool {
+        false
+    }
+
+    pub(super) fn is_mine(_: &Metadata) -> bool {
+        true
+    }
+
+    pub(super) fn never_follow(_: &mut OpenOptions) {}
+
+    pub(super) fn owner_only(_: &mut OpenOptions) {}
+
+    pub(super) fn owner_only_folder(_: &mut DirBuilder) {}
+}

@@ -1,0 +1,113 @@
+//! The token cache on disk: one file for each identity, private, replaced in one step, and never trusted blindly.
+//!
+//! A slot stands for one exchange, one key and one cluster: two of any never share one. What is wrong with a file in
+//! any way is a miss, and the next token heals it. Where nothing can be written the plugin works without a cache.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use keyplane_core::key_format::KeyDigest;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::exchange_address::{ExchangeAddress, Trust};
+use crate::exec_protocol::Cluster;
+use crate::private_file::{self, Durability};
+use crate::token::BearerToken;
+use crate::token_life::TokenLife;
+
+/// The version of the file's layout: another's files are misses.
+const LAYOUT: u32 = 1;
+/// Bytes of a cache file: the longest token and its surroundings.
+const FILE_MAX: u64 = 32 * 1024;
+
+/// The name of a cache slot: the SHA-256 of what makes a token interchangeable, in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot(String);
+
+impl Slot {
+    /// The slot for this exchange, key and cluster, whatever the protocol's version.
+    #[must_use]
+    pub fn of(exchange: &ExchangeAddress, key: KeyDigest, cluster: Option<&Cluster>) -> Self {
+        let (trust, pem): (&[u8], &[u8]) = match &exchange.trust {
+            Trust::Platform => (b"platform", b""),
+            Trust::Pem(pem) => (b"pem", pem),
+        };
+        let cluster = cluster.map_or([""; 3], |cluster| {
+            [
+                &cluster.server,
+                &cluster.tls_server_name,
+                &cluster.certificate_authority_data,
+            ]
+        });
+        let mut hash = Sha256::new();
+        let fields = [exchange.base.as_str().as_bytes(), trust, pem, key.as_bytes()];
+        for field in fields.into_iter().chain(cluster.map(str::as_bytes)) {
+            // The length first: no two lists of fields run together into the same bytes.
+            hash.update(field.len().to_be_bytes());
+            hash.update(field);
+        }
+        Self(hash.finalize().iter().fold(String::new(), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        }))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Entry<S, T> {
+    layout: u32,
+    slot: S,
+    token: T,
+    life: TokenLife,
+}
+
+/// One slot of the cache in a folder.
+#[derive(Clone, Debug)]
+pub struct TokenCache {
+    folder: PathBuf,
+    slot: Slot,
+}
+
+impl TokenCache {
+    /// The cache for one identity. Touches nothing yet.
+    #[must_use]
+    pub fn new(folder: PathBuf, slot: Slot) -> Self {
+        Self { folder, slot }
+    }
+
+    /// The slot's file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(Path::new(&self.slot.0).with_extension("json"))
+    }
+
+    /// The cached token, when there is one that may be handed out now.
+    #[must_use]
+    pub fn read(&self, now: DateTime<Utc>) -> Option<(BearerToken, TokenLife)> {
+        let bytes = private_file::read_own(&self.path(), FILE_MAX).ok()?;
+        let entry: Entry<String, BearerToken> = serde_json::from_slice(&bytes).ok()?;
+        (entry.layout == LAYOUT && entry.slot == self.slot.0 && entry.life.may_be_handed_out(now))
+            .then_some((entry.token, entry.life))
+    }
+
+    /// Keeps the token. Whether that worked matters to nobody: without a cache the next start asks the exchange.
+    pub fn write(&self, token: &BearerToken, life: TokenLife) {
+        let entry = Entry {
+            layout: LAYOUT,
+            slot: &self.slot.0,
+            token,
+            life,
+        };
+        let Ok(bytes) = serde_json::to_vec(&entry).map(Zeroizing::new) else {
+            return;
+        };
+        if private_file::ensure_folder(&self.folder).is_ok() {
+            let _ = private_file::replace(&self.path(), &bytes, Durability::Disposable);
+        }
+    }
+}
