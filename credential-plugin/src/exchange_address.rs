@@ -45,12 +45,16 @@ impl BaseUrl {
             )
         };
         if text.contains('@') {
-            return Err(wrong("the exchange's address holds a user name", "address not shown"));
+            return Err(wrong(
+                "the exchange's address holds a user name",
+                "address not shown",
+            ));
         }
         let uri: Uri = text
             .parse()
             .map_err(|_| wrong("the exchange's address is no URL", text))?;
-        let (Some(scheme), Some(authority), Some(host)) = (uri.scheme_str(), uri.authority(), uri.host()) else {
+        let (Some(scheme), Some(authority), Some(host)) = (uri.scheme_str(), uri.authority(), uri.host())
+        else {
             return Err(wrong("the exchange's address is no whole URL", text));
         };
         if uri.query().is_some() || text.contains('#') {
@@ -97,7 +101,8 @@ impl BaseUrl {
 
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// An exchange: its address and whom to trust as it.

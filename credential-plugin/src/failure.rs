@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::secret_text::without_keys;
 
-/// Characters of a failure's line: a hostile answer must not fill the terminal.
-const LINE_MAX: usize = 800;
+/// Characters of each part of a failure's line: a hostile answer must not fill the terminal, nor push out the rest.
+const PART_MAX: usize = 400;
 
 /// What kind of thing went wrong. The discriminant is the process's exit code, which never changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,20 +106,21 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.place.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", self.place)
-        };
-        let line = format!("{}{place}; {}", self.what, self.remedy);
-        let line = line
-            .split(|c: char| c.is_control() || c.is_whitespace())
-            .filter(|word| !word.is_empty())
-            .collect::<Vec<_>>()
-            .join(" ");
-        let line: String = without_keys(&line).chars().take(LINE_MAX).collect();
-        f.write_str(&line)
+        f.write_str(&in_line(&self.what))?;
+        if !self.place.is_empty() {
+            write!(f, " ({})", in_line(&self.place))?;
+        }
+        write!(f, "; {}", in_line(&self.remedy))
     }
+}
+
+/// A part as it may stand in the line. Keys go before the rest is cut, or a cut key would no longer look like one.
+fn in_line(part: &str) -> String {
+    let words: Vec<&str> = part
+        .split(|c: char| c.is_control() || c.is_whitespace())
+        .filter(|word| !word.is_empty())
+        .collect();
+    without_keys(&words.join(" ")).chars().take(PART_MAX).collect()
 }
 
 impl std::error::Error for Failure {}

@@ -82,7 +82,9 @@ fn check(text: &str, place: &str) -> Result<PlaintextKey, Failure> {
     PlaintextKey::parse(text).map_err(|error| {
         // The error's own text says what is wrong and what to do, parted by a semicolon.
         let message = error.to_string();
-        let (what, remedy) = message.split_once("; ").unwrap_or((&message, "copy the whole key again"));
+        let (what, remedy) = message
+            .split_once("; ")
+            .unwrap_or((&message, "copy the whole key again"));
         Failure::new(FailureKind::NoKey, what, place, remedy)
     })
 }

@@ -98,7 +98,9 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     // tempfile makes its files with mode 0600.
-    let mut file = tempfile::Builder::new().prefix(".keyplane-").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".keyplane-")
+        .tempfile_in(folder)?;
     file.write_all(bytes)?;
     if durability == Durability::Durable {
         file.as_file().sync_all()?;

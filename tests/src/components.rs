@@ -39,7 +39,11 @@ impl ControlPlanePorts {
     /// When the system has no port left.
     pub fn choose() -> Result<Self> {
         let [etcd, etcd_peer, kube_apiserver] = ports::free()?;
-        Ok(Self { etcd, etcd_peer, kube_apiserver })
+        Ok(Self {
+            etcd,
+            etcd_peer,
+            kube_apiserver,
+        })
     }
 }
 
@@ -62,7 +66,12 @@ impl Components {
         if !pki.exists() {
             pki.create()?;
         }
-        let components = Self { dir: dir.to_path_buf(), ports, programs: programs.clone(), pki };
+        let components = Self {
+            dir: dir.to_path_buf(),
+            ports,
+            programs: programs.clone(),
+            pki,
+        };
         components.write_kubeconfig("admin")?;
         components.write_kubeconfig("controller-manager")?;
         private_file::write(&dir.join("audit-policy.yaml"), AUDIT_POLICY)?;
@@ -121,7 +130,6 @@ impl Components {
     /// The API server.
     #[must_use]
     pub fn kube_apiserver(&self) -> Launch {
-        let key = self.pki.service_account_key();
         self.launch(
             "kube-apiserver",
             &self.programs.kube_apiserver,
@@ -143,8 +151,8 @@ impl Components {
                 flag("allow-privileged", "true"),
                 flag("service-cluster-ip-range", "10.0.0.0/24"),
                 flag("service-account-issuer", "https://kubernetes.default.svc"),
-                flag("service-account-signing-key-file", &key),
-                flag("service-account-key-file", &key),
+                flag("service-account-signing-key-file", self.pki.service_account_key()),
+                flag("service-account-key-file", self.pki.service_account_public_key()),
                 flag("audit-policy-file", self.dir.join("audit-policy.yaml")),
                 flag("audit-log-path", self.audit_log()),
                 flag("audit-log-format", "json"),
@@ -163,6 +171,9 @@ impl Components {
                 flag("use-service-account-credentials", "true"),
                 flag("leader-elect", "false"),
                 flag("root-ca-file", self.pki.ca()),
+                // Its own limit of 20 requests a second makes its start last four seconds.
+                flag("kube-api-qps", "500"),
+                flag("kube-api-burst", "1000"),
                 // Nobody asks it anything; a port less that another could hold.
                 flag("secure-port", "0"),
             ],

@@ -34,7 +34,9 @@ impl Pki {
     /// The certificates that are in `dir`.
     #[must_use]
     pub fn in_dir(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf() }
+        Self {
+            dir: dir.to_path_buf(),
+        }
     }
 
     /// Whether the certificates have been made: the file that is written last is there.
@@ -48,13 +50,26 @@ impl Pki {
     /// # Errors
     /// When the directory cannot be written to.
     pub fn create(&self) -> Result<()> {
-        std::fs::create_dir_all(&self.dir).with_context(|| format!("cannot create {}", self.dir.display()))?;
+        std::fs::create_dir_all(&self.dir)
+            .with_context(|| format!("cannot create {}", self.dir.display()))?;
 
         let cluster = authority("keyplane-test-cluster")?;
         private_file::write(&self.ca(), cluster.pem())?;
         self.issue(&cluster, "server", "kube-apiserver", None, &SERVER_NAMES)?;
-        self.issue(&cluster, "admin", "keyplane-test-admin", Some("system:masters"), &[])?;
-        self.issue(&cluster, "controller-manager", "system:kube-controller-manager", None, &[])?;
+        self.issue(
+            &cluster,
+            "admin",
+            "keyplane-test-admin",
+            Some("system:masters"),
+            &[],
+        )?;
+        self.issue(
+            &cluster,
+            "controller-manager",
+            "system:kube-controller-manager",
+            None,
+            &[],
+        )?;
 
         // An authority apart: what may talk to the API server may not thereby talk to its database.
         let database = authority("keyplane-test-etcd")?;
@@ -62,7 +77,9 @@ impl Pki {
         self.issue(&database, "etcd", "etcd", None, &["127.0.0.1", "localhost"])?;
         self.issue(&database, "etcd-client", "kube-apiserver", None, &[])?;
 
-        private_file::write(&self.service_account_key(), KeyPair::generate()?.serialize_pem())
+        let tokens = KeyPair::generate()?;
+        private_file::write(&self.service_account_public_key(), tokens.public_key_pem())?;
+        private_file::write(&self.service_account_key(), tokens.serialize_pem())
     }
 
     fn issue(
@@ -79,10 +96,15 @@ impl Pki {
         if let Some(group) = group {
             params.distinguished_name.push(DnType::OrganizationName, group);
         }
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        params.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyEncipherment,
+        ];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if !reached_as.is_empty() {
-            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            params
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
@@ -108,6 +130,12 @@ impl Pki {
         self.dir.join("service-account.key")
     }
 
+    /// The key that `ServiceAccount` tokens are verified with.
+    #[must_use]
+    pub fn service_account_public_key(&self) -> PathBuf {
+        self.dir.join("service-account.pub")
+    }
+
     /// A certificate: `server`, `admin`, `controller-manager`, `etcd` or `etcd-client`.
     #[must_use]
     pub fn certificate(&self, of: &str) -> PathBuf {
@@ -125,7 +153,11 @@ fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
@@ -144,7 +176,12 @@ mod tests {
         assert!(pki.exists());
         for entry in std::fs::read_dir(dir.path().join("pki")).unwrap() {
             let entry = entry.unwrap();
-            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
+            assert_eq!(
+                entry.metadata().unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{:?}",
+                entry.path()
+            );
         }
     }
 

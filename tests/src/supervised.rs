@@ -20,7 +20,17 @@ pub struct Supervised {
     launch: Launch,
     supervise: PathBuf,
     instance: PathBuf,
+    ending: Ending,
     running: Mutex<Running>,
+}
+
+/// How a program is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// As Kubernetes does: SIGTERM, and SIGKILL when it has not ended within five seconds.
+    InOrder,
+    /// At once: what it was working on is thrown away with it.
+    AtOnce,
 }
 
 #[derive(Debug)]
@@ -34,12 +44,13 @@ impl Supervised {
     ///
     /// # Errors
     /// When the program does not start. What it says goes to its log.
-    pub async fn start(supervise: &Path, instance: &Path, launch: Launch) -> Result<Self> {
-        let running = spawn(supervise, instance, &launch).await?;
+    pub async fn start(supervise: &Path, instance: &Path, launch: Launch, ending: Ending) -> Result<Self> {
+        let running = spawn(supervise, instance, &launch, ending).await?;
         Ok(Self {
             launch,
             supervise: supervise.to_path_buf(),
             instance: instance.to_path_buf(),
+            ending,
             running: Mutex::new(running),
         })
     }
@@ -61,10 +72,14 @@ impl Supervised {
     /// # Errors
     /// The program has ended.
     pub fn check_running(&self) -> Result<()> {
-        match self.running().supervisor.try_wait()? {
-            None => Ok(()),
-            Some(status) => Err(ended(&self.launch, status)),
-        }
+        let mut running = self.running();
+        let status = match running.supervisor.try_wait()? {
+            Some(status) => status,
+            None if processes::runs(running.pid) => return Ok(()),
+            // The supervisor is about to notice.
+            None => running.supervisor.wait()?,
+        };
+        Err(ended(&self.launch, status))
     }
 
     /// Ends the program with SIGKILL, as the kernel's out-of-memory killer would, and waits until it is gone.
@@ -78,7 +93,7 @@ impl Supervised {
         Ok(())
     }
 
-    /// Stops the program (SIGTERM, and SIGKILL after five seconds) and waits until it is gone.
+    /// Stops the program and waits until it is gone.
     pub fn stop(&self) {
         self.begin_stop();
         let _ = self.running().supervisor.wait();
@@ -95,7 +110,7 @@ impl Supervised {
     /// When it does not start.
     pub async fn restart(&self) -> Result<()> {
         self.stop();
-        let fresh = spawn(&self.supervise, &self.instance, &self.launch).await?;
+        let fresh = spawn(&self.supervise, &self.instance, &self.launch, self.ending).await?;
         *self.running() = fresh;
         Ok(())
     }
@@ -112,8 +127,17 @@ impl Drop for Supervised {
     }
 }
 
-async fn spawn(supervise: &Path, instance: &Path, launch: &Launch) -> Result<Running> {
-    let how = ["--instance".into(), instance.as_os_str().to_owned()];
+async fn spawn(supervise: &Path, instance: &Path, launch: &Launch, ending: Ending) -> Result<Running> {
+    let grace = match ending {
+        Ending::InOrder => "5s",
+        Ending::AtOnce => "0s",
+    };
+    let how = [
+        "--grace".into(),
+        grace.into(),
+        "--instance".into(),
+        instance.as_os_str().to_owned(),
+    ];
     let mut supervisor = launch
         .under(supervise, &how as &[OsString])?
         .stdin(Stdio::piped())
@@ -126,7 +150,11 @@ async fn spawn(supervise: &Path, instance: &Path, launch: &Launch) -> Result<Run
         if let Some(pid) = launch.pid() {
             return Ok(Seen::Done(pid));
         }
-        match supervisor_state.lock().unwrap_or_else(PoisonError::into_inner).try_wait()? {
+        match supervisor_state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .try_wait()?
+        {
             None => Ok(Seen::NotYet("no process id yet".to_owned())),
             Some(status) => Err(ended(launch, status)),
         }
@@ -137,7 +165,10 @@ async fn spawn(supervise: &Path, instance: &Path, launch: &Launch) -> Result<Run
 
 fn ended(launch: &Launch, status: ExitStatus) -> anyhow::Error {
     if taken_according_to(&launch.last_words()) {
-        return PortTaken { program: launch.name.clone() }.into();
+        return PortTaken {
+            program: launch.name.clone(),
+        }
+        .into();
     }
     anyhow::anyhow!("{} has ended ({status}); {}", launch.name, launch.last_words())
 }

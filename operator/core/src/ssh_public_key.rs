@@ -120,6 +120,9 @@ impl SshPublicKey {
         if comment.contains('\t') {
             return Err(SshPublicKeyError::HiddenCharacter);
         }
+        if base64.is_empty() {
+            return Err(SshPublicKeyError::Base64);
+        }
         let given = STANDARD.decode(base64).map_err(|_| SshPublicKeyError::Base64)?;
         let blob = blob::checked(said, &given)?;
         let fingerprint = format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&blob)));

@@ -4,12 +4,12 @@
 // that is supervise's standard input; supervise reads the end of it and stops the program. Should supervise
 // itself be killed, the kernel kills the program in the same moment (Pdeathsig).
 //
-//	supervise [--pid-file F] [--instance DIR] -- PROGRAM ARGS…   runs PROGRAM until standard input ends
-//	supervise --detach --pid-file F -- PROGRAM ARGS…             starts PROGRAM in a session of its own and returns
-//	supervise --remove DIR                                       removes DIR once standard input has ended
+//	supervise [--pid-file F] [--instance DIR] [--grace 5s] -- PROGRAM ARGS…   runs PROGRAM until standard input ends
+//	supervise --detach --pid-file F -- PROGRAM ARGS…   starts PROGRAM in a session of its own and returns
+//	supervise --remove DIR                             removes DIR once standard input has ended
 //
 // With --instance, DIR counts as in use while PROGRAM runs; --remove waits until nobody uses DIR.
-// A file named keep in DIR saves it from removal.
+// A file named keep in DIR saves it from removal. --grace is the time between SIGTERM and SIGKILL.
 package main
 
 import (
@@ -27,12 +27,16 @@ import (
 	"time"
 )
 
-const (
-	// How long a program has between SIGTERM and SIGKILL.
-	grace = 5 * time.Second
-	// Exit code when supervise could not do its own work; programs seldom use it.
-	failed = 125
-)
+// Exit code when supervise could not do its own work; programs seldom use it.
+const failed = 125
+
+type options struct {
+	pidFile  string
+	instance string
+	remove   string
+	detach   bool
+	grace    time.Duration
+}
 
 func init() {
 	// Pdeathsig follows the thread that started the program, not the process: stay on the main thread,
@@ -41,38 +45,40 @@ func init() {
 }
 
 func main() {
-	pidFile := flag.String("pid-file", "", "write the program's process id to this file")
-	instance := flag.String("instance", "", "hold this directory as in use while the program runs")
-	remove := flag.String("remove", "", "remove this directory when standard input has ended and nobody uses it")
-	detach := flag.Bool("detach", false, "start the program in a session of its own and leave it running")
+	var o options
+	flag.StringVar(&o.pidFile, "pid-file", "", "write the program's process id to this file")
+	flag.StringVar(&o.instance, "instance", "", "hold this directory as in use while the program runs")
+	flag.StringVar(&o.remove, "remove", "", "remove this directory when standard input has ended and nobody uses it")
+	flag.BoolVar(&o.detach, "detach", false, "start the program in a session of its own and leave it running")
+	flag.DurationVar(&o.grace, "grace", 5*time.Second, "the time between SIGTERM and SIGKILL")
 	flag.Parse()
 
-	code, err := run(*pidFile, *instance, *remove, *detach, flag.Args())
+	code, err := run(o, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "supervise:", err)
 	}
 	os.Exit(code)
 }
 
-func run(pidFile, instance, remove string, detach bool, command []string) (int, error) {
+func run(o options, command []string) (int, error) {
 	ending := parentEnded()
 	switch {
-	case remove != "" && len(command) == 0:
+	case o.remove != "" && len(command) == 0:
 		<-ending
-		return removeWhenUnused(remove)
+		return removeWhenUnused(o.remove)
 	case len(command) == 0:
 		return failed, errors.New("name the program to run after --")
-	case detach:
-		return startDetached(pidFile, command)
+	case o.detach:
+		return startDetached(o.pidFile, command)
 	}
-	if instance != "" {
-		held, err := lock(instance, syscall.LOCK_SH)
+	if o.instance != "" {
+		held, err := lock(o.instance, syscall.LOCK_SH)
 		if err != nil {
 			return failed, err
 		}
 		defer held.Close()
 	}
-	return superviseUntil(ending, pidFile, command)
+	return superviseUntil(ending, o, command)
 }
 
 // parentEnded is closed at the end of standard input, or when supervise is asked to stop.
@@ -96,7 +102,7 @@ func parentEnded() <-chan struct{} {
 	return ending
 }
 
-func superviseUntil(ending <-chan struct{}, pidFile string, command []string) (int, error) {
+func superviseUntil(ending <-chan struct{}, o options, command []string) (int, error) {
 	child := exec.Command(command[0], command[1:]...)
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
 	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -106,7 +112,7 @@ func superviseUntil(ending <-chan struct{}, pidFile string, command []string) (i
 	pid := child.Process.Pid
 	// Whatever else the program started goes with it, on every way out.
 	defer syscall.Kill(-pid, syscall.SIGKILL)
-	if err := writePid(pidFile, pid); err != nil {
+	if err := writePid(o.pidFile, pid); err != nil {
 		return failed, err
 	}
 
@@ -121,7 +127,7 @@ func superviseUntil(ending <-chan struct{}, pidFile string, command []string) (i
 		_ = syscall.Kill(-pid, syscall.SIGTERM)
 		select {
 		case <-exited:
-		case <-time.After(grace):
+		case <-time.After(o.grace):
 			_ = syscall.Kill(-pid, syscall.SIGKILL)
 			<-exited
 		}

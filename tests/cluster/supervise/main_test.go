@@ -88,7 +88,7 @@ func TestEndOfInputStopsTheProgramAndItsChildren(t *testing.T) {
 }
 
 func TestAProgramThatIgnoresSigtermIsKilled(t *testing.T) {
-	s := start(t, "--", "sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done")
+	s := start(t, "--grace", "100ms", "--", "sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done")
 	s.line(t)
 	s.stdin.Close()
 	if code := s.exit(); code != 128+int(syscall.SIGKILL) {

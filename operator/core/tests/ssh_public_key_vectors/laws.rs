@@ -5,7 +5,7 @@ use keyplane_core::ssh_public_key::SshPublicKey;
 use p256::elliptic_curve::sec1::ToSec1Point as _;
 use proptest::prelude::*;
 
-use crate::DSS;
+use crate::number_rows::DSS;
 use crate::ssh_keygen::KEYS;
 use crate::wire::{blob_of, line, line_of, mpint};
 

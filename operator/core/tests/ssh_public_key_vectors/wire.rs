@@ -34,9 +34,14 @@ pub(crate) fn line_of(name: &str, after_name: &[&[u8]]) -> String {
     line(name, &blob(&all))
 }
 
+/// The base64 of a `.pub` line.
+pub(crate) fn base64_of(line: &str) -> &str {
+    line.split(' ').nth(1).unwrap().trim()
+}
+
 /// The decoded base64 of a `.pub` line.
 pub(crate) fn blob_of(line: &str) -> Vec<u8> {
-    STANDARD.decode(line.split(' ').nth(1).unwrap().trim()).unwrap()
+    STANDARD.decode(base64_of(line)).unwrap()
 }
 
 /// The canonical `mpint` of a big-endian number.

@@ -1,0 +1,51 @@
+# Everything a contributor does here. Needs Rust (rustup) and Go 1.26 or later; the first build of the
+# Kubernetes control plane takes about five minutes and is cached in target/cluster.
+
+CARGO ?= cargo
+DEV := target/debug/keyplane-dev
+export CARGO_TARGET_DIR := $(CURDIR)/target
+
+.DEFAULT_GOAL := help
+.PHONY: help build programs demo test up down generate check fmt clippy drift deny
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build keyplane, kubectl-keyplane and the harness
+	$(CARGO) build --locked --workspace
+
+programs: build ## Find or build the programs of a Kubernetes control plane
+	$(DEV) programs
+
+demo: programs ## Walk through the main job on a control plane that comes and goes with it
+	$(DEV) demo
+
+test: programs ## Run all tests, the ones on a real control plane included
+	$(CARGO) test --locked --workspace --no-fail-fast
+	cd tests/cluster/supervise && go test ./...
+
+up: programs ## Start a control plane and Keyplane and leave them running (CONTEXT=name: on an existing cluster)
+	$(DEV) up $(if $(CONTEXT),--context $(CONTEXT))
+
+down: ## Stop what `make up` started
+	@if [ -d target/dev ]; then $(CARGO) build --locked -p keyplane-tests && $(DEV) down; else echo "Nothing is up."; fi
+
+generate: ## Write the generated files again (resource definitions)
+	$(CARGO) run --locked -p keyplane-crds --bin generate-crds
+
+check: fmt clippy drift deny ## What a change must pass besides the tests
+
+fmt: ## Check the formatting
+	$(CARGO) fmt --all --check
+	@unformatted=$$(gofmt -l tests/cluster); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted"; exit 1; fi
+
+clippy: ## Check the lints
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	cd tests/cluster/supervise && go vet ./...
+
+drift: ## Check that the generated files are up to date
+	$(CARGO) run --locked -p keyplane-crds --bin generate-crds -- --check
+
+deny: ## Check licences, sources and banned crates (needs cargo-deny)
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	$(CARGO) deny check bans licenses sources

@@ -1,0 +1,231 @@
+//! The one request of the plugin: the key goes out, a token comes back. Cold path only.
+//!
+//! The certificate is checked against the given CA, else against the roots of the platform: those hold a company's
+//! own CAs, and they cost no space in the binary, as built-in roots would.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use chrono::{DateTime, Utc};
+use keyplane_core::key_format::PlaintextKey;
+use ureq::http::{HeaderValue, Response, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body, Proxy, Timeout};
+use zeroize::Zeroizing;
+
+use crate::answer::{Answer, Verdict, judge};
+use crate::exchange_address::{ExchangeAddress, Trust};
+use crate::exec_protocol::{ApiVersion, CredentialRequest};
+use crate::failure::{Failure, FailureKind};
+use crate::retry_rule::{Setback, pause_before_retry};
+use crate::token::BearerToken;
+use crate::token_life::TokenLife;
+
+/// The longest wait for a name, and for a connection with its TLS handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of an answer's body that are read.
+const BODY_MAX: u64 = 64 * 1024;
+/// Bytes of an answer's headers that are read.
+const HEADERS_MAX: usize = 16 * 1024;
+
+/// Swaps the key for a token, within the total `timeout`.
+///
+/// A 503 and a failed connection are tried again by the [retry rule](crate::retry_rule); nothing else is. No redirect
+/// is followed. To this very machine no proxy is asked.
+///
+/// # Errors
+/// The last attempt's failure; all kinds from [`FailureKind::Refused`] to [`FailureKind::Busy`].
+pub fn swap(
+    exchange: &ExchangeAddress,
+    key: &PlaintextKey,
+    version: ApiVersion,
+    timeout: Duration,
+) -> Result<(BearerToken, TokenLife), Failure> {
+    let started = Instant::now();
+    let request = Request {
+        agent: agent(exchange)?,
+        endpoint: exchange.base.endpoint(),
+        key: secret_header(key)?,
+        body: serde_json::to_vec(&CredentialRequest::new(version)).map_err(|_| local("the request"))?,
+        base: exchange.base.as_str(),
+    };
+    let mut attempts = 0;
+    loop {
+        let remaining = timeout.saturating_sub(started.elapsed());
+        attempts += 1;
+        let (setback, failure) = match request.attempt(remaining) {
+            Verdict::Token(token, life) => return Ok((token, life)),
+            Verdict::Final(failure) => return Err(failure),
+            Verdict::Later(setback, failure) => (setback, failure),
+        };
+        let remaining = timeout.saturating_sub(started.elapsed());
+        match pause_before_retry(setback, attempts, remaining) {
+            Some(pause) => thread::sleep(pause),
+            None => return Err(failure),
+        }
+    }
+}
+
+struct Request<'a> {
+    agent: Agent,
+    endpoint: String,
+    key: HeaderValue,
+    body: Vec<u8>,
+    base: &'a str,
+}
+
+impl Request<'_> {
+    fn attempt(&self, remaining: Duration) -> Verdict {
+        let asked_at = DateTime::<Utc>::from(SystemTime::now());
+        let sent = self
+            .agent
+            .post(&self.endpoint)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json")
+            .header("x-api-key", self.key.clone())
+            .config()
+            .timeout_global(Some(remaining))
+            .build()
+            .send(self.body.as_slice());
+        let read = sent.and_then(|mut response| {
+            let body = read_body(&mut response)?;
+            Ok((response, body))
+        });
+        let (response, body) = match read {
+            Ok(read) => read,
+            Err(error) => return no_answer(&error, self.base),
+        };
+        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let answer = Answer {
+            status: response.status().as_u16(),
+            date: text(header::DATE),
+            retry_after: text(header::RETRY_AFTER),
+            location: text(header::LOCATION),
+            body: body.as_ref().map(|body| body.as_slice()),
+        };
+        judge(&answer, asked_at, self.base)
+    }
+}
+
+/// The body, or none when it is too large: the status still says what happened.
+fn read_body(response: &mut Response<Body>) -> Result<Option<Zeroizing<Vec<u8>>>, ureq::Error> {
+    match response.body_mut().with_config().limit(BODY_MAX).read_to_vec() {
+        Ok(body) => Ok(Some(Zeroizing::new(body))),
+        Err(ureq::Error::BodyExceedsLimit(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn agent(exchange: &ExchangeAddress) -> Result<Agent, Failure> {
+    let roots = match &exchange.trust {
+        Trust::Platform => RootCerts::PlatformVerifier,
+        Trust::Pem(pem) => certificates(pem, exchange.base.as_str())?,
+    };
+    let tls = TlsConfig::builder()
+        .root_certs(roots)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build();
+    let loopback = exchange.base.is_loopback();
+    Ok(Agent::config_builder()
+        .tls_config(tls)
+        .https_only(!loopback)
+        .proxy(if loopback { None } else { Proxy::try_from_env() })
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .user_agent(concat!("kubectl-keyplane/", env!("CARGO_PKG_VERSION")))
+        .timeout_resolve(Some(CONNECT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .max_response_header_size(HEADERS_MAX)
+        .build()
+        .into())
+}
+
+fn certificates(pem: &[u8], base: &str) -> Result<RootCerts, Failure> {
+    let certificates = parse_pem(pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+            // A bundle may hold more than certificates.
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        })
+        .collect::<Result<Vec<_>, _>>();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(RootCerts::from(certificates)),
+        _ => Err(Failure::new(
+            FailureKind::Tls,
+            "the exchange's CA holds no certificate that can be read",
+            base,
+            "give a PEM file with the CA's certificate as --certificate-authority",
+        )),
+    }
+}
+
+fn secret_header(key: &PlaintextKey) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(key.expose()).map_err(|_| local("the key's header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn local(part: &str) -> Failure {
+    Failure::new(
+        FailureKind::Local,
+        format!("{part} cannot be made"),
+        "",
+        "report this as a defect of kubectl-keyplane",
+    )
+}
+
+/// What it means that no answer came.
+fn no_answer(error: &ureq::Error, base: &str) -> Verdict {
+    if let Some(cause) = tls_cause(error) {
+        return Verdict::Final(Failure::new(
+            FailureKind::Tls,
+            format!("no secure connection to the exchange: {cause}"),
+            base,
+            "check the address, and give the exchange's CA with --certificate-authority FILE",
+        ));
+    }
+    let what = match error {
+        ureq::Error::HostNotFound => "the exchange's name is not known".to_owned(),
+        ureq::Error::Timeout(Timeout::Resolve) => "the exchange's name was not found in time".to_owned(),
+        ureq::Error::Timeout(Timeout::Connect) => {
+            "the exchange did not accept a connection in time".to_owned()
+        }
+        ureq::Error::Timeout(_) => "the exchange did not answer in time".to_owned(),
+        ureq::Error::Io(error) => format!("the exchange cannot be reached: {error}"),
+        ureq::Error::ConnectionFailed | ureq::Error::ConnectProxyFailed(_) => {
+            format!("the exchange cannot be reached: {error}")
+        }
+        // What is left speaks no proper HTTP.
+        _ => {
+            return Verdict::Final(Failure::new(
+                FailureKind::Server,
+                format!("the exchange's answer cannot be read: {error}"),
+                base,
+                "check that --server is a Keyplane exchange",
+            ));
+        }
+    };
+    Verdict::Later(
+        Setback::Unreachable,
+        Failure::new(
+            FailureKind::Unreachable,
+            what,
+            base,
+            "check the address, the network, and HTTPS_PROXY and NO_PROXY if they are set",
+        ),
+    )
+}
+
+fn tls_cause(error: &ureq::Error) -> Option<String> {
+    match error {
+        ureq::Error::Rustls(cause) => Some(cause.to_string()),
+        ureq::Error::Tls(cause) => Some((*cause).to_owned()),
+        ureq::Error::Io(error) => error
+            .get_ref()
+            .and_then(|cause| cause.downcast_ref::<rustls::Error>())
+            .map(ToString::to_string),
+        _ => None,
+    }
+}

@@ -1,0 +1,232 @@
+//! `generate`: a new key, shown once, and the `ApiKey` manifest with its digest.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use keyplane_core::key_format::{KeyType, PlaintextKey};
+use serde::Serialize;
+
+use crate::cli::{GenerateArgs, RoleArg, ScopeArg};
+use crate::failure::{Failure, FailureKind};
+use crate::private_file;
+
+/// Hexadecimal digits of the digest that name a key which was given no name.
+const NAME_DIGITS: usize = 10;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Metadata<'a>,
+    spec: Spec<'a>,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    annotations: Annotations,
+}
+
+#[derive(Serialize)]
+struct Annotations {
+    #[serde(rename = "keyplane.dev/key-prefix")]
+    key_prefix: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a str>,
+    scope: Scope<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    digest: String,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Scope<'a> {
+    All(bool),
+    Inference(bool),
+    SshKeys(bool),
+    KubernetesExec(KubernetesExec<'a>),
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KubernetesExec<'a> {
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    namespace_ids: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    namespaces: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    all_namespaces: Option<bool>,
+    role: RoleArg,
+}
+
+/// Makes a key, writes its manifest to `out` and the key, once, to `terminal` or into the file `--key-out`.
+///
+/// # Errors
+/// [`FailureKind::Usage`] for what admission would reject, [`FailureKind::File`] for the key's file,
+/// [`FailureKind::Local`] when the output or the randomness fails. A key whose manifest was not written is neither
+/// shown nor kept.
+pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
+    let scope = scope(args)?;
+    let expires_at = args.expires_at.map(still_to_come).transpose()?;
+    let key = PlaintextKey::generate(&KeyType::account(), |buffer| {
+        getrandom::fill(buffer).map_err(|error| {
+            Failure::new(
+                FailureKind::Local,
+                format!("the system gives no randomness: {error}"),
+                "",
+                "run the command on a machine that does",
+            )
+        })
+    })?;
+    let digest = key.digest().to_string();
+    let hex = digest.split_once(':').map_or("", |(_, hex)| hex);
+    let given_name = args.name.clone();
+    let name = given_name.unwrap_or_else(|| format!("key-{}", hex.get(..NAME_DIGITS).unwrap_or(hex)));
+    let manifest = serde_saphyr::to_string(&Manifest {
+        api_version: "keyplane.dev/v1alpha1",
+        kind: "ApiKey",
+        metadata: Metadata {
+            name: &name,
+            namespace: args.namespace.as_deref(),
+            annotations: Annotations {
+                key_prefix: key.prefix().to_string(),
+            },
+        },
+        spec: Spec {
+            display_name: args.display_name.as_deref(),
+            scope,
+            expires_at,
+            digest,
+        },
+    })
+    .map_err(|error| Failure::output(&io::Error::other(error.to_string())))?;
+    let mut print = || {
+        out.write_all(manifest.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::output(&error))
+    };
+    if let Some(path) = &args.key_out {
+        keep(&key, path)?;
+        // A key without a manifest is of no use, and its file would be in the way of the next attempt.
+        print().inspect_err(|_| drop(fs::remove_file(path)))?;
+        tell(
+            terminal,
+            &[&format!("The key of ApiKey {name} is in {}.", path.display())],
+        )
+    } else {
+        print()?;
+        tell(
+            terminal,
+            &[
+                &format!("The key of ApiKey {name}, shown this once and kept nowhere:"),
+                key.expose(),
+                "Keep it in a file that only you can read, and apply the manifest.",
+            ],
+        )
+    }
+}
+
+fn keep(key: &PlaintextKey, path: &Path) -> Result<(), Failure> {
+    let failed = |error: &io::Error| {
+        Failure::new(
+            FailureKind::File,
+            format!("the key's file cannot be made: {error}"),
+            path.display().to_string(),
+            "give --key-out a file that does not exist yet, in a folder you may write to",
+        )
+    };
+    let mut file = private_file::create_new(path).map_err(|error| failed(&error))?;
+    write_key(&mut file, key).map_err(|error| {
+        drop(fs::remove_file(path));
+        failed(&error)
+    })
+}
+
+fn write_key(file: &mut File, key: &PlaintextKey) -> io::Result<()> {
+    file.write_all(key.expose().as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()
+}
+
+fn tell(terminal: &mut impl Write, lines: &[&str]) -> Result<(), Failure> {
+    lines
+        .iter()
+        .try_for_each(|line| {
+            terminal.write_all(line.as_bytes())?;
+            terminal.write_all(b"\n")
+        })
+        .and_then(|()| terminal.flush())
+        .map_err(|error| Failure::output(&error))
+}
+
+/// The scope, by the rules of admission and in its words.
+fn scope(args: &GenerateArgs) -> Result<Scope<'_>, Failure> {
+    let usage = |what: &str, remedy: &str| Failure::new(FailureKind::Usage, what, "generate", remedy);
+    let lists = !args.kubernetes_namespaces.is_empty() || !args.namespace_ids.is_empty();
+    let kubernetes = lists || args.all_namespaces || args.role.is_some();
+    let scope = match (args.scope, kubernetes) {
+        (None, false) => {
+            return Err(usage(
+                "At least one explicit scope is required",
+                "give --scope, --all-namespaces, --kubernetes-namespace or --namespace-id",
+            ));
+        }
+        (Some(ScopeArg::All), true) => {
+            return Err(usage(
+                "all cannot be combined with other scope fields",
+                "leave out --scope all or what names namespaces and a role",
+            ));
+        }
+        (Some(ScopeArg::Inference | ScopeArg::SshKeys), true) => {
+            return Err(usage(
+                "Explicit mixed scopes are not supported",
+                "make a key for each, or one with --scope all",
+            ));
+        }
+        (Some(ScopeArg::All), false) => return Ok(Scope::All(true)),
+        (Some(ScopeArg::Inference), false) => return Ok(Scope::Inference(true)),
+        (Some(ScopeArg::SshKeys), false) => return Ok(Scope::SshKeys(true)),
+        (Some(ScopeArg::Kubernetes) | None, _) => KubernetesExec {
+            namespace_ids: &args.namespace_ids,
+            namespaces: &args.kubernetes_namespaces,
+            all_namespaces: args.all_namespaces.then_some(true),
+            role: args.role.unwrap_or_default(),
+        },
+    };
+    match (args.all_namespaces, lists) {
+        (false, false) => Err(usage(
+            "At least one namespace ID is required unless all_namespaces is true",
+            "give --all-namespaces, --kubernetes-namespace or --namespace-id",
+        )),
+        (true, true) => Err(usage(
+            "all_namespaces cannot be combined with a list of namespaces",
+            "leave out --all-namespaces or the list",
+        )),
+        _ => Ok(Scope::KubernetesExec(scope)),
+    }
+}
+
+fn still_to_come(time: DateTime<Utc>) -> Result<String, Failure> {
+    if time > DateTime::<Utc>::from(SystemTime::now()) {
+        Ok(time.to_rfc3339_opts(SecondsFormat::Secs, true))
+    } else {
+        Err(Failure::new(
+            FailureKind::Usage,
+            "Expiration must be in the future",
+            "--expires-at",
+            "give a later time, such as 2030-01-01T00:00:00Z",
+        ))
+    }
+}

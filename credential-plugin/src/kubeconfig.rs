@@ -1,0 +1,221 @@
+//! `kubeconfig`: writes or merges a kubeconfig that calls this plugin.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{self, Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use ureq::http::Uri;
+use zeroize::Zeroizing;
+
+use crate::cli::KubeconfigArgs;
+use crate::exchange_address::{BaseUrl, read_pem};
+use crate::exec_protocol::ApiVersion;
+use crate::failure::{Failure, FailureKind};
+use crate::key_source::{self, KEY_VARIABLE};
+use crate::kubeconfig_merge::{Entries, Permission, merge};
+use crate::private_file::{self, Durability};
+
+/// What kubectl prints when the plugin is not installed.
+const INSTALL_HINT: &str = "kubectl-keyplane is not installed or not on PATH. Install it with: cargo install keyplane-credential-plugin";
+
+/// Writes the kubeconfig to `out`, or merges it into `--output`; warnings go to `terminal`.
+///
+/// # Errors
+/// [`FailureKind::Usage`] for an address, [`FailureKind::NoKey`] for a key that is not one, [`FailureKind::File`] for
+/// a file or an entry that may not be replaced, [`FailureKind::Local`] for the output.
+pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
+    let entries = entries(args)?;
+    let permission = Permission {
+        replace: args.replace,
+        set_current: args.set_current,
+    };
+    if args.embed_key_env {
+        terminal
+            .write_all(b"warning: the kubeconfig holds the API key itself; keep it as secret as the key\n")
+            .map_err(|error| Failure::output(&error))?;
+    }
+    let Some(path) = &args.output else {
+        let text = to_yaml(&merge(Value::Null, &entries, permission)?)?;
+        return out
+            .write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|error| Failure::output(&error));
+    };
+    merge_into(path, &entries, permission)
+}
+
+fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
+    let base = BaseUrl::parse(&args.server)?;
+    let mut exchange = json!({"server": base.as_str()});
+    if let (Some(path), Some(exchange)) = (&args.certificate_authority, exchange.as_object_mut()) {
+        exchange.insert(
+            "certificateAuthorityData".to_owned(),
+            json!(STANDARD.encode(read_pem(path)?)),
+        );
+    }
+    let cluster_ca = args
+        .cluster_certificate_authority
+        .as_deref()
+        .map(read_pem)
+        .transpose()?;
+    let context_name = args.context.clone().unwrap_or_else(|| match &args.namespace {
+        Some(namespace) => format!("{}-{namespace}", args.cluster),
+        None => args.cluster.clone(),
+    });
+    Ok(Entries {
+        cluster_name: args.cluster.clone(),
+        cluster_server: cluster_server(&args.cluster_server)?,
+        cluster_ca: cluster_ca.map(|pem| STANDARD.encode(pem)),
+        exchange,
+        user_name: args.user.clone(),
+        exec: exec(args)?,
+        context_name,
+        namespace: args.namespace.clone(),
+    })
+}
+
+fn cluster_server(text: &str) -> Result<String, Failure> {
+    let sound = text
+        .parse::<Uri>()
+        .is_ok_and(|uri| matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some());
+    if sound {
+        Ok(text.to_owned())
+    } else {
+        Err(Failure::new(
+            FailureKind::Usage,
+            "the API server's address is no URL",
+            text,
+            "give it as https://HOST[:PORT] with --cluster-server",
+        ))
+    }
+}
+
+/// The user's `exec` section. The exchange's address is not in it but in the cluster's extension, so that one user
+/// serves many clusters.
+fn exec(args: &KubeconfigArgs) -> Result<Value, Failure> {
+    let mut command_args = vec!["get-token".to_owned()];
+    let mut environment = Vec::new();
+    if let Some(path) = &args.key_file {
+        command_args.push("--key-file".to_owned());
+        command_args.push(key_file(path)?);
+    }
+    if args.embed_key_env {
+        let key = key_source::read(None, env::var_os(KEY_VARIABLE))?;
+        environment.push(json!({"name": KEY_VARIABLE, "value": key.expose()}));
+    }
+    let mut exec = json!({
+        "apiVersion": ApiVersion::V1.as_str(),
+        "command": "kubectl-keyplane",
+        "args": command_args,
+        "interactiveMode": "Never",
+        "provideClusterInfo": true,
+        "installHint": INSTALL_HINT,
+    });
+    if let (false, Some(exec)) = (environment.is_empty(), exec.as_object_mut()) {
+        exec.insert("env".to_owned(), Value::Array(environment));
+    }
+    Ok(exec)
+}
+
+/// The key file as an absolute path: kubectl starts the plugin in the user's current folder. When the file is there
+/// already, its key is checked; a kubeconfig may also be made for another machine.
+fn key_file(path: &Path) -> Result<String, Failure> {
+    if path.exists() {
+        key_source::read_file(path)?;
+    }
+    let unusable = || {
+        Failure::new(
+            FailureKind::Usage,
+            "the key file's path cannot be written into a kubeconfig",
+            path.display().to_string(),
+            "give an absolute path of plain text",
+        )
+    };
+    let absolute = path::absolute(path).map_err(|_| unusable())?;
+    absolute.into_os_string().into_string().map_err(|_| unusable())
+}
+
+/// A kubeconfig as text, in the manner of kubectl: certificates on one line, and in quotes what YAML 1.1 would read
+/// as something else than text.
+///
+/// # Errors
+/// [`FailureKind::Local`]; no JSON value is known that gives it.
+pub fn to_yaml(config: &Value) -> Result<Zeroizing<String>, Failure> {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(config, options)
+        .map(Zeroizing::new)
+        .map_err(|error| Failure::output(&io::Error::other(error.to_string())))
+}
+
+fn merge_into(path: &Path, entries: &Entries, permission: Permission) -> Result<(), Failure> {
+    let failed = |what: &str, error: &io::Error| {
+        Failure::new(
+            FailureKind::File,
+            format!("the kubeconfig cannot be {what}: {error}"),
+            path.display().to_string(),
+            "give --output a file you may read and write",
+        )
+    };
+    // A link stays a link, and what it points to is replaced.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if let Some(folder) = target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(|error| failed("made", &error))?;
+    }
+    let _lock = Lock::take(&target)?;
+    let old = match fs::read_to_string(&target) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Zeroizing::new(String::new()),
+        Err(error) => return Err(failed("read", &error)),
+    };
+    let merged = merge(parse(&old, path)?, entries, permission)?;
+    private_file::replace(&target, to_yaml(&merged)?.as_bytes(), Durability::Durable)
+        .map_err(|error| failed("written", &error))
+}
+
+fn parse(text: &str, path: &Path) -> Result<Value, Failure> {
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_saphyr::from_str(text).map_err(|error| {
+        // The parser's own words quote the file, which holds secrets; its position is enough.
+        let place = error.location().map_or_else(String::new, |location| {
+            format!(" at line {} column {}", location.line(), location.column())
+        });
+        Failure::new(
+            FailureKind::File,
+            format!("the kubeconfig is not YAML{place}"),
+            path.display().to_string(),
+            "mend it by hand, or give another file with --output",
+        )
+    })
+}
+
+/// kubectl's own lock on a kubeconfig: a file of the same name and `.lock`, gone when this is dropped.
+struct Lock(PathBuf);
+
+impl Lock {
+    fn take(config: &Path) -> Result<Self, Failure> {
+        let mut name = config.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        private_file::create_new(&path).map_err(|error| {
+            Failure::new(
+                FailureKind::File,
+                format!("the kubeconfig cannot be locked: {error}"),
+                path.display().to_string(),
+                "wait for the other command to end; if there is none, remove this file",
+            )
+        })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}

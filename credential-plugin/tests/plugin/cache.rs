@@ -1,0 +1,237 @@
+//! The token cache: a hit asks nobody, and what is wrong with it heals itself.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::stage::{Stage, credential, failure, files_in, mode, new_key};
+use crate::stand_in::{Reply, StandIn, now};
+
+fn healthy() -> StandIn {
+    StandIn::tls(|_| Reply::token(TimeDelta::minutes(10), TimeDelta::zero()))
+}
+
+#[test]
+fn a_hit_makes_no_request_and_prints_the_same_in_either_version() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    let cold = credential(&stage.get_token(&exchange).output().unwrap());
+    let warm = credential(&stage.get_token(&exchange).output().unwrap());
+    assert_eq!(cold, warm);
+    let beta =
+        json!({"apiVersion": "client.authentication.k8s.io/v1beta1", "kind": "ExecCredential", "spec": {}});
+    let output = stage
+        .get_token(&exchange)
+        .env("KUBERNETES_EXEC_INFO", beta.to_string())
+        .output()
+        .unwrap();
+    let warm = credential(&output);
+    assert_eq!(warm["apiVersion"], beta["apiVersion"]);
+    assert_eq!(warm["status"], cold["status"]);
+    assert_eq!(exchange.asked().len(), 1);
+}
+
+#[test]
+fn the_cache_is_private_and_holds_no_key() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    credential(&stage.get_token(&exchange).output().unwrap());
+    let file = stage.cache_file();
+    assert_eq!(mode(&file), 0o600);
+    assert_eq!(mode(&stage.cache_folder()), 0o700);
+    let content = fs::read_to_string(&file).unwrap();
+    let secret = stage.key.split_once('_').unwrap().1;
+    assert!(!content.contains(secret) && !file.to_str().unwrap().contains(secret));
+}
+
+#[test]
+fn the_folder_is_the_argument_else_its_variable_else_the_xdg_folder() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    let [argument, variable, xdg] = ["argument", "variable", "xdg"].map(|name| stage.path(name));
+    let mut command = stage.get_token(&exchange);
+    command.env("XDG_CACHE_HOME", &xdg);
+    credential(&command.output().unwrap());
+    assert_eq!(files_in(&xdg.join("keyplane")).len(), 1);
+    command.env("KEYPLANE_CACHE_DIR", &variable);
+    credential(&command.output().unwrap());
+    assert_eq!(files_in(&variable).len(), 1);
+    command.arg("--cache-dir").arg(&argument);
+    credential(&command.output().unwrap());
+    assert_eq!(files_in(&argument).len(), 1);
+    assert!(!stage.cache_folder().exists());
+}
+
+#[test]
+fn no_cache_neither_reads_nor_writes() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    credential(&stage.get_token(&exchange).arg("--no-cache").output().unwrap());
+    assert!(!stage.cache_folder().exists());
+    credential(&stage.get_token(&exchange).output().unwrap());
+    credential(&stage.get_token(&exchange).arg("--no-cache").output().unwrap());
+    assert_eq!(exchange.asked().len(), 3);
+}
+
+#[test]
+fn where_no_folder_can_be_written_it_works_without() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    let file = stage.file("a-file", "", 0o600);
+    for folder in [format!("{file}/cache"), "/proc/keyplane".to_owned()] {
+        let output = stage
+            .get_token(&exchange)
+            .args(["--cache-dir", &folder])
+            .output()
+            .unwrap();
+        credential(&output);
+    }
+    let mut command = stage.get_token(&exchange);
+    command.env_remove("HOME");
+    credential(&command.output().unwrap());
+    assert_eq!(exchange.asked().len(), 3);
+}
+
+#[test]
+fn a_folder_that_others_may_write_in_is_not_used() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    let folder = stage.path("shared");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let output = stage
+        .get_token(&exchange)
+        .arg("--cache-dir")
+        .arg(&folder)
+        .output()
+        .unwrap();
+    credential(&output);
+    assert!(files_in(&folder).is_empty());
+    assert_eq!(
+        mode(&folder),
+        0o777,
+        "a folder of somebody else's making keeps its mode"
+    );
+}
+
+#[test]
+fn a_corrupt_file_is_a_miss_and_heals() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    credential(&stage.get_token(&exchange).output().unwrap());
+    let file = stage.cache_file();
+    let sound = fs::read(&file).unwrap();
+    let truncated = &sound[..sound.len() / 2];
+    let huge = vec![b' '; 1_000_000];
+    let mut asked = 1;
+    for content in [b"".as_slice(), b"{}", b"null", b"\xff\xfe", truncated, &huge] {
+        fs::write(&file, content).unwrap();
+        credential(&stage.get_token(&exchange).output().unwrap());
+        credential(&stage.get_token(&exchange).output().unwrap());
+        asked += 1;
+        assert_eq!(exchange.asked().len(), asked, "one request heals {content:?}");
+    }
+}
+
+#[test]
+fn a_file_that_others_can_read_or_that_is_a_link_or_a_pipe_is_a_miss_and_heals() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    credential(&stage.get_token(&exchange).output().unwrap());
+    let file = stage.cache_file();
+
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    credential(&stage.get_token(&exchange).output().unwrap());
+    assert_eq!((exchange.asked().len(), mode(&file)), (2, 0o600));
+
+    let elsewhere = stage.path("elsewhere");
+    fs::rename(&file, &elsewhere).unwrap();
+    symlink(&elsewhere, &file).unwrap();
+    let content = fs::read(&elsewhere).unwrap();
+    credential(&stage.get_token(&exchange).output().unwrap());
+    assert_eq!(exchange.asked().len(), 3);
+    assert!(fs::symlink_metadata(&file).unwrap().is_file());
+    assert_eq!(
+        fs::read(&elsewhere).unwrap(),
+        content,
+        "what the link named is untouched"
+    );
+
+    fs::remove_file(&file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file).status().unwrap();
+    assert!(made.success());
+    credential(&stage.get_token(&exchange).output().unwrap());
+    assert_eq!(exchange.asked().len(), 4);
+    assert!(fs::symlink_metadata(&file).unwrap().is_file());
+}
+
+/// Changes the only cached entry.
+fn edit(stage: &Stage, change: impl Fn(&mut Value)) {
+    let file = stage.cache_file();
+    let mut entry: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    change(&mut entry);
+    fs::write(&file, entry.to_string()).unwrap();
+}
+
+#[test]
+fn a_cached_token_is_handed_out_only_with_75_seconds_left_and_not_from_the_future() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    credential(&stage.get_token(&exchange).output().unwrap());
+    let later = |seconds| json!((now() + TimeDelta::seconds(seconds)).to_rfc3339());
+    edit(&stage, |entry| entry["life"]["expiresAt"] = later(300));
+    credential(&stage.get_token(&exchange).output().unwrap());
+    assert_eq!(exchange.asked().len(), 1, "300 s are enough");
+    edit(&stage, |entry| entry["life"]["expiresAt"] = later(74));
+    credential(&stage.get_token(&exchange).output().unwrap());
+    assert_eq!(exchange.asked().len(), 2, "74 s are not");
+    edit(&stage, |entry| entry["life"]["obtainedAt"] = later(60));
+    credential(&stage.get_token(&exchange).output().unwrap());
+    assert_eq!(exchange.asked().len(), 3, "the clock was set back");
+    edit(&stage, |entry| entry["life"]["expiresAt"] = later(10_000_000));
+    credential(&stage.get_token(&exchange).output().unwrap());
+    assert_eq!(exchange.asked().len(), 4, "no token lives that long");
+}
+
+#[test]
+fn a_fresh_token_with_under_75_seconds_is_neither_handed_out_nor_kept() {
+    let stage = Stage::new();
+    let exchange = StandIn::tls(|_| Reply::token(TimeDelta::seconds(70), TimeDelta::zero()));
+    let output = stage.get_token(&exchange).output().unwrap();
+    let line = failure(&output, 10);
+    assert!(line.contains("75 s"), "{line}");
+    assert!(!stage.cache_folder().exists());
+}
+
+#[test]
+fn two_keys_exchanges_cas_or_clusters_never_share_a_slot() {
+    let (stage, exchange, other) = (Stage::new(), healthy(), healthy());
+    let cluster = |server: &str, name: &str| {
+        json!({
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "kind": "ExecCredential",
+            "spec": {"cluster": {"server": server, "tls-server-name": name}},
+        })
+        .to_string()
+    };
+    let mut commands = vec![
+        stage.get_token(&exchange),
+        stage.get_token(&exchange),
+        stage.get_token(&exchange),
+        stage.get_token(&exchange),
+        stage.get_token(&exchange),
+    ];
+    commands[1].env("KEYPLANE_API_KEY", new_key());
+    commands[2].env("KUBERNETES_EXEC_INFO", cluster("https://one", ""));
+    commands[3].env("KUBERNETES_EXEC_INFO", cluster("https://two", ""));
+    commands[4].env("KUBERNETES_EXEC_INFO", cluster("https://two", "three"));
+    for command in &mut commands {
+        credential(&command.output().unwrap());
+    }
+    let both = stage.file("both.pem", &format!("{}{}", exchange.ca, other.ca), 0o644);
+    let mut bundle = stage.plugin();
+    bundle.env("KEYPLANE_API_KEY", &stage.key).args([
+        "get-token",
+        "--server",
+        &exchange.url,
+        "--certificate-authority",
+        &both,
+    ]);
+    credential(&bundle.output().unwrap());
+    credential(&stage.get_token(&other).output().unwrap());
+    assert_eq!((exchange.asked().len(), other.asked().len()), (6, 1));
+    assert_eq!(files_in(&stage.cache_folder()).len(), 7);
+}

@@ -1,0 +1,320 @@
+//! Each way to fail: its exit code, one line, and no key in it.
+
+use std::net::TcpListener;
+
+use chrono::TimeDelta;
+
+use crate::stage::{Stage, credential, failure};
+use crate::stand_in::{Reply, StandIn};
+
+fn healthy() -> Reply {
+    Reply::token(TimeDelta::minutes(10), TimeDelta::zero())
+}
+
+#[test]
+fn a_refused_key_is_told_in_the_exchanges_words_and_never_tried_again() {
+    let stage = Stage::new();
+    let exchange = StandIn::tls(|_| Reply::problem(401, "Missing, invalid, revoked, or expired API key"));
+    let line = failure(&stage.get_token(&exchange).output().unwrap(), 4);
+    assert!(
+        line.contains("Missing, invalid, revoked, or expired API key"),
+        "{line}"
+    );
+    assert!(line.contains(&exchange.url), "{line}");
+    assert_eq!(exchange.asked().len(), 1);
+}
+
+#[test]
+fn a_key_without_kubernetes_access_is_told_and_never_tried_again() {
+    let stage = Stage::new();
+    let exchange = StandIn::tls(|_| Reply::problem(403, "The key's scope is inference"));
+    let line = failure(&stage.get_token(&exchange).output().unwrap(), 5);
+    assert!(line.contains("The key's scope is inference"), "{line}");
+    assert_eq!(exchange.asked().len(), 1);
+}
+
+#[test]
+fn not_ready_is_tried_again_until_it_is() {
+    let stage = Stage::new();
+    let exchange = StandIn::tls(|count| {
+        if count < 3 {
+            Reply::problem(503, "The key's access is being set up").with("retry-after", "0")
+        } else {
+            healthy()
+        }
+    });
+    credential(&stage.get_token(&exchange).output().unwrap());
+    assert_eq!(exchange.asked().len(), 3);
+}
+
+#[test]
+fn a_retry_after_beyond_the_time_limit_is_told_at_once() {
+    let stage = Stage::new();
+    let exchange = StandIn::tls(|_| Reply::problem(503, "Set up").with("retry-after", "3600"));
+    let line = failure(&stage.get_token(&exchange).output().unwrap(), 9);
+    assert!(line.contains("try again in 3600 s"), "{line}");
+    assert_eq!(exchange.asked().len(), 1);
+}
+
+#[test]
+fn too_many_requests_are_told_and_not_made_more() {
+    let stage = Stage::new();
+    let exchange = StandIn::tls(|_| Reply::problem(429, "Slow down").with("retry-after", "7"));
+    let line = failure(&stage.get_token(&exchange).output().unwrap(), 9);
+    assert!(
+        line.contains("Slow down") && line.contains("try again in 7 s"),
+        "{line}"
+    );
+    assert_eq!(exchange.asked().len(), 1);
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    for status in [301, 302, 303, 307, 308] {
+        let stage = Stage::new();
+        let thief = StandIn::plain(|_| healthy());
+        let location = format!("{}/v1/kubernetes/exec-credential", thief.url);
+        let exchange = StandIn::tls(move |_| Reply::new(status, "").with("location", location.clone()));
+        let line = failure(&stage.get_token(&exchange).output().unwrap(), 8);
+        assert!(line.contains("redirect"), "{line}");
+        assert!(thief.asked().is_empty(), "the key must not go elsewhere");
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_token_is_told_without_repeating_it() {
+    let credential = |kind: &str, token: &str, end: &str| {
+        serde_json::json!({"kind": kind, "status": {"token": token, "expirationTimestamp": end}}).to_string()
+    };
+    let end = "2099-01-01T00:00:00Z";
+    for (status, body) in [
+        (200, "<html>Sign in</html>".to_owned()),
+        (200, String::new()),
+        (200, "{}".to_owned()),
+        (200, credential("Status", "tok", end)),
+        (200, credential("ExecCredential", "", end)),
+        (200, credential("ExecCredential", "tok\r\nx-evil: 1", end)),
+        (200, credential("ExecCredential", "tok", "soon")),
+        (200, " ".repeat(10_000_000)),
+        (204, String::new()),
+        (400, "{}".to_owned()),
+        (404, "no such page".to_owned()),
+        (500, "{\"detail\":\"broken\"}".to_owned()),
+        (500, "x".repeat(10_000_000)),
+    ] {
+        let stage = Stage::new();
+        let exchange = StandIn::tls(move |_| Reply::new(status, body.clone()));
+        let line = failure(&stage.get_token(&exchange).output().unwrap(), 8);
+        assert!(!line.contains("tok\r") && !line.contains("html"), "{line}");
+        assert_eq!(exchange.asked().len(), 1);
+    }
+}
+
+#[test]
+fn a_hostile_answer_cannot_break_the_line_or_show_the_key() {
+    let stage = Stage::new();
+    let detail = format!(
+        "bad\nnews\u{1b}[2J\u{9b}31m of {} {}",
+        stage.key,
+        "long ".repeat(2000)
+    );
+    let exchange = StandIn::tls(move |_| Reply::problem(401, &detail));
+    let line = failure(&stage.get_token(&exchange).output().unwrap(), 4);
+    assert!(!line.trim_end().contains(char::is_control), "{line:?}");
+    assert!(line.len() < 1000, "{}", line.len());
+    assert!(
+        !line.contains(&stage.key) && line.contains("kpk_[redacted]"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_ca_that_did_not_sign_the_certificate_is_a_tls_failure() {
+    let stage = Stage::new();
+    let (exchange, other) = (StandIn::tls(|_| healthy()), StandIn::tls(|_| healthy()));
+    let ca = stage.file("other.pem", &other.ca, 0o644);
+    let mut command = stage.plugin();
+    command.env("KEYPLANE_API_KEY", &stage.key).args([
+        "get-token",
+        "--server",
+        &exchange.url,
+        "--certificate-authority",
+        &ca,
+    ]);
+    let line = failure(&command.output().unwrap(), 7);
+    assert!(
+        line.contains("UnknownIssuer") && line.contains("--certificate-authority"),
+        "{line}"
+    );
+    assert!(exchange.asked().is_empty());
+}
+
+#[test]
+fn without_a_ca_a_private_one_is_not_trusted() {
+    let stage = Stage::new();
+    let exchange = StandIn::tls(|_| healthy());
+    let mut command = stage.plugin();
+    command
+        .env("KEYPLANE_API_KEY", &stage.key)
+        .args(["get-token", "--server", &exchange.url]);
+    failure(&command.output().unwrap(), 7);
+    assert!(exchange.asked().is_empty());
+}
+
+#[test]
+fn a_certificate_for_another_name_and_a_server_without_tls_are_tls_failures() {
+    let stage = Stage::new();
+    let exchange = StandIn::tls_for("elsewhere.example", |_| healthy());
+    failure(&stage.get_token(&exchange).output().unwrap(), 7);
+    let mut plain = StandIn::plain(|_| healthy());
+    plain.url = plain.url.replace("http://", "https://");
+    failure(&stage.get_token(&plain).output().unwrap(), 7);
+    assert!(exchange.asked().is_empty() && plain.asked().is_empty());
+}
+
+#[test]
+fn a_ca_file_without_a_certificate_is_told() {
+    let stage = Stage::new();
+    let exchange = StandIn::tls(|_| healthy());
+    for (content, code) in [
+        ("", 11),
+        ("no pem", 11),
+        ("-----BEGIN CERTIFICATE-----\n%%\n-----END CERTIFICATE-----\n", 7),
+    ] {
+        let ca = stage.file("empty.pem", content, 0o644);
+        let mut command = stage.plugin();
+        command.env("KEYPLANE_API_KEY", &stage.key).args([
+            "get-token",
+            "--server",
+            &exchange.url,
+            "--certificate-authority",
+            &ca,
+        ]);
+        failure(&command.output().unwrap(), code);
+    }
+}
+
+#[test]
+fn an_exchange_that_is_away_or_silent_is_unreachable_within_the_time_limit() {
+    let stage = Stage::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_url = format!("https://{}", silent.local_addr().unwrap());
+    let away_url = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("https://{}", listener.local_addr().unwrap())
+    };
+    for url in [silent_url, away_url, "https://no-such-name.invalid".to_owned()] {
+        let mut command = stage.plugin();
+        command
+            .env("KEYPLANE_API_KEY", &stage.key)
+            .args(["get-token", "--timeout", "1", "--server", &url]);
+        let line = failure(&command.output().unwrap(), 6);
+        assert!(line.contains(&url), "{line}");
+    }
+}
+
+#[test]
+fn the_key_never_travels_in_clear_text_to_another_machine() {
+    let stage = Stage::new();
+    for url in [
+        "http://exchange.example",
+        "http://10.0.0.1:8080",
+        "http://127.0.0.1.example",
+        "http://[2001:db8::1]",
+    ] {
+        let mut command = stage.plugin();
+        command
+            .env("KEYPLANE_API_KEY", &stage.key)
+            .args(["get-token", "--server", url]);
+        let line = failure(&command.output().unwrap(), 2);
+        assert!(line.contains("clear text"), "{line}");
+    }
+}
+
+#[test]
+fn plain_http_to_this_machine_works_and_asks_no_proxy() {
+    let stage = Stage::new();
+    let (exchange, proxy) = (StandIn::plain(|_| healthy()), StandIn::plain(|_| healthy()));
+    let output = stage
+        .get_token(&exchange)
+        .env("ALL_PROXY", &proxy.url)
+        .output()
+        .unwrap();
+    credential(&output);
+    assert!(proxy.asked().is_empty());
+}
+
+#[test]
+fn an_address_that_cannot_be_used_is_told() {
+    let stage = Stage::new();
+    for url in [
+        "",
+        "exchange.example",
+        "ftp://x",
+        "https://",
+        "https://x/?q=1",
+        "https://x/#f",
+        "https:// x",
+        "https://u:hunter2@x",
+    ] {
+        let mut command = stage.plugin();
+        command
+            .env("KEYPLANE_API_KEY", &stage.key)
+            .args(["get-token", "--server", url]);
+        let line = failure(&command.output().unwrap(), 2);
+        assert!(!line.contains("hunter2"), "{line}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_one_line_that_shows_no_key() {
+    let stage = Stage::new();
+    for args in [
+        vec![],
+        vec!["no-such-command"],
+        vec!["get-token", "--no-such-flag"],
+        vec!["get-token", "--timeout", "0"],
+        vec!["get-token", "--api-key", &stage.key],
+        vec!["get-token", &stage.key],
+        vec![&stage.key],
+        vec!["kubeconfig"],
+    ] {
+        let line = failure(&stage.plugin().args(&args).output().unwrap(), 2);
+        assert!(!line.contains(&stage.key), "{line}");
+    }
+}
+
+#[test]
+fn the_help_documents_each_exit_code_and_shows_no_key() {
+    let stage = Stage::new();
+    let help = |args: &[&str]| {
+        let output = stage
+            .plugin()
+            .env("KEYPLANE_API_KEY", &stage.key)
+            .env("KEYPLANE_URL", format!("https://x/{}", stage.key))
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stderr.is_empty());
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!text.contains(&stage.key));
+        text
+    };
+    let text = help(&["--help"]);
+    for kind in keyplane_credential_plugin::failure::FailureKind::ALL {
+        let code = format!("{:4}  ", kind.exit_code());
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with(&code)).count(),
+            1,
+            "{kind:?}"
+        );
+    }
+    for command in ["get-token", "generate", "kubeconfig", "completion"] {
+        assert!(help(&[command, "--help"]).contains("Examples:"), "{command}");
+    }
+    assert_eq!(
+        help(&["--version"]),
+        format!("kubectl-keyplane {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    assert!(help(&["completion", "bash"]).contains("get-token"));
+}

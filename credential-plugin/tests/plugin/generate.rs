@@ -1,0 +1,194 @@
+//! `generate`: the manifest on stdout, the key on stderr or in a file, and the digest is the key's.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use keyplane_core::key_format::PlaintextKey;
+use serde_json::{Value, json};
+
+use crate::stage::{Stage, failure, mode};
+
+fn manifest(output: &Output) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_saphyr::from_slice(&output.stdout).unwrap()
+}
+
+/// The key among the lines of stderr.
+fn shown_key(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    let keys: Vec<&str> = text
+        .lines()
+        .filter(|line| PlaintextKey::parse(line).is_ok())
+        .collect();
+    assert_eq!(keys.len(), 1, "shown once, on a line of its own");
+    keys[0].to_owned()
+}
+
+fn sha256sum(stage: &Stage, key: &str) -> String {
+    let file = stage.file("for-sha256sum", key, 0o600);
+    let output = Command::new("sha256sum").arg(file).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_once(' ').unwrap().0.to_owned()
+}
+
+#[test]
+fn the_manifest_is_on_stdout_the_key_on_stderr_and_the_digest_is_its_sha256() {
+    let stage = Stage::new();
+    let output = stage
+        .plugin()
+        .args([
+            "generate",
+            "--name",
+            "ci",
+            "--namespace",
+            "acme",
+            "--display-name",
+            "CI: main",
+        ])
+        .args([
+            "--kubernetes-namespace",
+            "web",
+            "--kubernetes-namespace",
+            "db",
+            "--role",
+            "view",
+        ])
+        .args(["--expires-at", "2199-01-01T02:00:00+02:00"])
+        .output()
+        .unwrap();
+    let key = shown_key(&output);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains(key.split_once('_').unwrap().1));
+    assert_eq!(
+        manifest(&output),
+        json!({
+            "apiVersion": "keyplane.dev/v1alpha1",
+            "kind": "ApiKey",
+            "metadata": {"name": "ci", "namespace": "acme", "annotations": {"keyplane.dev/key-prefix": &key[..8]}},
+            "spec": {
+                "displayName": "CI: main",
+                "scope": {"kubernetesExec": {"namespaces": ["web", "db"], "role": "view"}},
+                "expiresAt": "2199-01-01T00:00:00Z",
+                "digest": format!("sha256:{}", sha256sum(&stage, &key)),
+            },
+        })
+    );
+}
+
+#[test]
+fn with_key_out_the_key_is_in_a_new_private_file_and_nowhere_else() {
+    let stage = Stage::new();
+    let mut command = stage.plugin();
+    command.args(["generate", "--all-namespaces", "--key-out", "key"]);
+    let output = command.output().unwrap();
+    let path = stage.path("key");
+    assert_eq!(mode(&path), 0o600);
+    let key = fs::read_to_string(&path).unwrap().trim_end().to_owned();
+    PlaintextKey::parse(&key).unwrap();
+    let digest = manifest(&output)["spec"]["digest"].as_str().unwrap().to_owned();
+    assert_eq!(digest, format!("sha256:{}", sha256sum(&stage, &key)));
+    let secret = key.split_once('_').unwrap().1;
+    assert!(!String::from_utf8_lossy(&output.stderr).contains(secret));
+    assert!(!String::from_utf8_lossy(&output.stdout).contains(secret));
+
+    let line = failure(&command.output().unwrap(), 11);
+    assert!(line.contains("exist"), "{line}");
+    assert_eq!(
+        fs::read_to_string(&path).unwrap().trim_end(),
+        key,
+        "an old key is never lost"
+    );
+}
+
+#[test]
+fn each_scope_is_written_as_the_resource_has_it() {
+    let id = "0b6e4c0e-5d6b-4f0e-9d7c-1f2a3b4c5d6e";
+    for (args, scope) in [
+        (vec!["--scope", "all"], json!({"all": true})),
+        (vec!["--scope", "inference"], json!({"inference": true})),
+        (vec!["--scope", "ssh-keys"], json!({"sshKeys": true})),
+        (
+            vec!["--scope", "kubernetes", "--all-namespaces"],
+            json!({"kubernetesExec": {"allNamespaces": true, "role": "edit"}}),
+        ),
+        (
+            vec!["--namespace-id", id, "--role", "admin"],
+            json!({"kubernetesExec": {"namespaceIds": [id], "role": "admin"}}),
+        ),
+    ] {
+        let stage = Stage::new();
+        let output = stage.plugin().arg("generate").args(&args).output().unwrap();
+        let manifest = manifest(&output);
+        assert_eq!(manifest["spec"]["scope"], scope);
+        let digest = manifest["spec"]["digest"].as_str().unwrap();
+        assert_eq!(manifest["metadata"]["name"], format!("key-{}", &digest[7..17]));
+    }
+}
+
+#[test]
+fn what_admission_rejects_is_refused_in_its_words_and_makes_no_key() {
+    for (args, words) in [
+        (vec![], "At least one explicit scope is required"),
+        (
+            vec!["--scope", "kubernetes"],
+            "At least one namespace ID is required unless all_namespaces is true",
+        ),
+        (vec!["--role", "view"], "At least one namespace ID is required"),
+        (
+            vec!["--scope", "all", "--all-namespaces"],
+            "all cannot be combined with other scope fields",
+        ),
+        (
+            vec!["--scope", "inference", "--kubernetes-namespace", "web"],
+            "Explicit mixed scopes are not supported",
+        ),
+        (
+            vec!["--all-namespaces", "--kubernetes-namespace", "web"],
+            "all_namespaces cannot be combined with a list of namespaces",
+        ),
+        (
+            vec!["--scope", "all", "--expires-at", "2001-01-01T00:00:00Z"],
+            "Expiration must be in the future",
+        ),
+        (vec!["--scope", "all", "--expires-at", "tomorrow"], "--expires-at"),
+        (
+            vec!["--scope", "all", "--name", "Not_A_Name"],
+            "lower-case letters",
+        ),
+        (vec!["--scope", "all", "--name", LONG], "limited to 64 characters"),
+        (
+            vec!["--scope", "all", "--display-name", LONG],
+            "limited to 64 characters",
+        ),
+        (vec!["--namespace-id", "web"], "UUID"),
+        (vec!["--kubernetes-namespace", "a.b"], "namespace's name"),
+    ] {
+        let stage = Stage::new();
+        let output = stage
+            .plugin()
+            .args(["generate", "--key-out", "key"])
+            .args(&args)
+            .output()
+            .unwrap();
+        let line = failure(&output, 2);
+        assert!(line.contains(words), "{line}");
+        assert!(!stage.path("key").exists());
+    }
+}
+
+const LONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+#[test]
+fn a_key_whose_manifest_cannot_be_written_is_not_kept() {
+    let stage = Stage::new();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = Command::new(assert_cmd::cargo::cargo_bin("kubectl-keyplane"))
+        .args(["generate", "--scope", "all", "--key-out", "key"])
+        .current_dir(stage.home.path())
+        .stdout(full)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(!stage.path("key").exists());
+}

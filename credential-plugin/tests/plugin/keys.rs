@@ -1,0 +1,112 @@
+//! Where the key comes from, and that a bad one is told before any network.
+
+use std::fs;
+
+use chrono::TimeDelta;
+
+use crate::stage::{Stage, credential, failure, new_key};
+use crate::stand_in::{Reply, StandIn};
+
+fn healthy() -> StandIn {
+    StandIn::tls(|_| Reply::token(TimeDelta::minutes(10), TimeDelta::zero()))
+}
+
+#[test]
+fn a_private_file_gives_the_key_and_wins_over_the_environment() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    for end in ["", "\n", "\r\n"] {
+        let key = new_key();
+        let file = stage.file("key", &format!("{key}{end}"), 0o600);
+        let output = stage
+            .get_token(&exchange)
+            .args(["--key-file", &file])
+            .output()
+            .unwrap();
+        credential(&output);
+        assert_eq!(
+            exchange.asked().last().unwrap().header("x-api-key"),
+            Some(key.as_str())
+        );
+    }
+    assert_eq!(exchange.asked().len(), 3);
+}
+
+#[test]
+fn a_key_file_that_others_can_read_or_change_is_refused() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    for mode in [0o644, 0o640, 0o604, 0o620, 0o666] {
+        let file = stage.file("key", &stage.key, mode);
+        let output = stage
+            .get_token(&exchange)
+            .args(["--key-file", &file])
+            .output()
+            .unwrap();
+        let line = failure(&output, 3);
+        assert!(line.contains(&format!("chmod 600 {file}")), "{line}");
+    }
+    assert!(exchange.asked().is_empty());
+}
+
+#[test]
+fn a_key_file_that_holds_no_single_key_is_told() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    let two = format!("{}\n{}\n", stage.key, stage.key);
+    let long = "x".repeat(10_000);
+    for content in ["", "\n", &two, &long] {
+        let file = stage.file("key", content, 0o600);
+        let output = stage
+            .get_token(&exchange)
+            .args(["--key-file", &file])
+            .output()
+            .unwrap();
+        let line = failure(&output, 3);
+        assert!(line.contains(&file) && !line.contains(&stage.key), "{line}");
+    }
+    fs::remove_file(stage.path("key")).unwrap();
+    let output = stage
+        .get_token(&exchange)
+        .args(["--key-file", "key"])
+        .output()
+        .unwrap();
+    failure(&output, 3);
+    assert!(exchange.asked().is_empty());
+}
+
+#[test]
+fn a_typing_error_in_the_key_is_told_before_the_network() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let last = stage.key.chars().last().unwrap();
+    let changed = format!(
+        "{}{}",
+        &stage.key[..stage.key.len() - 1],
+        if last == 'a' { 'b' } else { 'a' }
+    );
+    for wrong in [&changed, &stage.key[1..], &stage.key[..20], &digest, "secret"] {
+        let output = stage
+            .get_token(&exchange)
+            .env("KEYPLANE_API_KEY", wrong)
+            .output()
+            .unwrap();
+        let line = failure(&output, 3);
+        assert!(!line.contains(wrong), "{line}");
+    }
+    assert!(exchange.asked().is_empty());
+}
+
+#[test]
+fn no_key_is_told_with_where_to_put_one() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    for value in [None, Some("")] {
+        let mut command = stage.get_token(&exchange);
+        match value {
+            None => command.env_remove("KEYPLANE_API_KEY"),
+            Some(value) => command.env("KEYPLANE_API_KEY", value),
+        };
+        let line = failure(&command.output().unwrap(), 3);
+        assert!(
+            line.contains("--key-file") && line.contains("KEYPLANE_API_KEY"),
+            "{line}"
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! The plugin as its users meet it: the built binary against a TLS server that plays the exchange, faults included.
+
+#[cfg(test)]
+mod cache;
+#[cfg(test)]
+mod cache_laws;
+#[cfg(test)]
+mod exec_protocol;
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
+mod generate;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod kubeconfig;
+#[cfg(test)]
+mod merge_laws;
+#[cfg(test)]
+mod retry_laws;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod stand_in;
+#[cfg(test)]
+mod token_life_laws;

@@ -1,0 +1,120 @@
+//! The laws of merging: nothing of anybody else's is lost, twice is once, and what is written is what is read.
+
+use keyplane_credential_plugin::kubeconfig::to_yaml;
+use keyplane_credential_plugin::kubeconfig_merge::{Entries, Permission, merge};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// Any JSON value, with the texts that YAML 1.1 and 1.2 read differently.
+fn value() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        "[ -~]{0,12}",
+        "\\PC{0,8}",
+        prop::sample::select(vec![
+            "yes",
+            "no",
+            "on",
+            "off",
+            "y",
+            "n",
+            "~",
+            "null",
+            "true",
+            "0123",
+            "0o17",
+            "1_000",
+            "1:30",
+            "2001-01-01",
+            "=",
+            "<<",
+            "- a",
+            "a: b",
+            "#c",
+            " lead",
+            "trail ",
+            "multi\nline\n",
+            "\ttab",
+            "*a",
+            "&a",
+            "!t",
+            "{",
+            "[",
+            ".inf",
+            "0x1F",
+            "1e3",
+            "",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        text.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 20, 4, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::btree_map(text.clone(), inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// A kubeconfig with two foreign clusters, a foreign user and context, and unknown things anywhere.
+fn config() -> impl Strategy<Value = Value> {
+    [value(), value(), value(), value()].prop_map(|[a, b, c, d]| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "x-unknown": a,
+            "clusters": [{"name": "theirs", "cluster": {"server": "s", "x": b}}, {"name": "more", "cluster": null}],
+            "users": [{"name": "theirs", "user": {"token": "t", "x": c}}],
+            "contexts": [{"name": "theirs", "context": {"cluster": "theirs", "user": "theirs", "x": d}}],
+            "current-context": "theirs",
+        })
+    })
+}
+
+fn entries() -> Entries {
+    Entries {
+        cluster_name: "c".to_owned(),
+        cluster_server: "https://c.example".to_owned(),
+        cluster_ca: Some("QUJD".to_owned()),
+        exchange: json!({"server": "https://exchange.example"}),
+        user_name: "u".to_owned(),
+        exec: json!({"command": "kubectl-keyplane", "args": ["get-token"]}),
+        context_name: "x".to_owned(),
+        namespace: None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn everything_that_was_there_is_still_there_and_twice_is_once(config in config()) {
+        let once = merge(config.clone(), &entries(), Permission::default()).unwrap();
+        for (field, old) in config.as_object().unwrap() {
+            match old.as_array() {
+                Some(list) if field != "x-unknown" => {
+                    prop_assert_eq!(&once[field].as_array().unwrap()[..list.len()], list.as_slice());
+                    prop_assert_eq!(once[field].as_array().unwrap().len(), list.len() + 1);
+                }
+                _ => prop_assert_eq!(&once[field], old),
+            }
+        }
+        let twice = merge(once.clone(), &entries(), Permission::default()).unwrap();
+        prop_assert_eq!(twice, once);
+    }
+
+    #[test]
+    fn what_is_written_as_yaml_is_read_back_the_same(config in config()) {
+        let text = to_yaml(&config).unwrap();
+        let read: Value = serde_saphyr::from_str(&text).unwrap();
+        prop_assert_eq!(read, config, "{}", *text);
+    }
+
+    #[test]
+    fn any_value_is_merged_or_refused_without_a_panic(config in value()) {
+        let _ = merge(config, &entries(), Permission { replace: true, set_current: true });
+    }
+}

@@ -1,0 +1,128 @@
+//! What a Namespace needs: a core Namespace made for it, never an adopted one.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::Namespace as CoreNamespace;
+use keyplane_crds::{Account, Namespace, NamespaceStatus};
+
+use super::provisions::provisions;
+use crate::child::Child;
+use crate::ownership::{FINALIZER, Owner, OwnerKind, is_made_for, kubernetes_name};
+use crate::plan::{Action, Convergence, Plan, changed, teardown};
+use crate::readiness::{Readiness, Reason, Status};
+
+/// The longest name of a core Namespace (RFC 1123 label).
+const LONGEST_NAME: usize = 63;
+
+/// What is known about a Namespace.
+#[derive(Clone, Debug)]
+pub struct ObservedNamespace {
+    /// The Namespace.
+    pub namespace: Arc<Namespace>,
+    /// The account whose home namespace it stands in, if it is one's.
+    pub account: Option<Arc<Account>>,
+    /// The core Namespace that has the wanted name, whoever made it.
+    pub core: Option<Arc<CoreNamespace>>,
+    /// What was made for it, the core Namespace included.
+    pub children: Vec<Child>,
+}
+
+/// What to do for a Namespace.
+#[must_use]
+pub fn plan(observed: &ObservedNamespace, now: DateTime<Utc>) -> Plan<NamespaceStatus> {
+    let namespace = &observed.namespace;
+    let has_finalizer = namespace.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    if namespace.metadata.deletion_timestamp.is_some() {
+        // What stands in the core Namespace goes with it.
+        let core: Vec<Child> =
+            observed.children.iter().filter(|child| matches!(child, Child::Namespace(_))).cloned().collect();
+        return Plan::of(teardown(&core, has_finalizer));
+    }
+    let stored = namespace.status.as_ref();
+    let generation = namespace.metadata.generation;
+    let say = |readiness: &Readiness, name: Option<String>| {
+        let previous = stored.map(|status| status.conditions.clone()).unwrap_or_default();
+        NamespaceStatus { id: namespace.metadata.uid.clone(), name, ..NamespaceStatus::default() }
+            .saying(readiness, &previous, generation, now)
+    };
+    let name = kubernetes_name(namespace);
+    let account = match admissible(observed, &name) {
+        Ok(account) => account,
+        Err(readiness) => {
+            return Plan { actions: Vec::new(), status: changed(say(&readiness, None), stored), wake_at: None };
+        }
+    };
+    let account_name = account.metadata.name.clone().unwrap_or_default();
+    let owner = Owner::new(OwnerKind::Namespace, &namespace.metadata, &account_name);
+    let wanted = provisions(account, &owner, &name);
+    let terminating = observed.core.as_ref().is_some_and(|core| core.metadata.deletion_timestamp.is_some());
+    // Nothing can be made in a namespace that is being deleted.
+    let convergence = if terminating {
+        Convergence { awaited: wanted.first().map(Child::reference).into_iter().collect(), ..Convergence::default() }
+    } else {
+        Convergence::between(&wanted, &observed.children)
+    };
+    let mut actions = convergence.actions.clone();
+    if !has_finalizer {
+        actions.insert(0, Action::AddFinalizer);
+    }
+    let readiness = if let Some(conflict) = convergence.conflict() {
+        conflict
+    } else if terminating {
+        Readiness::not_ready(
+            Reason::Provisioning,
+            format!("the core Namespace {name} is being deleted; it is made anew when it is gone"),
+        )
+    } else if !convergence.is_complete() || !has_finalizer {
+        Readiness::not_ready(Reason::Provisioning, format!("the core Namespace {name} is being set up"))
+    } else {
+        Readiness::ready(Reason::Provisioned, format!("use it with kubectl -n {name}"))
+    };
+    let keeps_ready = readiness.reason == Reason::Provisioning
+        && !terminating
+        && stored.is_some_and(|status| status.is_ready_at(generation));
+    let status = if keeps_ready { None } else { changed(say(&readiness, Some(name)), stored) };
+    Plan { actions, status, wake_at: None }
+}
+
+/// The account for which the core Namespace may be made, or why it may not.
+fn admissible<'a>(observed: &'a ObservedNamespace, name: &str) -> Result<&'a Account, Readiness> {
+    let namespace = &observed.namespace;
+    let home = namespace.metadata.namespace.as_deref().unwrap_or_default();
+    let Some(account) = &observed.account else {
+        return Err(account_not_found(home));
+    };
+    if name.len() > LONGEST_NAME {
+        return Err(Readiness::not_ready(
+            Reason::NameTooLong,
+            format!(
+                "the core Namespace would be {name}, of {} characters; Kubernetes allows {LONGEST_NAME}: \
+                 choose a shorter name",
+                name.len()
+            ),
+        ));
+    }
+    if observed.core.as_ref().is_some_and(|core| !is_made_for(core, namespace.metadata.uid.as_deref())) {
+        return Err(Readiness::not_ready(
+            Reason::NameTaken,
+            format!(
+                "namespace {name} exists and was not made for this resource; Keyplane never takes over a namespace: \
+                 choose another name, or remove that namespace"
+            ),
+        ));
+    }
+    Ok(account)
+}
+
+/// The verdict about a resource outside of any account's home namespace.
+#[must_use]
+pub(crate) fn account_not_found(home: &str) -> Readiness {
+    Readiness::not_ready(
+        Reason::AccountNotFound,
+        format!(
+            "namespace {home} is not the home namespace of a live Account: create the Account {home}, or declare \
+             this in an account's home namespace"
+        ),
+    )
+}

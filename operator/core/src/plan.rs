@@ -1,0 +1,175 @@
+//! What a controller should do, as data, and how the difference between wanted and found objects becomes that.
+
+use chrono::{DateTime, Utc};
+
+use crate::child::{Child, ChildKind, ChildRef};
+use crate::ownership::{OWNER_UID_LABEL, owner_uid_label};
+use crate::readiness::{Readiness, Reason, Status};
+
+/// One step. Steps are done in order; the first that fails ends the attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Put Keyplane's finalizer on the resource, before anything is made for it.
+    AddFinalizer,
+    /// Make an object that must not exist yet. An object that does exist is not taken over.
+    Create(Child),
+    /// Make the object with this UID say what is desired.
+    Update {
+        /// What it should say.
+        desired: Child,
+        /// The UID it must have.
+        uid: String,
+    },
+    /// Delete the object, if it still has this UID.
+    Delete {
+        /// Where it is.
+        child: ChildRef,
+        /// The UID it must have.
+        uid: String,
+    },
+    /// Take Keyplane's finalizer off: nothing of the resource's is left.
+    RemoveFinalizer,
+}
+
+impl Action {
+    /// Whether the step gives something, and so must not rest on a stale view of the resource.
+    #[must_use]
+    pub fn gives(&self) -> bool {
+        matches!(self, Self::Create(_) | Self::Update { .. })
+    }
+}
+
+/// What to do for a resource. Empty `actions` and an unchanged `status` mean that all is as declared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan<S> {
+    /// The steps.
+    pub actions: Vec<Action>,
+    /// The status to write, where it differs from the stored one.
+    pub status: Option<S>,
+    /// When time alone will change the verdict.
+    pub wake_at: Option<DateTime<Utc>>,
+}
+
+impl<S> Plan<S> {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty() && self.status.is_none()
+    }
+
+    /// A plan of steps that leaves the status alone.
+    #[must_use]
+    pub fn of(actions: Vec<Action>) -> Self {
+        Self { actions, status: None, wake_at: None }
+    }
+}
+
+/// The status to write, or nothing when the stored one says the same already.
+#[must_use]
+pub fn changed<S: Status>(wanted: S, stored: Option<&S>) -> Option<S> {
+    (stored != Some(&wanted)).then_some(wanted)
+}
+
+/// How the found objects become the wanted ones.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Convergence {
+    /// The steps, unwanted objects first: rights are taken before others are given.
+    pub actions: Vec<Action>,
+    /// Wanted objects that are still being deleted and can be made only afterwards.
+    pub awaited: Vec<ChildRef>,
+    /// Wanted objects whose place is held by something that is not ours to change.
+    pub conflicts: Vec<ChildRef>,
+}
+
+impl Convergence {
+    /// Compares what is wanted (in the order it should be made) with what is found.
+    #[must_use]
+    pub fn between(wanted: &[Child], found: &[Child]) -> Self {
+        let mut convergence = Self { actions: removal(found, wanted), ..Self::default() };
+        for desired in wanted {
+            let reference = desired.reference();
+            match found.iter().find(|child| child.reference() == reference) {
+                None => convergence.actions.push(Action::Create(desired.clone())),
+                Some(child) if child.is_terminating() => convergence.awaited.push(reference),
+                Some(child) if is_anothers(child, desired) => convergence.conflicts.push(reference),
+                Some(child) if child.must_be_replaced_for(desired) => convergence.actions.extend([
+                    Action::Delete { child: reference, uid: child.uid().to_owned() },
+                    Action::Create(desired.clone()),
+                ]),
+                Some(child) if !child.matches(desired) => {
+                    convergence.actions.push(Action::Update { desired: desired.clone(), uid: child.uid().to_owned() });
+                }
+                Some(_) => {}
+            }
+        }
+        convergence
+    }
+
+    /// Whether everything wanted is there.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.actions.is_empty() && self.awaited.is_empty() && self.conflicts.is_empty()
+    }
+
+    /// What is in the way, where something is.
+    #[must_use]
+    pub fn conflict(&self) -> Option<Readiness> {
+        self.conflicts.first().map(|child| {
+            Readiness::not_ready(
+                Reason::ChildConflict,
+                format!(
+                    "{child} exists and its label {OWNER_UID_LABEL} names another owner: delete it, Keyplane makes its own"
+                ),
+            )
+        })
+    }
+}
+
+/// Whether an object claims another owner than the one it is wanted for.
+fn is_anothers(found: &Child, desired: &Child) -> bool {
+    let claimed = owner_uid_label(found.metadata());
+    claimed.is_some() && claimed != owner_uid_label(desired.metadata())
+}
+
+/// The deletion of every found object that is not wanted, in the order in which rights end soonest.
+fn removal(found: &[Child], wanted: &[Child]) -> Vec<Action> {
+    let mut unwanted: Vec<&Child> = found
+        .iter()
+        .filter(|child| !child.is_terminating() && !wanted.iter().any(|desired| desired.reference() == child.reference()))
+        .collect();
+    unwanted.sort_by_key(|child| (deletion_rank(child.kind()), child.reference()));
+    unwanted
+        .into_iter()
+        .map(|child| Action::Delete { child: child.reference(), uid: child.uid().to_owned() })
+        .collect()
+}
+
+/// RoleBindings first (Forbidden at the next request), then the anchor (its tokens are Unauthorized within the
+/// API server's 10 s cache), then the ServiceAccount.
+fn deletion_rank(kind: ChildKind) -> u8 {
+    match kind {
+        ChildKind::RoleBinding => 0,
+        ChildKind::Secret => 1,
+        ChildKind::ServiceAccount => 2,
+        ChildKind::NetworkPolicy | ChildKind::ResourceQuota | ChildKind::LimitRange => 3,
+        ChildKind::Namespace => 4,
+    }
+}
+
+/// The steps for objects whose owner is gone: all are deleted.
+#[must_use]
+pub fn plan_orphans(children: &[Child]) -> Vec<Action> {
+    removal(children, &[])
+}
+
+/// Taking a resource away: what it made is deleted, and when nothing of it is left, the finalizer goes.
+#[must_use]
+pub fn teardown(found: &[Child], has_finalizer: bool) -> Vec<Action> {
+    if !found.is_empty() {
+        removal(found, &[])
+    } else if has_finalizer {
+        vec![Action::RemoveFinalizer]
+    } else {
+        Vec::new()
+    }
+}

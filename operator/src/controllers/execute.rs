@@ -1,0 +1,186 @@
+//! Carries out a plan's steps, one request each, and never more than the plan says.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use keyplane_core::child::{Child, ChildKind, ChildRef};
+use keyplane_core::ownership::FINALIZER;
+use keyplane_core::plan::Action;
+use keyplane_core::readiness::Status;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::error::ReconcileError;
+
+/// The name under which the controller owns fields.
+const FIELD_MANAGER: &str = "keyplane-controller";
+
+/// How long one request may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// Makes a request, but not for longer than a request may take.
+async fn within_limit<T>(
+    object: &impl Display,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ReconcileError> {
+    match tokio::time::timeout(REQUEST_LIMIT, request).await {
+        Ok(result) => result.map_err(|error| ReconcileError::of(object, error)),
+        Err(_) => Err(ReconcileError::Unreachable(format!("{object}: no answer within {} s", REQUEST_LIMIT.as_secs()))),
+    }
+}
+
+/// Makes or mends an object. Both are refused by the API server when the object is not the one the plan saw.
+pub(crate) async fn write_child(client: &Client, action: &Action) -> Result<(), ReconcileError> {
+    match action {
+        Action::Create(desired) => {
+            let reference = desired.reference();
+            let api = child_api(client, &reference);
+            let mut skeleton = desired.to_value();
+            let is_whole = !takes_spec_by_apply(desired);
+            if !is_whole && let Value::Object(fields) = &mut skeleton {
+                fields.remove("spec");
+            }
+            let object = dynamic(&reference, skeleton)?;
+            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            let created = within_limit(&reference, api.create(&params, &object)).await?;
+            tracing::info!(child = %reference, "created");
+            if is_whole { Ok(()) } else { apply(&api, desired, &created.uid().unwrap_or_default()).await }
+        }
+        Action::Update { desired, uid } => {
+            let api = child_api(client, &desired.reference());
+            apply(&api, desired, uid).await?;
+            tracing::info!(child = %desired.reference(), "mended");
+            Ok(())
+        }
+        Action::Delete { child, uid } => delete_child(client, child, uid).await,
+        Action::AddFinalizer | Action::RemoveFinalizer => Ok(()),
+    }
+}
+
+/// A quota's map of limits must be able to shrink. Fields that a plain create set stay owned by it for ever, so
+/// such a spec is only ever written by apply.
+fn takes_spec_by_apply(desired: &Child) -> bool {
+    desired.kind() == ChildKind::ResourceQuota
+}
+
+async fn apply(api: &Api<DynamicObject>, desired: &Child, uid: &str) -> Result<(), ReconcileError> {
+    let reference = desired.reference();
+    let mut value = desired.to_value();
+    // With a UID, apply never makes an object and never touches another that has the name now.
+    set(&mut value, "/metadata", "uid", json!(uid));
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    within_limit(&reference, api.patch(&reference.name, &params, &Patch::Apply(value))).await.map(drop)
+}
+
+async fn delete_child(client: &Client, child: &ChildRef, uid: &str) -> Result<(), ReconcileError> {
+    let params = DeleteParams {
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        ..DeleteParams::background()
+    };
+    let deleted = within_limit(child, async {
+        match child_api(client, child).delete(&child.name, &params).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop),
+        }
+    })
+    .await;
+    if deleted.is_ok() {
+        tracing::info!(%child, "deleted");
+    }
+    deleted
+}
+
+/// Writes the finalizers of a resource, if it has not changed since it was seen.
+pub(crate) async fn set_finalizer<K>(api: &Api<K>, object: &K, wanted: bool) -> Result<(), ReconcileError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut finalizers = object.finalizers().to_vec();
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    if wanted {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    let patch = json!({"metadata": {
+        "uid": object.uid(), "resourceVersion": object.resource_version(), "finalizers": finalizers,
+    }});
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let request = async {
+        match api.patch(&object.name_any(), &params, &Patch::Merge(patch)).await {
+            // What is gone needs no finalizer.
+            Err(kube::Error::Api(status)) if status.code == 404 && !wanted => Ok(()),
+            other => other.map(drop),
+        }
+    };
+    within_limit(&own_reference(object), request).await
+}
+
+/// Writes a resource's status, if it is still the resource that was seen.
+pub(crate) async fn write_status<K, S>(api: &Api<K>, object: &K, status: &S) -> Result<(), ReconcileError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    S: Status + Serialize,
+{
+    let patch = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+        "metadata": {"name": object.name_any(), "uid": object.uid()}, "status": status,
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let request = async {
+        match api.patch_status(&object.name_any(), &params, &Patch::Apply(patch)).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop),
+        }
+    };
+    within_limit(&own_reference(object), request).await
+}
+
+/// Reads a resource anew and says whether it is still as it was seen, before anything is given for it.
+pub(crate) async fn is_current<K>(api: &Api<K>, object: &K) -> Result<bool, ReconcileError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let live = within_limit(&own_reference(object), api.get_metadata_opt(&object.name_any())).await?;
+    Ok(live.is_some_and(|live| {
+        live.metadata.uid == object.meta().uid
+            && live.metadata.generation == object.meta().generation
+            && live.metadata.deletion_timestamp == object.meta().deletion_timestamp
+    }))
+}
+
+/// A resource of ours in error messages.
+fn own_reference<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn dynamic(reference: &ChildRef, value: Value) -> Result<DynamicObject, ReconcileError> {
+    serde_json::from_value(value)
+        .map_err(|error| ReconcileError::Refused(format!("{reference}: {error}")))
+}
+
+fn set(value: &mut Value, pointer: &str, name: &str, to: Value) {
+    if let Some(Value::Object(fields)) = value.pointer_mut(pointer) {
+        fields.insert(name.to_owned(), to);
+    }
+}
+
+fn child_api(client: &Client, child: &ChildRef) -> Api<DynamicObject> {
+    let resource = match child.kind {
+        ChildKind::Namespace => ApiResource::erase::<Namespace>(&()),
+        ChildKind::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+        ChildKind::Secret => ApiResource::erase::<Secret>(&()),
+        ChildKind::RoleBinding => ApiResource::erase::<RoleBinding>(&()),
+        ChildKind::ResourceQuota => ApiResource::erase::<ResourceQuota>(&()),
+        ChildKind::LimitRange => ApiResource::erase::<LimitRange>(&()),
+        ChildKind::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
+    };
+    match &child.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}

@@ -1,0 +1,155 @@
+//! One attempt for one resource: observe, plan, execute; and when to try again.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::{FutureExt, StreamExt};
+use keyplane_core::plan::{Action as Step, Plan};
+use keyplane_core::readiness::{Readiness, Reason, Status};
+use kube::runtime::controller::{Action, Config, applier};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::ReconcileError;
+use super::execute::{is_current, set_finalizer, write_child, write_status};
+use crate::index::{ClusterView, Indexed};
+
+/// How long one attempt may take.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(60);
+/// How many resources of a kind are worked on at once.
+const CONCURRENCY: u16 = 8;
+/// The first pause after a failure; it doubles with each failure in a row.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest wait for a moment: timers of years are beyond what the scheduler holds, and waking early is free.
+const LONGEST_WAIT: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// A resource's part in the loop: what is looked at, what is decided, where it is written.
+pub(super) trait Reconciler: Send + Sync + 'static {
+    /// The resource.
+    type Resource: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static;
+    /// Its status.
+    type Status: Status + Serialize + Send + Sync;
+
+    /// What is decided from what is known. Makes no request.
+    fn plan(view: &ClusterView, object: &Arc<Self::Resource>, now: DateTime<Utc>) -> Plan<Self::Status>;
+
+    /// The status as it is stored.
+    fn stored_status(object: &Self::Resource) -> Option<Self::Status>;
+
+    /// The status when the API server refuses something that the plan needs.
+    fn refused_status(object: &Self::Resource, readiness: &Readiness, now: DateTime<Utc>) -> Self::Status {
+        let stored = Self::stored_status(object).unwrap_or_default();
+        let previous = stored.conditions().to_vec();
+        stored.saying(readiness, &previous, object.meta().generation, now)
+    }
+
+    /// Where the resource is written.
+    fn api(client: Client, object: &Self::Resource) -> Api<Self::Resource>;
+}
+
+struct Context {
+    client: Client,
+    view: Arc<ClusterView>,
+    failures: Mutex<HashMap<String, u32>>,
+}
+
+/// Works on what is queued, for as long as the queue is open.
+pub(super) async fn run<R: Reconciler>(
+    client: Client,
+    view: Arc<ClusterView>,
+    index: Arc<Indexed<R::Resource>>,
+    queue: UnboundedReceiver<ObjectRef<R::Resource>>,
+) where
+    ObjectRef<R::Resource>: Hash + Eq + Clone,
+{
+    let context = Arc::new(Context { client, view, failures: Mutex::new(HashMap::new()) });
+    applier(
+        |object, context| attempt::<R>(object, context).boxed(),
+        |object, error, context: Arc<Context>| retry::<R>(&object, error, &context),
+        context,
+        index.store().clone(),
+        queue.map(Ok::<_, std::convert::Infallible>),
+        Config::default().concurrency(CONCURRENCY),
+    )
+    // Failures were reported where they happened; a queued object that is gone needs nothing.
+    .for_each(|_| std::future::ready(()))
+    .await;
+}
+
+async fn attempt<R: Reconciler>(object: Arc<R::Resource>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let result = tokio::time::timeout(ATTEMPT_LIMIT, carry_out::<R>(&object, &context))
+        .await
+        .unwrap_or(Err(ReconcileError::TimedOut(ATTEMPT_LIMIT.as_secs())));
+    if result.is_ok() {
+        context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
+    }
+    result
+}
+
+async fn carry_out<R: Reconciler>(object: &Arc<R::Resource>, context: &Context) -> Result<Action, ReconcileError> {
+    let now = Utc::now();
+    let plan = R::plan(&context.view, object, now);
+    let api = R::api(context.client.clone(), object);
+    if plan.actions.iter().any(Step::gives) && !is_current(&api, object.as_ref()).await? {
+        return Err(ReconcileError::Stale("the resource is newer than the one the plan was made for".to_owned()));
+    }
+    for step in &plan.actions {
+        let done = match step {
+            Step::AddFinalizer => set_finalizer(&api, object.as_ref(), true).await,
+            Step::RemoveFinalizer => set_finalizer(&api, object.as_ref(), false).await,
+            other => write_child(&context.client, other).await,
+        };
+        if let Err(ReconcileError::Refused(message)) = &done {
+            let text = format!("the API server refused: {message}");
+            let status = R::refused_status(object, &Readiness::not_ready(Reason::ApplyFailed, text), now);
+            if keyplane_core::plan::changed(status.clone(), R::stored_status(object).as_ref()).is_some() {
+                write_status(&api, object.as_ref(), &status).await?;
+            }
+        }
+        done?;
+    }
+    if let Some(status) = &plan.status {
+        write_status(&api, object.as_ref(), status).await?;
+    }
+    Ok(match plan.wake_at {
+        Some(moment) => Action::requeue((moment - now).to_std().unwrap_or(FIRST_PAUSE).min(LONGEST_WAIT)),
+        None => Action::await_change(),
+    })
+}
+
+fn retry<R: Reconciler>(object: &R::Resource, error: &ReconcileError, context: &Context) -> Action {
+    let failures = {
+        let mut counts = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(object.uid().unwrap_or_default()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    };
+    let pause = pause_after(failures);
+    let kind = R::Resource::kind(&());
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    if matches!(error, ReconcileError::Stale(_)) && failures < 5 {
+        tracing::debug!(%kind, namespace, name, %error, "trying again");
+    } else {
+        tracing::warn!(%kind, namespace, name, %error, failures, pause_ms = pause.as_millis(), "attempt failed");
+    }
+    Action::requeue(pause)
+}
+
+/// Twice as long after each failure in a row, spread so that many failures do not come back at once.
+fn pause_after(failures: u32) -> Duration {
+    let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(LONGEST_PAUSE);
+    let mut random = [0_u8; 1];
+    // Without randomness the pauses are only less well spread.
+    let _ = getrandom::fill(&mut random);
+    let [spread] = random;
+    pause.mul_f64(0.75 + f64::from(spread) / 512.0)
+}

@@ -1,0 +1,77 @@
+//! Starts the watches, waits until all are synced, and runs the reconcilers.
+
+use std::sync::Arc;
+
+use anyhow::bail;
+use k8s_openapi::api::core::v1::{LimitRange, Namespace as CoreNamespace, ResourceQuota, Secret, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use keyplane_core::ownership::{ISOLATION_POLICY, NAMESPACE_CHILD, is_binding_name};
+use keyplane_crds::{Account, ApiKey, IDENTITIES_NAMESPACE, Namespace, SshKey};
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Config;
+use kube::{Api, Client};
+use tokio::task::JoinSet;
+
+use super::account::AccountReconciler;
+use super::api_key::ApiKeyReconciler;
+use super::dispatch::Dispatch;
+use super::namespace::NamespaceReconciler;
+use super::ssh_key::SshKeyReconciler;
+use super::{orphans, reconcile};
+use crate::index::{ClusterView, watch_into};
+
+/// Runs every reconciler until one ends, which none should. `on_synced` is called when all watches are synced.
+///
+/// # Errors
+/// When a watch or reconciler ends.
+pub(crate) async fn run(client: Client, on_synced: impl FnOnce()) -> anyhow::Result<()> {
+    let view = Arc::new(ClusterView::new());
+    let (dispatch, queues) = Dispatch::new(view.clone());
+    let mut tasks = JoinSet::new();
+    spawn_watches(&mut tasks, &client, &view, &dispatch);
+    if !view.synced().await {
+        bail!("a watch ended before it had listed its objects");
+    }
+    on_synced();
+    tasks.spawn(reconcile::run::<AccountReconciler>(client.clone(), view.clone(), view.accounts.clone(), queues.accounts));
+    tasks.spawn(reconcile::run::<NamespaceReconciler>(
+        client.clone(),
+        view.clone(),
+        view.namespaces.clone(),
+        queues.namespaces,
+    ));
+    tasks.spawn(reconcile::run::<ApiKeyReconciler>(client.clone(), view.clone(), view.api_keys.clone(), queues.api_keys));
+    tasks.spawn(reconcile::run::<SshKeyReconciler>(client.clone(), view.clone(), view.ssh_keys.clone(), queues.ssh_keys));
+    tasks.spawn(orphans::run(client, view, queues.ownerless));
+    match tasks.join_next().await {
+        Some(Err(error)) => bail!("a controller task failed: {error}"),
+        _ => bail!("a controller task ended"),
+    }
+}
+
+fn spawn_watches(tasks: &mut JoinSet<()>, client: &Client, view: &Arc<ClusterView>, dispatch: &Dispatch) {
+    macro_rules! watch {
+        ($kind:ty, $api:expr, $config:expr, $index:ident, $keep:expr, $on_change:ident) => {{
+            let dispatch = dispatch.clone();
+            let api: Api<DeserializeGuard<$kind>> = $api;
+            tasks.spawn(watch_into(api, $config, view.$index.clone(), $keep, move |change| dispatch.$on_change(&change)));
+        }};
+    }
+    let all = Config::default;
+    let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
+    let cluster = || client.clone();
+    watch!(Account, Api::all(cluster()), all(), accounts, |_| true, account_changed);
+    watch!(Namespace, Api::all(cluster()), all(), namespaces, |_| true, namespace_changed);
+    watch!(ApiKey, Api::all(cluster()), all(), api_keys, |_| true, api_key_changed);
+    watch!(SshKey, Api::all(cluster()), all(), ssh_keys, |_| true, ssh_key_changed);
+    watch!(CoreNamespace, Api::all(cluster()), all(), core_namespaces, |_| true, core_namespace_changed);
+    watch!(ServiceAccount, Api::namespaced(cluster(), IDENTITIES_NAMESPACE), all(), service_accounts, |_| true, owners_changed);
+    watch!(Secret, Api::namespaced(cluster(), IDENTITIES_NAMESPACE), all(), secrets, |_| true, owners_changed);
+    // By name, not by label: whoever may edit a RoleBinding could take our label off, but not our name.
+    let ours = |binding: &RoleBinding| binding.metadata.name.as_deref().is_some_and(is_binding_name);
+    watch!(RoleBinding, Api::all(cluster()), all(), role_bindings, ours, owners_changed);
+    watch!(ResourceQuota, Api::all(cluster()), named(NAMESPACE_CHILD), resource_quotas, |_| true, owners_changed);
+    watch!(LimitRange, Api::all(cluster()), named(NAMESPACE_CHILD), limit_ranges, |_| true, owners_changed);
+    watch!(NetworkPolicy, Api::all(cluster()), named(ISOLATION_POLICY), network_policies, |_| true, owners_changed);
+}

@@ -1,0 +1,73 @@
+//! The TLS server that the API's surfaces stand on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum_server::Handle;
+use http::StatusCode;
+use kube::Client;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tower_http::timeout::TimeoutLayer;
+
+use super::key_index::KeyIndex;
+use super::tls;
+use super::token::TokenIssuer;
+use crate::api;
+use crate::runtime::ApiArguments;
+
+/// The largest body that is read. An ExecCredential with a cluster's CA bundle in it is a few kilobytes.
+const BODY_LIMIT: usize = 64 * 1024;
+/// How long a request may take: minting's ten seconds and a little.
+const REQUEST_LIMIT: Duration = Duration::from_secs(15);
+/// How long requests under way may take to end when the process is asked to.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Serves the API until the process is asked to end. `on_ready` is called when keys are known and the port is open.
+///
+/// # Errors
+/// When the port, the certificate or a watch fails.
+pub(crate) async fn serve(
+    client: Client,
+    arguments: ApiArguments,
+    on_ready: impl FnOnce() + Send + 'static,
+) -> anyhow::Result<()> {
+    let mut watches = JoinSet::new();
+    let index = Arc::new(KeyIndex::watching(&client, &mut watches));
+    let issuer = Arc::new(TokenIssuer::new(client, arguments.token_seconds));
+    let certificate = tls::certificate(&arguments).await?;
+    let router = Router::new()
+        .merge(api::kubernetes_exec_credential::routes(index.clone(), issuer))
+        .fallback(api::problem::not_found)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_LIMIT));
+    // Answering before the keys are known would refuse good ones.
+    index.synced().await?;
+    let listener = std::net::TcpListener::bind(arguments.listen)
+        .with_context(|| format!("cannot listen on {}: choose another --listen", arguments.listen))?;
+    listener.set_nonblocking(true)?;
+    let handle = Handle::new();
+    tokio::spawn(end_gracefully(handle.clone()));
+    tracing::info!(address = %arguments.listen, "the API is served");
+    on_ready();
+    let serving = axum_server::from_tcp_rustls(listener, certificate)?.handle(handle).serve(router.into_make_service());
+    tokio::select! {
+        result = serving => result.context("the API's server failed"),
+        _ = watches.join_next() => bail!("a watch of the exchange ended"),
+    }
+}
+
+/// Lets requests under way end when the process is asked to.
+async fn end_gracefully(handle: Handle<std::net::SocketAddr>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    handle.graceful_shutdown(Some(DRAIN));
+}

@@ -1,0 +1,126 @@
+//! One kind of object in memory, with secondary look-ups.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kube::Resource;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::Event;
+
+/// What a watch event changed: the look-up keys of the object before and after, and the object itself. A relist
+/// reports every object, because what happened while the watch was away is not known.
+pub(crate) struct Change<K: Resource> {
+    /// The objects that were applied or deleted.
+    pub(crate) objects: Vec<Arc<K>>,
+    /// Every look-up key that leads, or led, to one of them.
+    pub(crate) keys: BTreeSet<String>,
+}
+
+struct Lookups<K: Resource<DynamicType = ()>> {
+    by_key: HashMap<String, HashSet<ObjectRef<K>>>,
+    keys_of: HashMap<ObjectRef<K>, Vec<String>>,
+}
+
+/// Objects of one kind, by reference and by look-up keys such as `home/acme` or `digest/sha256:…`.
+///
+/// A relist emits no Delete: the store is swapped whole at its end, and the look-ups are rebuilt from it.
+pub(crate) struct Indexed<K: Resource<DynamicType = ()> + Clone + 'static> {
+    store: Store<K>,
+    writer: std::sync::Mutex<Writer<K>>,
+    lookups: RwLock<Lookups<K>>,
+    keys: fn(&K) -> Vec<String>,
+}
+
+impl<K> Indexed<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    /// An empty index whose look-up keys are what `keys` says of an object.
+    pub(crate) fn new(keys: fn(&K) -> Vec<String>) -> Self {
+        let (store, writer) = kube::runtime::reflector::store();
+        Self {
+            store,
+            writer: std::sync::Mutex::new(writer),
+            lookups: RwLock::new(Lookups { by_key: HashMap::new(), keys_of: HashMap::new() }),
+            keys,
+        }
+    }
+
+    /// The objects by reference.
+    pub(crate) fn store(&self) -> &Store<K> {
+        &self.store
+    }
+
+    /// The object of this name.
+    pub(crate) fn get(&self, namespace: Option<&str>, name: &str) -> Option<Arc<K>> {
+        let mut reference = ObjectRef::new(name);
+        reference.namespace = namespace.map(ToOwned::to_owned);
+        self.store.get(&reference)
+    }
+
+    /// The objects that a look-up key leads to.
+    pub(crate) fn find(&self, key: &str) -> Vec<Arc<K>> {
+        let lookups = self.lookups.read().unwrap_or_else(PoisonError::into_inner);
+        lookups.by_key.get(key).into_iter().flatten().filter_map(|reference| self.store.get(reference)).collect()
+    }
+
+    /// Takes in a watch event. Nothing is reported while a list is under way.
+    pub(crate) fn apply(&self, event: &Event<K>) -> Option<Change<K>> {
+        // Readers hold the look-ups' lock: none sees the store of one moment and the look-ups of another.
+        let mut lookups = self.lookups.write().unwrap_or_else(PoisonError::into_inner);
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).apply_watcher_event(event);
+        match event {
+            Event::Apply(object) => {
+                let reference = ObjectRef::from_obj(object);
+                let mut keys: BTreeSet<String> = lookups.remove(&reference).into_iter().collect();
+                let new = (self.keys)(object);
+                keys.extend(new.iter().cloned());
+                lookups.insert(reference, new);
+                Some(Change { objects: vec![Arc::new(object.clone())], keys })
+            }
+            Event::Delete(object) => {
+                let keys = lookups.remove(&ObjectRef::from_obj(object)).into_iter().collect();
+                Some(Change { objects: vec![Arc::new(object.clone())], keys })
+            }
+            Event::Init | Event::InitApply(_) => None,
+            Event::InitDone => {
+                let mut keys: BTreeSet<String> = lookups.by_key.keys().cloned().collect();
+                *lookups = Lookups { by_key: HashMap::new(), keys_of: HashMap::new() };
+                let objects = self.store.state();
+                for object in &objects {
+                    lookups.insert(ObjectRef::from_obj(object.as_ref()), (self.keys)(object));
+                }
+                keys.extend(lookups.by_key.keys().cloned());
+                Some(Change { objects, keys })
+            }
+        }
+    }
+}
+
+impl<K> Lookups<K>
+where
+    K: Resource<DynamicType = ()> + 'static,
+    ObjectRef<K>: Hash + Eq + Clone,
+{
+    fn insert(&mut self, reference: ObjectRef<K>, keys: Vec<String>) {
+        for key in &keys {
+            self.by_key.entry(key.clone()).or_default().insert(reference.clone());
+        }
+        self.keys_of.insert(reference, keys);
+    }
+
+    fn remove(&mut self, reference: &ObjectRef<K>) -> Vec<String> {
+        let keys = self.keys_of.remove(reference).unwrap_or_default();
+        for key in &keys {
+            if let Some(references) = self.by_key.get_mut(key) {
+                references.remove(reference);
+                if references.is_empty() {
+                    self.by_key.remove(key);
+                }
+            }
+        }
+        keys
+    }
+}

@@ -1,0 +1,120 @@
+//! The command line of `keyplane`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  keyplane all --kubeconfig admin.conf --listen 127.0.0.1:8443
+      both halves in one process, with a certificate made at start
+  keyplane controller
+      the reconcilers, in a pod, as the pod's ServiceAccount
+  keyplane api --tls-certificate-file /tls/tls.crt --tls-private-key-file /tls/tls.key
+      the HTTP API, in a pod, with the certificate of a mounted Secret
+
+Exit codes: 0 ended by a signal, 1 failed (the last line of the log says why), 2 wrong usage.";
+
+/// Keyplane: the account access plane of a Kubernetes cluster.
+#[derive(Debug, Parser)]
+#[command(name = "keyplane", version, about, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) common: CommonArguments,
+}
+
+/// What to run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the reconcilers and the HTTP API in one process
+    All {
+        #[command(flatten)]
+        controller: ControllerArguments,
+        #[command(flatten)]
+        api: ApiArguments,
+        /// Context for the HTTP API's requests, so that each half keeps its own rights (default: --context)
+        #[arg(long)]
+        api_context: Option<String>,
+    },
+    /// Run the reconcilers (leader-elected)
+    Controller {
+        #[command(flatten)]
+        controller: ControllerArguments,
+    },
+    /// Run the HTTP API
+    Api {
+        #[command(flatten)]
+        api: ApiArguments,
+    },
+    /// Print a shell completion script
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Arguments of every process.
+#[derive(Debug, Args)]
+pub(crate) struct CommonArguments {
+    /// Kubeconfig file (default: the pod's ServiceAccount, else $KUBECONFIG or ~/.kube/config)
+    #[arg(long, global = true)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig (default: its current context)
+    #[arg(long, global = true)]
+    pub(crate) context: Option<String>,
+    /// Where /healthz and /readyz are served, as plain HTTP
+    #[arg(long, global = true, default_value = "0.0.0.0:8080")]
+    pub(crate) admin_listen: SocketAddr,
+    /// How the log is written
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// What is logged, as tracing filters, such as `info` or `keyplane=debug`
+    #[arg(long, global = true, env = "KEYPLANE_LOG", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Arguments of the reconcilers.
+#[derive(Debug, Args)]
+pub(crate) struct ControllerArguments {
+    /// Namespace of the lease that elects the leader
+    #[arg(long, env = "KEYPLANE_NAMESPACE", default_value = "keyplane-system")]
+    pub(crate) namespace: String,
+    /// How long a leader that vanished keeps the lease, in seconds
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=300))]
+    pub(crate) lease_seconds: u64,
+}
+
+/// Arguments of the HTTP API.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ApiArguments {
+    /// Where the API is served, over TLS
+    #[arg(long, default_value = "0.0.0.0:8443")]
+    pub(crate) listen: SocketAddr,
+    /// Certificate chain (PEM), such as tls.crt of a mounted Secret; read again when it changes
+    #[arg(long, requires = "tls_private_key_file")]
+    pub(crate) tls_certificate_file: Option<PathBuf>,
+    /// Private key (PEM), such as tls.key of a mounted Secret
+    #[arg(long, requires = "tls_certificate_file")]
+    pub(crate) tls_private_key_file: Option<PathBuf>,
+    /// Names and addresses in the certificate that is made at start when no file is given
+    #[arg(long, default_values_t = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()])]
+    pub(crate) tls_name: Vec<String>,
+    /// Where to write the CA certificate (PEM) of the certificate that is made at start
+    #[arg(long)]
+    pub(crate) tls_ca_out: Option<PathBuf>,
+    /// Life of a cluster token, in seconds
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(i64).range(600..=86_400))]
+    pub(crate) token_seconds: i64,
+}

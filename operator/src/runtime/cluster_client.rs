@@ -1,0 +1,35 @@
+//! The connection to the API server.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// How long connecting to the API server may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// A client for the given context, or for the pod's ServiceAccount, or for the default kubeconfig.
+///
+/// # Errors
+/// When there is no usable configuration.
+pub(super) async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
+    let options = KubeConfigOptions { context: context.map(ToOwned::to_owned), ..KubeConfigOptions::default() };
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path)
+                .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
+            Config::from_custom_kubeconfig(file, &options).await.with_context(|| format!("kubeconfig {}", path.display()))?
+        }
+        None if context.is_some() => Config::from_kubeconfig(&options).await.context("the default kubeconfig")?,
+        None => Config::infer().await.context(
+            "no cluster: neither a pod's ServiceAccount nor a kubeconfig was found; give --kubeconfig FILE",
+        )?,
+    };
+    config.connect_timeout = Some(CONNECT_LIMIT);
+    // The client's own repetitions know nothing of the plan: a failed write is planned anew, a failed mint is the
+    // caller's to repeat.
+    config.default_retry = false;
+    Client::try_from(config).context("cannot make a client for the API server")
+}

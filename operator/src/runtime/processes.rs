@@ -1,0 +1,112 @@
+//! What each command runs.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::CommandFactory;
+use kube::Client;
+
+use super::admin_server::{self, Readiness};
+use super::arguments::{Arguments, Command, CommonArguments, ControllerArguments};
+use super::lease::Leadership;
+use super::{cluster_client, shutdown, telemetry};
+use crate::{controllers, exchange};
+
+/// The parts that readiness waits for.
+const CONTROLLER: &str = "controller";
+const API: &str = "api";
+
+/// Runs what the arguments ask for, until it fails or a signal ends it.
+pub(crate) fn run(arguments: Arguments) -> ExitCode {
+    if let Command::Completion { shell } = arguments.command {
+        clap_complete::generate(shell, &mut Arguments::command(), "keyplane", &mut std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
+    if let Err(error) = telemetry::start(&arguments.common) {
+        let _ = writeln!(std::io::stderr(), "keyplane: {error}");
+        return ExitCode::from(2);
+    }
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+        .and_then(|runtime| runtime.block_on(serve(arguments)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("keyplane ends: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    // Another library may have chosen first; either choice is a whole provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let common = arguments.common;
+    let connect = async |context: Option<&str>| cluster_client::client(common.kubeconfig.as_deref(), context).await;
+    let client = connect(common.context.as_deref()).await?;
+    match arguments.command {
+        Command::All { controller, api, api_context } => {
+            let readiness = Readiness::awaiting(&[CONTROLLER, API]);
+            let api_client = match &api_context {
+                Some(context) => connect(Some(context)).await?,
+                None => client.clone(),
+            };
+            let serving = exchange::serve(api_client, api, {
+                let readiness = readiness.clone();
+                move || readiness.reached(API)
+            });
+            supervise(&common, readiness.clone(), async {
+                tokio::select! {
+                    result = reconcile(client, &controller, &readiness) => result,
+                    result = serving => result,
+                }
+            })
+            .await
+        }
+        Command::Controller { controller } => {
+            let readiness = Readiness::awaiting(&[CONTROLLER]);
+            supervise(&common, readiness.clone(), reconcile(client, &controller, &readiness)).await
+        }
+        Command::Api { api } => {
+            let readiness = Readiness::awaiting(&[API]);
+            let ready = readiness.clone();
+            supervise(&common, readiness, exchange::serve(client, api, move || ready.reached(API))).await
+        }
+        Command::Completion { .. } => Ok(()),
+    }
+}
+
+/// Runs `work` beside the probes until it fails or a signal comes.
+async fn supervise(
+    common: &CommonArguments,
+    readiness: Readiness,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        result = work => result,
+        result = admin_server::serve(common.admin_listen, readiness) => result,
+    }
+}
+
+/// Reconciles while the lease is held. A standby is ready too: a rolling update waits for the new pod while the
+/// old one still leads.
+async fn reconcile(client: Client, arguments: &ControllerArguments, readiness: &Readiness) -> anyhow::Result<()> {
+    let gaining = Leadership::gain(client.clone(), &arguments.namespace, arguments.lease_seconds);
+    readiness.reached(CONTROLLER);
+    let leadership = tokio::select! {
+        gained = gaining => gained?,
+        ended = shutdown::requested() => return ended,
+    };
+    let result = tokio::select! {
+        result = controllers::run(client, || tracing::info!("all watches are synced")) => result,
+        lost = leadership.keep() => lost,
+        ended = shutdown::requested() => ended,
+    };
+    if result.is_ok() {
+        leadership.release().await;
+    }
+    result
+}

@@ -1,0 +1,9 @@
+//! The shipped permissions: what they must never hold, what they come to on a real API server, and what the admission
+//! policies keep them to.
+
+mod access_reviews;
+mod attempt;
+mod key_roles;
+mod laws;
+mod policies_on_keyplane;
+mod policies_on_tenants;
