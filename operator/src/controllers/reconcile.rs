@@ -28,7 +28,7 @@ const CONCURRENCY: u16 = 8;
 /// The first pause after a failure; it doubles with each failure in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause after failures.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest wait for a moment: timers of years are beyond what the scheduler holds, and waking early is free.
 const LONGEST_WAIT: Duration = Duration::from_secs(12 * 60 * 60);
 

@@ -94,7 +94,7 @@ pub fn document(shipped: &Shipped) -> Result<String> {
         let besides = if before.is_empty() {
             "It may:"
         } else {
-            "Besides what the role before may:"
+            "It adds:"
         };
         write!(
             text,

@@ -36,6 +36,8 @@ async fn the_controller_touches_only_accounts_namespaces() -> Result<()> {
         (create(&other, Some("")), Refused(ONLY_ACCOUNTS)),
         (create("somebody-elses", Some(home)), Refused(ONLY_ACCOUNTS)),
         (create(&format!("{home}other"), Some(home)), Refused(ONLY_ACCOUNTS)),
+        (create("kube-things", Some("kube")), Refused(ONLY_ACCOUNTS)),
+        (create("keyplane-things", Some("keyplane")), Refused(ONLY_ACCOUNTS)),
         (label(home, json!(home)), Accepted),
         (label(&stage.web, json!(home)), Accepted),
         (label(&stage.web, json!("another")), Refused(NOT_MOVED)),

@@ -8,7 +8,7 @@ use super::attempt::{ADMINISTRATOR, Attempt, CONTROLLER, Stage, person, role_bin
 
 const TOKEN_SECRET: &str = "holds a token that never expires";
 const KEYS_RIGHTS: &str = "only Keyplane's controller gives rights to a key";
-const EMPTY: &str = "holds only empty Secrets of type Opaque";
+const EMPTY: &str = "holds only empty Secrets of type keyplane.dev/anchor";
 
 const KEY: &str = "key-tenants-test";
 const KEY_USER: &str = "system:serviceaccount:keyplane-identities:key-tenants-test";
@@ -160,8 +160,8 @@ async fn not_even_an_administrator_leaves_a_lasting_token_in_an_accounts_namespa
                 (lasting(&stage.home), Refused(TOKEN_SECRET)),
                 (lasting(&stage.plain), Accepted),
                 (lasting("keyplane-identities"), Refused(EMPTY)),
-                (secret("keyplane-identities", "Opaque", json!({"a": "b"})), Refused(EMPTY)),
-                (secret("keyplane-identities", "Opaque", json!({})), Accepted),
+                (secret("keyplane-identities", "keyplane.dev/anchor", json!({"a": "b"})), Refused(EMPTY)),
+                (secret("keyplane-identities", "keyplane.dev/anchor", json!({})), Accepted),
             ],
         )
         .await?;

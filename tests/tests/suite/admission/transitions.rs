@@ -1,0 +1,185 @@
+//! What may become of an object that exists.
+
+use anyhow::{Context as _, Result, bail};
+use http::Method;
+use keyplane_tests::shared::shared_installation;
+use keyplane_tests::waiting::{PATIENCE, Seen, until};
+use kube::Client;
+use serde_json::{Value, json};
+
+use super::Verdict::{Accepted, Rejected};
+use super::{Verdict, digest, namespace_for, object, path_of, rejected};
+use crate::request::{DRY_RUN, STRICT, send};
+
+const FROZEN: &str = "Revoked or expired keys cannot be modified";
+const NEVER_BACK: &str = "Revoked keys cannot be re-enabled";
+const DIGEST_FIXED: &str = "digest is immutable: create another ApiKey for another key";
+const PUBLIC_KEY_FIXED: &str = "publicKey is immutable: delete this SshKey and create another";
+
+/// A change, by what it shows: the patch and what must be said to it.
+struct Change(&'static str, Value, Verdict);
+
+/// Creates an object, gives it a status, and tries each change on it without storing any.
+async fn assert_changes(object: Value, status: Option<Value>, changes: Vec<Change>) -> Result<()> {
+    let (cluster, _) = shared_installation().await?;
+    let client = cluster.client().await?;
+    let collection = path_of(&object);
+    let created = stored(send(&client, Method::POST, &collection, STRICT, &object).await?)?;
+    let name = created.pointer("/metadata/name").and_then(Value::as_str).context("an object without a name")?;
+    let path = format!("{collection}/{name}");
+    let mut wrong = Vec::new();
+    for Change(what, patch, verdict) in changes {
+        if let Some(why) = tried(&client, &path, status.as_ref(), &patch, &verdict).await? {
+            wrong.push(format!("{what}: {why}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} changes of {path} ({status:?}):\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+/// A running Keyplane writes a status of its own; the change counts only when it met the one that was set here, which
+/// the API server itself says by the resource version.
+async fn tried(
+    client: &Client,
+    path: &str,
+    status: Option<&Value>,
+    patch: &Value,
+    verdict: &Verdict,
+) -> Result<Option<String>> {
+    until("a change to meet the status that was set", PATIENCE, || async {
+        let current = match status {
+            Some(status) => {
+                let patch = json!({ "status": status });
+                send(client, Method::PATCH, &format!("{path}/status"), STRICT, &patch).await?
+            }
+            None => send(client, Method::GET, path, "", &Value::Null).await?,
+        };
+        let current = stored(current)?;
+        let mut patch = patch.clone();
+        let version = current.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
+        if !patch["metadata"].is_object() {
+            patch["metadata"] = json!({});
+        }
+        patch["metadata"]["resourceVersion"] = version;
+        let answer = send(client, Method::PATCH, path, DRY_RUN, &patch).await?;
+        Ok(match &answer {
+            Err(status) if status.code == 409 => Seen::NotYet(status.message.clone()),
+            answer => Seen::Done(verdict.contradicted_by(answer)),
+        })
+    })
+    .await
+}
+
+fn stored(answer: crate::request::Answer) -> Result<Value> {
+    match answer {
+        Ok(object) => Ok(object),
+        Err(status) => bail!("{}", status.message),
+    }
+}
+
+async fn in_namespace(name: &str, kind: &str, spec: Value) -> Result<Value> {
+    let (cluster, _) = shared_installation().await?;
+    let mut object = object(kind, "subject", spec);
+    object["metadata"]["namespace"] = json!(namespace_for(cluster, name).await?);
+    Ok(object)
+}
+
+fn key_spec() -> Value {
+    json!({"displayName": "CI", "scope": {"inference": true}, "digest": digest()})
+}
+
+fn spec(patch: &Value) -> Value {
+    json!({ "spec": patch })
+}
+
+/// Every kind of change of a spec.
+fn spec_changes() -> Vec<(&'static str, Value)> {
+    vec![
+        ("another name", spec(&json!({"displayName": "CD"}))),
+        ("no name", spec(&json!({"displayName": null}))),
+        ("an end", spec(&json!({"expiresAt": "2099-01-01T00:00:00Z"}))),
+        ("a wider scope", spec(&json!({"scope": {"inference": null, "all": true}}))),
+    ]
+}
+
+fn metadata_changes() -> Vec<Change> {
+    vec![
+        Change("a label", json!({"metadata": {"labels": {"a": "b"}}}), Accepted),
+        Change("an annotation", json!({"metadata": {"annotations": {"a": "b"}}}), Accepted),
+        Change("a finalizer", json!({"metadata": {"finalizers": ["keyplane.dev/cleanup"]}}), Accepted),
+    ]
+}
+
+#[tokio::test]
+async fn a_live_keys_spec_can_change_except_for_its_digest() -> Result<()> {
+    for state in ["Pending", "Active", "Invalid"] {
+        let key = in_namespace(&format!("live-{}", state.to_lowercase()), "ApiKey", key_spec()).await?;
+        let mut changes = metadata_changes();
+        changes.extend(spec_changes().into_iter().map(|(what, patch)| Change(what, patch, Accepted)));
+        changes.extend([
+            Change("revoked", spec(&json!({"revoked": true})), Accepted),
+            Change("revoked, and more", spec(&json!({"revoked": true, "displayName": "gone"})), Accepted),
+            Change("revoked said to be false", spec(&json!({"revoked": false})), Accepted),
+            Change(
+                "another digest",
+                spec(&json!({"digest": format!("sha256:{}", "a".repeat(64))})),
+                rejected("spec.digest", DIGEST_FIXED),
+            ),
+            Change("no digest", spec(&json!({"digest": null})), rejected("spec.digest", "Required value")),
+        ]);
+        assert_changes(key, Some(json!({"state": state})), changes).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_expired_or_revoked_keys_spec_is_frozen_by_its_state() -> Result<()> {
+    for state in ["Expired", "Revoked"] {
+        let key = in_namespace(&format!("over-{}", state.to_lowercase()), "ApiKey", key_spec()).await?;
+        let mut changes = metadata_changes();
+        changes.extend(spec_changes().into_iter().map(|(what, patch)| Change(what, patch, rejected("", FROZEN))));
+        changes.extend([
+            Change("the same name", spec(&json!({"displayName": "CI"})), Accepted),
+            Change("revoked", spec(&json!({"revoked": true})), rejected("", FROZEN)),
+            Change(
+                "another digest",
+                spec(&json!({"digest": format!("sha256:{}", "a".repeat(64))})),
+                Rejected(vec![("", FROZEN), ("spec.digest", DIGEST_FIXED)]),
+            ),
+        ]);
+        assert_changes(key, Some(json!({"state": state})), changes).await?;
+    }
+    Ok(())
+}
+
+/// Before any controller has seen it: the wall stands in the spec itself.
+#[tokio::test]
+async fn a_revoked_keys_spec_is_frozen_and_revoked_never_goes_back() -> Result<()> {
+    let mut revoked = key_spec();
+    revoked["revoked"] = json!(true);
+    for (name, status) in [("revoked", None), ("revoked-active", Some(json!({"state": "Active"})))] {
+        let key = in_namespace(name, "ApiKey", revoked.clone()).await?;
+        let back = || Rejected(vec![("", FROZEN), ("", NEVER_BACK)]);
+        let mut changes = metadata_changes();
+        changes.extend(spec_changes().into_iter().map(|(what, patch)| Change(what, patch, rejected("", FROZEN))));
+        changes.extend([
+            Change("still revoked", spec(&json!({"revoked": true})), Accepted),
+            Change("not revoked", spec(&json!({"revoked": false})), back()),
+            Change("revoked left out", spec(&json!({"revoked": null})), back()),
+        ]);
+        assert_changes(key, status, changes).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_ssh_keys_public_key_is_fixed() -> Result<()> {
+    let key = in_namespace("fixed", "SshKey", json!({"publicKey": "ssh-ed25519 AAAA laptop"})).await?;
+    let changes = vec![
+        Change("another key", spec(&json!({"publicKey": "ssh-ed25519 BBBB"})), rejected("spec.publicKey", PUBLIC_KEY_FIXED)),
+        Change("another comment", spec(&json!({"publicKey": "ssh-ed25519 AAAA desk"})), rejected("spec.publicKey", PUBLIC_KEY_FIXED)),
+        Change("asks to be the default", spec(&json!({"default": true})), Accepted),
+        Change("a label", json!({"metadata": {"labels": {"a": "b"}}}), Accepted),
+    ];
+    assert_changes(key, None, changes).await
+}
