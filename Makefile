@@ -30,8 +30,9 @@ up: programs ## Start a control plane and Keyplane and leave them running (CONTE
 down: ## Stop what `make up` started
 	@if [ -d target/dev ]; then $(CARGO) build --locked -p keyplane-tests && $(DEV) down; else echo "Nothing is up."; fi
 
-generate: ## Write the generated files again (resource definitions)
+generate: ## Write the generated files again (resource definitions, docs/permissions.md)
 	$(CARGO) run --locked -p keyplane-crds --bin generate-crds
+	$(CARGO) run --locked -p keyplane-tests --bin generate-permissions
 
 check: fmt clippy drift deny ## What a change must pass besides the tests
 
@@ -45,6 +46,7 @@ clippy: ## Check the lints
 
 drift: ## Check that the generated files are up to date
 	$(CARGO) run --locked -p keyplane-crds --bin generate-crds -- --check
+	$(CARGO) run --locked -p keyplane-tests --bin generate-permissions -- --check
 
 deny: ## Check licences, sources and banned crates (needs cargo-deny)
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }

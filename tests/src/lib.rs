@@ -9,6 +9,7 @@
 //! | the control plane and the Keyplane that the tests of a run share | [`shared`] |
 //! | how Keyplane is installed and with which identities it runs | [`install`], [`keyplane_process`] |
 //! | what Keyplane, its keys and account owners may do, as the manifests say it | [`permissions`] |
+//! | what a customer and a key holder do, as a test does it | [`tenant`], [`exchange`] |
 //! | which requests the API server answered | [`audit_log`] |
 //! | `make up`, `make down`, `make demo` | [`dev`] |
 
@@ -17,6 +18,7 @@ pub mod audit_log;
 pub mod components;
 pub mod control_plane;
 pub mod dev;
+pub mod exchange;
 mod go_build;
 pub mod install;
 pub mod instance_dir;
@@ -33,5 +35,6 @@ pub mod progress;
 pub mod readiness;
 pub mod shared;
 pub mod supervised;
+pub mod tenant;
 pub mod waiting;
 pub mod workspace;

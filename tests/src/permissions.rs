@@ -34,7 +34,7 @@ pub const OWNER_ROLE: &str = "keyplane:account-owner";
 pub struct ShippedRole {
     /// Its name.
     pub name: String,
-    /// Its namespace; none for a ClusterRole.
+    /// Its namespace; none for a `ClusterRole`.
     pub namespace: Option<String>,
     /// Why it is as it is.
     pub why: String,
@@ -56,7 +56,7 @@ pub struct ShippedBinding {
     pub namespace: Option<String>,
     /// The role's name.
     pub role: String,
-    /// Whether the role is a ClusterRole.
+    /// Whether the role is a `ClusterRole`.
     pub cluster_role: bool,
 }
 
@@ -130,7 +130,11 @@ impl Shipped {
                 }
                 "RoleBinding" => {
                     let binding: RoleBinding = typed(object)?;
-                    self.add_binding(binding.metadata.namespace, &binding.role_ref, binding.subjects);
+                    self.add_binding(
+                        binding.metadata.namespace.as_deref(),
+                        &binding.role_ref,
+                        binding.subjects,
+                    );
                 }
                 "ValidatingAdmissionPolicy" => self.add_policy(typed(object)?)?,
                 "Namespace" | "ResourceQuota" | "ServiceAccount" | "ValidatingAdmissionPolicyBinding" => {}
@@ -166,7 +170,7 @@ impl Shipped {
 
     fn add_binding(
         &mut self,
-        namespace: Option<String>,
+        namespace: Option<&str>,
         role: &k8s_openapi::api::rbac::v1::RoleRef,
         subjects: Option<Vec<k8s_openapi::api::rbac::v1::Subject>>,
     ) {
@@ -177,7 +181,7 @@ impl Shipped {
                 .unwrap_or_default();
             self.bindings.push(ShippedBinding {
                 subject: format!("{} {place}{}", subject.kind, subject.name),
-                namespace: namespace.clone(),
+                namespace: namespace.map(ToOwned::to_owned),
                 role: role.name.clone(),
                 cluster_role: role.kind == "ClusterRole",
             });

@@ -91,11 +91,7 @@ pub fn document(shipped: &Shipped) -> Result<String> {
         let role = shipped.role(None, name)?;
         let all = rights(&shipped.rules_of(role));
         let added: BTreeSet<_> = all.difference(&before).cloned().collect();
-        let besides = if before.is_empty() {
-            "It may:"
-        } else {
-            "It adds:"
-        };
+        let besides = if before.is_empty() { "It may:" } else { "It adds:" };
         write!(
             text,
             "\n### {name}\n\n{} {besides}\n\n{}",

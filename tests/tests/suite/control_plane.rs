@@ -11,8 +11,9 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use keyplane_tests::access::Access;
 use keyplane_tests::control_plane::ControlPlane;
 use keyplane_tests::dev::hold::Held;
+use keyplane_tests::keyplane_process::{Keyplane, KeyplaneOptions, Mode};
 use keyplane_tests::processes;
-use keyplane_tests::shared::shared_cluster;
+use keyplane_tests::shared::{shared_cluster, shared_keyplane};
 use keyplane_tests::waiting::{PATIENCE, Seen, until};
 use kube::Api;
 
@@ -140,11 +141,26 @@ async fn the_audit_log_holds_each_answered_request_and_who_made_it() -> Result<(
 async fn the_shared_control_plane_has_aggregated_roles_and_is_the_one_that_was_started() -> Result<()> {
     let cluster = shared_cluster().await?;
     cluster.verify().await?;
-    let roles: Api<ClusterRole> = Api::all(cluster.client().await?);
+    let cluster_roles: Api<ClusterRole> = Api::all(cluster.client().await?);
     for role in ["view", "edit", "admin"] {
-        let rules = roles.get(role).await?.rules.unwrap_or_default();
+        let rules = cluster_roles.get(role).await?.rules.unwrap_or_default();
         ensure!(!rules.is_empty(), "{role} grants nothing");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_keyplane_comes_back_at_the_same_address() -> Result<()> {
+    let shared = shared_keyplane().await?;
+    let options = KeyplaneOptions::of(Mode::Api, "killed-and-restarted", &shared.installation);
+    let keyplane = Keyplane::start(shared.cluster.supervise(), shared.cluster.dir(), &options).await?;
+    let (url, first) = (keyplane.url(), keyplane.pid());
+    keyplane.kill_9()?;
+    ensure!(!processes::runs(first), "it survived SIGKILL");
+    ensure!(keyplane.kill_9().is_err(), "killed twice");
+    keyplane.restart().await?;
+    ensure!(keyplane.url() == url && keyplane.pid() != first);
+    ensure!(!keyplane.log().is_empty());
     Ok(())
 }
 

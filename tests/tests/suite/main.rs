@@ -4,5 +4,7 @@
 
 mod admission;
 mod control_plane;
+mod main_job;
 mod permissions;
 mod request;
+mod revocation;

@@ -8,7 +8,7 @@ use kube::Client;
 use serde_json::{Value, json};
 
 use super::Verdict::{Accepted, Rejected};
-use super::{Verdict, digest, namespace_for, object, path_of, rejected};
+use super::{Verdict, digest, namespace_for, object_in, path_of, rejected};
 use crate::request::{DRY_RUN, STRICT, send};
 
 const FROZEN: &str = "Revoked or expired keys cannot be modified";
@@ -25,7 +25,10 @@ async fn assert_changes(object: Value, status: Option<Value>, changes: Vec<Chang
     let client = cluster.client().await?;
     let collection = path_of(&object);
     let created = stored(send(&client, Method::POST, &collection, STRICT, &object).await?)?;
-    let name = created.pointer("/metadata/name").and_then(Value::as_str).context("an object without a name")?;
+    let name = created
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .context("an object without a name")?;
     let path = format!("{collection}/{name}");
     let mut wrong = Vec::new();
     for Change(what, patch, verdict) in changes {
@@ -33,7 +36,20 @@ async fn assert_changes(object: Value, status: Option<Value>, changes: Vec<Chang
             wrong.push(format!("{what}: {why}"));
         }
     }
-    assert!(wrong.is_empty(), "{} changes of {path} ({status:?}):\n{}", wrong.len(), wrong.join("\n"));
+    let namespace = created
+        .pointer("/metadata/namespace")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    cluster
+        .kubectl()
+        .run(["delete", "--wait=false", "namespace", namespace])
+        .await?;
+    assert!(
+        wrong.is_empty(),
+        "{} changes of {path} ({status:?}):\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     Ok(())
 }
 
@@ -43,31 +59,36 @@ async fn tried(
     client: &Client,
     path: &str,
     status: Option<&Value>,
-    patch: &Value,
+    change: &Value,
     verdict: &Verdict,
 ) -> Result<Option<String>> {
     until("a change to meet the status that was set", PATIENCE, || async {
         let current = match status {
             Some(status) => {
-                let patch = json!({ "status": status });
-                send(client, Method::PATCH, &format!("{path}/status"), STRICT, &patch).await?
+                let status = json!({ "status": status });
+                send(client, Method::PATCH, &format!("{path}/status"), STRICT, &status).await?
             }
             None => send(client, Method::GET, path, "", &Value::Null).await?,
         };
-        let current = stored(current)?;
-        let mut patch = patch.clone();
-        let version = current.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
-        if !patch["metadata"].is_object() {
-            patch["metadata"] = json!({});
-        }
-        patch["metadata"]["resourceVersion"] = version;
-        let answer = send(client, Method::PATCH, path, DRY_RUN, &patch).await?;
+        let change = at_version_of(&stored(current)?, change);
+        let answer = send(client, Method::PATCH, path, DRY_RUN, &change).await?;
         Ok(match &answer {
             Err(status) if status.code == 409 => Seen::NotYet(status.message.clone()),
             answer => Seen::Done(verdict.contradicted_by(answer)),
         })
     })
     .await
+}
+
+/// The change, for exactly this state of the object.
+fn at_version_of(current: &Value, change: &Value) -> Value {
+    let metadata = change.get("metadata").and_then(Value::as_object);
+    let mut metadata = metadata.cloned().unwrap_or_default();
+    let version = current.pointer("/metadata/resourceVersion").cloned();
+    metadata.insert("resourceVersion".to_owned(), version.unwrap_or_default());
+    let mut whole = change.as_object().cloned().unwrap_or_default();
+    whole.insert("metadata".to_owned(), metadata.into());
+    whole.into()
 }
 
 fn stored(answer: crate::request::Answer) -> Result<Value> {
@@ -79,17 +100,16 @@ fn stored(answer: crate::request::Answer) -> Result<Value> {
 
 async fn in_namespace(name: &str, kind: &str, spec: Value) -> Result<Value> {
     let (cluster, _) = shared_installation().await?;
-    let mut object = object(kind, "subject", spec);
-    object["metadata"]["namespace"] = json!(namespace_for(cluster, name).await?);
-    Ok(object)
+    let namespace = namespace_for(cluster, name).await?;
+    Ok(object_in(Some(&namespace), kind, "subject", &spec))
 }
 
-fn key_spec() -> Value {
-    json!({"displayName": "CI", "scope": {"inference": true}, "digest": digest()})
+fn key_spec(revoked: bool) -> Value {
+    json!({"displayName": "CI", "scope": {"inference": true}, "digest": digest(), "revoked": revoked})
 }
 
-fn spec(patch: &Value) -> Value {
-    json!({ "spec": patch })
+fn spec(change: &Value) -> Value {
+    json!({ "spec": change })
 }
 
 /// Every kind of change of a spec.
@@ -98,34 +118,62 @@ fn spec_changes() -> Vec<(&'static str, Value)> {
         ("another name", spec(&json!({"displayName": "CD"}))),
         ("no name", spec(&json!({"displayName": null}))),
         ("an end", spec(&json!({"expiresAt": "2099-01-01T00:00:00Z"}))),
-        ("a wider scope", spec(&json!({"scope": {"inference": null, "all": true}}))),
+        (
+            "a wider scope",
+            spec(&json!({"scope": {"inference": null, "all": true}})),
+        ),
     ]
 }
 
 fn metadata_changes() -> Vec<Change> {
     vec![
         Change("a label", json!({"metadata": {"labels": {"a": "b"}}}), Accepted),
-        Change("an annotation", json!({"metadata": {"annotations": {"a": "b"}}}), Accepted),
-        Change("a finalizer", json!({"metadata": {"finalizers": ["keyplane.dev/cleanup"]}}), Accepted),
+        Change(
+            "an annotation",
+            json!({"metadata": {"annotations": {"a": "b"}}}),
+            Accepted,
+        ),
+        Change(
+            "a finalizer",
+            json!({"metadata": {"finalizers": ["keyplane.dev/cleanup"]}}),
+            Accepted,
+        ),
     ]
 }
 
 #[tokio::test]
 async fn a_live_keys_spec_can_change_except_for_its_digest() -> Result<()> {
     for state in ["Pending", "Active", "Invalid"] {
-        let key = in_namespace(&format!("live-{}", state.to_lowercase()), "ApiKey", key_spec()).await?;
+        let key = in_namespace(
+            &format!("live-{}", state.to_lowercase()),
+            "ApiKey",
+            key_spec(false),
+        )
+        .await?;
         let mut changes = metadata_changes();
-        changes.extend(spec_changes().into_iter().map(|(what, patch)| Change(what, patch, Accepted)));
+        changes.extend(
+            spec_changes()
+                .into_iter()
+                .map(|(what, patch)| Change(what, patch, Accepted)),
+        );
         changes.extend([
             Change("revoked", spec(&json!({"revoked": true})), Accepted),
-            Change("revoked, and more", spec(&json!({"revoked": true, "displayName": "gone"})), Accepted),
-            Change("revoked said to be false", spec(&json!({"revoked": false})), Accepted),
+            Change(
+                "revoked, and more",
+                spec(&json!({"revoked": true, "displayName": "gone"})),
+                Accepted,
+            ),
+            Change("revoked left out", spec(&json!({"revoked": false})), Accepted),
             Change(
                 "another digest",
                 spec(&json!({"digest": format!("sha256:{}", "a".repeat(64))})),
                 rejected("spec.digest", DIGEST_FIXED),
             ),
-            Change("no digest", spec(&json!({"digest": null})), rejected("spec.digest", "Required value")),
+            Change(
+                "no digest",
+                spec(&json!({"digest": null})),
+                rejected("spec.digest", "Required value"),
+            ),
         ]);
         assert_changes(key, Some(json!({"state": state})), changes).await?;
     }
@@ -135,9 +183,18 @@ async fn a_live_keys_spec_can_change_except_for_its_digest() -> Result<()> {
 #[tokio::test]
 async fn an_expired_or_revoked_keys_spec_is_frozen_by_its_state() -> Result<()> {
     for state in ["Expired", "Revoked"] {
-        let key = in_namespace(&format!("over-{}", state.to_lowercase()), "ApiKey", key_spec()).await?;
+        let key = in_namespace(
+            &format!("over-{}", state.to_lowercase()),
+            "ApiKey",
+            key_spec(false),
+        )
+        .await?;
         let mut changes = metadata_changes();
-        changes.extend(spec_changes().into_iter().map(|(what, patch)| Change(what, patch, rejected("", FROZEN))));
+        changes.extend(
+            spec_changes()
+                .into_iter()
+                .map(|(what, patch)| Change(what, patch, rejected("", FROZEN))),
+        );
         changes.extend([
             Change("the same name", spec(&json!({"displayName": "CI"})), Accepted),
             Change("revoked", spec(&json!({"revoked": true})), rejected("", FROZEN)),
@@ -155,13 +212,18 @@ async fn an_expired_or_revoked_keys_spec_is_frozen_by_its_state() -> Result<()> 
 /// Before any controller has seen it: the wall stands in the spec itself.
 #[tokio::test]
 async fn a_revoked_keys_spec_is_frozen_and_revoked_never_goes_back() -> Result<()> {
-    let mut revoked = key_spec();
-    revoked["revoked"] = json!(true);
-    for (name, status) in [("revoked", None), ("revoked-active", Some(json!({"state": "Active"})))] {
-        let key = in_namespace(name, "ApiKey", revoked.clone()).await?;
+    for (name, status) in [
+        ("revoked", None),
+        ("revoked-active", Some(json!({"state": "Active"}))),
+    ] {
+        let key = in_namespace(name, "ApiKey", key_spec(true)).await?;
         let back = || Rejected(vec![("", FROZEN), ("", NEVER_BACK)]);
         let mut changes = metadata_changes();
-        changes.extend(spec_changes().into_iter().map(|(what, patch)| Change(what, patch, rejected("", FROZEN))));
+        changes.extend(
+            spec_changes()
+                .into_iter()
+                .map(|(what, patch)| Change(what, patch, rejected("", FROZEN))),
+        );
         changes.extend([
             Change("still revoked", spec(&json!({"revoked": true})), Accepted),
             Change("not revoked", spec(&json!({"revoked": false})), back()),
@@ -176,9 +238,21 @@ async fn a_revoked_keys_spec_is_frozen_and_revoked_never_goes_back() -> Result<(
 async fn an_ssh_keys_public_key_is_fixed() -> Result<()> {
     let key = in_namespace("fixed", "SshKey", json!({"publicKey": "ssh-ed25519 AAAA laptop"})).await?;
     let changes = vec![
-        Change("another key", spec(&json!({"publicKey": "ssh-ed25519 BBBB"})), rejected("spec.publicKey", PUBLIC_KEY_FIXED)),
-        Change("another comment", spec(&json!({"publicKey": "ssh-ed25519 AAAA desk"})), rejected("spec.publicKey", PUBLIC_KEY_FIXED)),
-        Change("asks to be the default", spec(&json!({"default": true})), Accepted),
+        Change(
+            "another key",
+            spec(&json!({"publicKey": "ssh-ed25519 BBBB"})),
+            rejected("spec.publicKey", PUBLIC_KEY_FIXED),
+        ),
+        Change(
+            "another comment",
+            spec(&json!({"publicKey": "ssh-ed25519 AAAA desk"})),
+            rejected("spec.publicKey", PUBLIC_KEY_FIXED),
+        ),
+        Change(
+            "asks to be the default",
+            spec(&json!({"default": true})),
+            Accepted,
+        ),
         Change("a label", json!({"metadata": {"labels": {"a": "b"}}}), Accepted),
     ];
     assert_changes(key, None, changes).await

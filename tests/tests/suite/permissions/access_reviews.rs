@@ -1,4 +1,4 @@
-//! What Keyplane's ServiceAccounts may do according to a real API server, all of its roles and bindings counted.
+//! What Keyplane's `ServiceAccount`s may do according to a real API server, all of its roles and bindings counted.
 
 use std::collections::BTreeSet;
 
@@ -82,8 +82,10 @@ const THE_API_MAY_NOT: &[Question] = &[
     "default create events.events.k8s.io",
 ];
 
-const THE_CONTROLLER_MAY_NOT: &[Question] =
-    &["keyplane-identities create serviceaccounts/token", "keyplane-identities update secrets"];
+const THE_CONTROLLER_MAY_NOT: &[Question] = &[
+    "keyplane-identities create serviceaccounts/token",
+    "keyplane-identities update secrets",
+];
 
 const THE_API_MAY: &[Question] = &[
     "keyplane-identities create serviceaccounts/token key-1",
@@ -116,9 +118,13 @@ async fn may(client: &Client, user: &str, question: Question) -> Result<bool> {
         spec: SubjectAccessReviewSpec {
             user: Some(user.to_owned()),
             groups: Some(
-                ["system:serviceaccounts", "system:serviceaccounts:keyplane-system", "system:authenticated"]
-                    .map(ToOwned::to_owned)
-                    .to_vec(),
+                [
+                    "system:serviceaccounts",
+                    "system:serviceaccounts:keyplane-system",
+                    "system:authenticated",
+                ]
+                .map(ToOwned::to_owned)
+                .to_vec(),
             ),
             resource_attributes: Some(ResourceAttributes {
                 namespace: text(namespace),
@@ -147,7 +153,11 @@ async fn assert_each(user: &str, questions: &[&[Question]], allowed: bool) -> Re
             wrong.push(question);
         }
     }
-    let should = if allowed { "must be allowed" } else { "must not be allowed" };
+    let should = if allowed {
+        "must be allowed"
+    } else {
+        "must not be allowed"
+    };
     assert!(wrong.is_empty(), "{user} {should}: {wrong:#?}");
     Ok(())
 }
@@ -169,13 +179,23 @@ async fn the_api_server_allows_each_process_its_own_work() -> Result<()> {
 }
 
 /// What a user has in a namespace by everything that the API server knows.
-async fn effective(cluster: &ControlPlane, user: &str, namespace: &str) -> Result<BTreeSet<(RuleKey, String)>> {
+async fn effective(
+    cluster: &ControlPlane,
+    user: &str,
+    namespace: &str,
+) -> Result<BTreeSet<(RuleKey, String)>> {
     let reviews: Api<SelfSubjectRulesReview> = Api::all(cluster.access().client_as(user).await?);
     let review = SelfSubjectRulesReview {
-        spec: SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) },
+        spec: SelfSubjectRulesReviewSpec {
+            namespace: Some(namespace.to_owned()),
+        },
         ..SelfSubjectRulesReview::default()
     };
-    let status = reviews.create(&PostParams::default(), &review).await?.status.context("a review without an answer")?;
+    let status = reviews
+        .create(&PostParams::default(), &review)
+        .await?
+        .status
+        .context("a review without an answer")?;
     let rules: Vec<PolicyRule> = status
         .resource_rules
         .into_iter()
@@ -196,13 +216,24 @@ async fn what_the_api_server_grants_keyplane_is_exactly_what_the_manifests_say()
     let (cluster, _) = shared_installation().await?;
     let grants = Shipped::read()?.grants()?;
     for user in [CONTROLLER, API] {
-        let subject = format!("ServiceAccount {}", user.trim_start_matches("system:serviceaccount:").replace(':', "/"));
+        let subject = format!(
+            "ServiceAccount {}",
+            user.trim_start_matches("system:serviceaccount:")
+                .replace(':', "/")
+        );
         for namespace in ["default", "kube-system", "keyplane-system", "keyplane-identities"] {
-            let anybody = effective(cluster, "system:serviceaccount:keyplane-system:anybody", namespace).await?;
+            let anybody = effective(
+                cluster,
+                "system:serviceaccount:keyplane-system:anybody",
+                namespace,
+            )
+            .await?;
             let seen = effective(cluster, user, namespace).await?;
             let expected: BTreeSet<_> = grants
                 .iter()
-                .filter(|grant| grant.subject == subject && [namespace, "everywhere"].contains(&grant.place.as_str()))
+                .filter(|grant| {
+                    grant.subject == subject && [namespace, "everywhere"].contains(&grant.place.as_str())
+                })
                 .map(|grant| (grant.key.clone(), grant.verb.clone()))
                 .collect();
             assert!(!expected.is_empty(), "the manifests grant {subject} nothing");

@@ -13,7 +13,7 @@ const EMPTY: &str = "holds only empty Secrets of type keyplane.dev/anchor";
 const KEY: &str = "key-tenants-test";
 const KEY_USER: &str = "system:serviceaccount:keyplane-identities:key-tenants-test";
 
-fn secret(namespace: &str, kind: &str, data: Value) -> Attempt {
+fn secret(namespace: &str, kind: &str, data: &Value) -> Attempt {
     Attempt::create(json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -76,7 +76,9 @@ fn endpoints(namespace: &str) -> Attempt {
 async fn bind(stage: &Stage, role: &str) -> Result<()> {
     let subject = service_account("keyplane-identities", KEY);
     let name = format!("test-{}", role.replace(':', "-"));
-    Attempt::create(role_binding(&stage.web, &name, role, subject)).done(stage.cluster, CONTROLLER).await?;
+    Attempt::create(role_binding(&stage.web, &name, role, &subject))
+        .done(stage.cluster, CONTROLLER)
+        .await?;
     Ok(())
 }
 
@@ -90,12 +92,18 @@ async fn an_edit_key_deploys_and_can_make_no_token_that_outlives_it() -> Result<
             KEY_USER,
             vec![
                 (deployment(web), Accepted),
-                (secret(web, "Opaque", json!({"a": "b"})), Accepted),
-                (secret(web, "kubernetes.io/service-account-token", json!({})), Refused(TOKEN_SECRET)),
+                (secret(web, "Opaque", &json!({"a": "b"})), Accepted),
+                (
+                    secret(web, "kubernetes.io/service-account-token", &json!({})),
+                    Refused(TOKEN_SECRET),
+                ),
                 (token(web), Forbidden),
                 (impersonation(web), Forbidden),
                 (endpoints(web), Forbidden),
-                (Attempt::create(role_binding(web, "b", "keyplane:view", person("User", "eve"))), Forbidden),
+                (
+                    Attempt::create(role_binding(web, "b", "keyplane:view", &person("User", "eve"))),
+                    Forbidden,
+                ),
                 (deployment(&stage.home), Forbidden),
                 (deployment(&stage.plain), Forbidden),
                 (token("keyplane-identities"), Forbidden),
@@ -110,9 +118,10 @@ async fn an_admin_key_gives_others_what_it_has_and_keys_nothing() -> Result<()> 
     let stage = Stage::set("admin-key").await?;
     bind(&stage, "keyplane:admin").await?;
     let web = stage.web.as_str();
-    let give = |role, subject| Attempt::create(role_binding(web, "given", role, subject));
+    let give = |role, subject| Attempt::create(role_binding(web, "given", role, &subject));
     let own = || service_account("keyplane-identities", KEY);
-    let key_binding = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{web}/rolebindings/test-keyplane-admin");
+    let key_binding =
+        format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{web}/rolebindings/test-keyplane-admin");
     stage
         .each(
             KEY_USER,
@@ -126,13 +135,31 @@ async fn an_admin_key_gives_others_what_it_has_and_keys_nothing() -> Result<()> 
                 (give("keyplane:account-owner", person("User", "alice")), Forbidden),
                 (impersonation(web), Forbidden),
                 (token(web), Forbidden),
-                (secret(web, "kubernetes.io/service-account-token", json!({})), Refused(TOKEN_SECRET)),
+                (
+                    secret(web, "kubernetes.io/service-account-token", &json!({})),
+                    Refused(TOKEN_SECRET),
+                ),
                 // A role that stays when the key's own is narrowed, by each name of a key.
                 (give("keyplane:view", own()), Refused(KEYS_RIGHTS)),
-                (give("keyplane:view", person("User", KEY_USER)), Refused(KEYS_RIGHTS)),
-                (give("keyplane:view", person("Group", "system:serviceaccounts:keyplane-identities")), Refused(KEYS_RIGHTS)),
-                (give("keyplane:view", person("Group", "system:serviceaccounts")), Refused(KEYS_RIGHTS)),
-                (give("keyplane:view", person("Group", "system:authenticated")), Refused(KEYS_RIGHTS)),
+                (
+                    give("keyplane:view", person("User", KEY_USER)),
+                    Refused(KEYS_RIGHTS),
+                ),
+                (
+                    give(
+                        "keyplane:view",
+                        person("Group", "system:serviceaccounts:keyplane-identities"),
+                    ),
+                    Refused(KEYS_RIGHTS),
+                ),
+                (
+                    give("keyplane:view", person("Group", "system:serviceaccounts")),
+                    Refused(KEYS_RIGHTS),
+                ),
+                (
+                    give("keyplane:view", person("Group", "system:authenticated")),
+                    Refused(KEYS_RIGHTS),
+                ),
                 (
                     Attempt::merge(
                         key_binding.clone(),
@@ -141,7 +168,10 @@ async fn an_admin_key_gives_others_what_it_has_and_keys_nothing() -> Result<()> 
                     Refused(KEYS_RIGHTS),
                 ),
                 // What changes nobody's rights stays possible.
-                (Attempt::merge(key_binding, json!({"metadata": {"labels": {"a": "b"}}})), Accepted),
+                (
+                    Attempt::merge(key_binding, json!({"metadata": {"labels": {"a": "b"}}})),
+                    Accepted,
+                ),
             ],
         )
         .await?;
@@ -151,7 +181,7 @@ async fn an_admin_key_gives_others_what_it_has_and_keys_nothing() -> Result<()> 
 #[tokio::test]
 async fn not_even_an_administrator_leaves_a_lasting_token_in_an_accounts_namespace() -> Result<()> {
     let stage = Stage::set("lasting-token").await?;
-    let lasting = |namespace: &str| secret(namespace, "kubernetes.io/service-account-token", json!({}));
+    let lasting = |namespace: &str| secret(namespace, "kubernetes.io/service-account-token", &json!({}));
     stage
         .each(
             ADMINISTRATOR,
@@ -160,8 +190,14 @@ async fn not_even_an_administrator_leaves_a_lasting_token_in_an_accounts_namespa
                 (lasting(&stage.home), Refused(TOKEN_SECRET)),
                 (lasting(&stage.plain), Accepted),
                 (lasting("keyplane-identities"), Refused(EMPTY)),
-                (secret("keyplane-identities", "keyplane.dev/anchor", json!({"a": "b"})), Refused(EMPTY)),
-                (secret("keyplane-identities", "keyplane.dev/anchor", json!({})), Accepted),
+                (
+                    secret("keyplane-identities", "keyplane.dev/anchor", &json!({"a": "b"})),
+                    Refused(EMPTY),
+                ),
+                (
+                    secret("keyplane-identities", "keyplane.dev/anchor", &json!({})),
+                    Accepted,
+                ),
             ],
         )
         .await?;
@@ -174,9 +210,14 @@ async fn an_owner_declares_in_the_home_namespace_and_nothing_else() -> Result<()
     let home = stage.home.as_str();
     let owner = "owner-of-the-tenants-test";
     let subject = person("User", owner);
-    Attempt::create(role_binding(home, "test-owners", "keyplane:account-owner", subject))
-        .done(stage.cluster, CONTROLLER)
-        .await?;
+    Attempt::create(role_binding(
+        home,
+        "test-owners",
+        "keyplane:account-owner",
+        &subject,
+    ))
+    .done(stage.cluster, CONTROLLER)
+    .await?;
     let key = |namespace: &str, name: &str| {
         Attempt::create(json!({
             "apiVersion": "keyplane.dev/v1alpha1",
@@ -193,14 +234,20 @@ async fn an_owner_declares_in_the_home_namespace_and_nothing_else() -> Result<()
             owner,
             vec![
                 (key(home, "second"), Accepted),
-                (Attempt::merge(&first, json!({"spec": {"revoked": true}})), Accepted),
+                (
+                    Attempt::merge(&first, json!({"spec": {"revoked": true}})),
+                    Accepted,
+                ),
                 (Attempt::delete(&first), Accepted),
                 (Attempt::merge(format!("{first}/status"), status), Forbidden),
                 (key(&stage.web, "elsewhere"), Forbidden),
                 (key(&stage.plain, "elsewhere"), Forbidden),
-                (secret(home, "Opaque", json!({})), Forbidden),
+                (secret(home, "Opaque", &json!({})), Forbidden),
                 (deployment(home), Forbidden),
-                (Attempt::create(role_binding(home, "b", "keyplane:view", person("User", "eve"))), Forbidden),
+                (
+                    Attempt::create(role_binding(home, "b", "keyplane:view", &person("User", "eve"))),
+                    Forbidden,
+                ),
             ],
         )
         .await?;
