@@ -24,7 +24,7 @@ pub const FINALIZER: &str = "keyplane.dev/cleanup";
 
 /// The ServiceAccount and the anchor Secret of a key: this and its UID.
 const IDENTITY_PREFIX: &str = "key-";
-/// The RoleBindings of a key: this and its UID.
+/// The `RoleBinding`s of a key: this and its UID.
 const KEY_BINDING_PREFIX: &str = "keyplane-key-";
 /// The RoleBinding of an account's owners in the home namespace.
 pub const OWNERS_BINDING: &str = "keyplane-owners";
@@ -40,7 +40,7 @@ pub enum OwnerKind {
     Account,
     /// A Namespace of ours.
     Namespace,
-    /// An ApiKey.
+    /// An `ApiKey`.
     ApiKey,
 }
 
@@ -106,7 +106,7 @@ pub fn identity_name(key_uid: &str) -> String {
     format!("{IDENTITY_PREFIX}{key_uid}")
 }
 
-/// The name of a key's RoleBindings.
+/// The name of a key's `RoleBinding`s.
 #[must_use]
 pub fn key_binding_name(key_uid: &str) -> String {
     format!("{KEY_BINDING_PREFIX}{key_uid}")

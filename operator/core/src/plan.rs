@@ -144,7 +144,7 @@ fn removal(found: &[Child], wanted: &[Child]) -> Vec<Action> {
         .collect()
 }
 
-/// RoleBindings first (Forbidden at the next request), then the anchor (its tokens are Unauthorized within the
+/// `RoleBinding`s first (Forbidden at the next request), then the anchor (its tokens are Unauthorized within the
 /// API server's 10 s cache), then the ServiceAccount.
 fn deletion_rank(kind: ChildKind) -> u8 {
     match kind {

@@ -8,9 +8,9 @@ use keyplane_crds::{AccountStatus, ApiKeyStatus, Condition, ConditionStatus, Nam
 pub enum Reason {
     /// Everything declared exists (Account, Namespace).
     Provisioned,
-    /// The key can be used (ApiKey).
+    /// The key can be used (`ApiKey`).
     Active,
-    /// The key is registered (SshKey).
+    /// The key is registered (`SshKey`).
     Registered,
     /// What is declared is being made.
     Provisioning,
@@ -40,7 +40,7 @@ pub enum Reason {
     Revoked,
     /// The text is not an SSH public key that Keyplane registers.
     InvalidPublicKey,
-    /// An older SshKey holds the same public key.
+    /// An older `SshKey` holds the same public key.
     DuplicatePublicKey,
     /// The account has as many as it may have.
     LimitReached,
@@ -50,35 +50,45 @@ pub enum Reason {
     ApplyFailed,
 }
 
-impl Reason {
-    /// The reason as it stands in the condition.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Provisioned => "Provisioned",
-            Self::Active => "Active",
-            Self::Registered => "Registered",
-            Self::Provisioning => "Provisioning",
-            Self::Deleting => "Deleting",
-            Self::NameTaken => "NameTaken",
-            Self::NameTooLong => "NameTooLong",
-            Self::AccountNotFound => "AccountNotFound",
-            Self::NamespaceNotOwned => "NamespaceNotOwned",
-            Self::NamespaceNotReady => "NamespaceNotReady",
-            Self::DuplicateDigest => "DuplicateDigest",
-            Self::InvalidScope => "InvalidScope",
-            Self::InvalidDigest => "InvalidDigest",
-            Self::ExpiredAtCreation => "ExpiredAtCreation",
-            Self::Expired => "Expired",
-            Self::Revoked => "Revoked",
-            Self::InvalidPublicKey => "InvalidPublicKey",
-            Self::DuplicatePublicKey => "DuplicatePublicKey",
-            Self::LimitReached => "LimitReached",
-            Self::ChildConflict => "ChildConflict",
-            Self::ApplyFailed => "ApplyFailed",
+/// One list for both, so that a reason which is missing in it does not compile.
+macro_rules! reasons {
+    ($($reason:ident),+ $(,)?) => {
+        impl Reason {
+            /// Every reason, as they are declared above.
+            pub const ALL: [Self; [$(stringify!($reason)),+].len()] = [$(Self::$reason),+];
+
+            /// The reason as it stands in the condition.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$reason => stringify!($reason)),+ }
+            }
         }
-    }
+    };
 }
+
+reasons!(
+    Provisioned,
+    Active,
+    Registered,
+    Provisioning,
+    Deleting,
+    NameTaken,
+    NameTooLong,
+    AccountNotFound,
+    NamespaceNotOwned,
+    NamespaceNotReady,
+    DuplicateDigest,
+    InvalidScope,
+    InvalidDigest,
+    ExpiredAtCreation,
+    Expired,
+    Revoked,
+    InvalidPublicKey,
+    DuplicatePublicKey,
+    LimitReached,
+    ChildConflict,
+    ApplyFailed,
+);
 
 /// A verdict about an object: ready or not, the reason, and what a person should know or do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,15 @@
 //! One test binary, so that all tests of a run share one control plane ([`keyplane_tests::shared`]).
 
 mod admission;
+mod adoption;
 mod control_plane;
+mod convergence;
+mod exchange;
+mod gitops;
+mod hostile;
 mod main_job;
 mod permissions;
 mod request;
 mod revocation;
+mod secrets;
+mod ssh_keys;

@@ -13,7 +13,7 @@ use crate::ownership::{FINALIZER, OWNERS_BINDING, Owner, OwnerKind, is_made_for}
 use crate::plan::{Action, Convergence, Plan, changed, teardown};
 use crate::readiness::{Readiness, Reason, Status};
 
-/// The ClusterRole that an account's owners have in the home namespace.
+/// The `ClusterRole` that an account's owners have in the home namespace.
 pub const OWNER_CLUSTER_ROLE: &str = "keyplane:account-owner";
 
 /// What is known about an Account.

@@ -23,10 +23,10 @@ use crate::seniority::Seniority;
 /// The type of an anchor Secret, so that nobody takes it for one that holds something.
 pub const ANCHOR_TYPE: &str = "keyplane.dev/anchor";
 
-/// What is known about an ApiKey.
+/// What is known about an `ApiKey`.
 #[derive(Clone, Debug)]
 pub struct ObservedApiKey {
-    /// The ApiKey.
+    /// The `ApiKey`.
     pub key: Arc<ApiKey>,
     /// The account whose home namespace it stands in, if it is one's.
     pub account: Option<Arc<Account>>,
@@ -46,7 +46,7 @@ struct Verdict {
     readiness: Readiness,
 }
 
-/// What to do for an ApiKey.
+/// What to do for an `ApiKey`.
 #[must_use]
 pub fn plan(observed: &ObservedApiKey, now: DateTime<Utc>) -> Plan<ApiKeyStatus> {
     let key = &observed.key;
@@ -64,7 +64,7 @@ pub fn plan(observed: &ObservedApiKey, now: DateTime<Utc>) -> Plan<ApiKeyStatus>
     if needs_finalizer {
         actions.insert(0, Action::AddFinalizer);
     }
-    let pending = verdict.readiness.ready && !(convergence.is_complete() && !needs_finalizer);
+    let pending = verdict.readiness.ready && (needs_finalizer || !convergence.is_complete());
     let (state, readiness) = match convergence.conflict() {
         Some(conflict) if verdict.readiness.ready => (ApiKeyState::Pending, conflict),
         _ if pending => (
@@ -162,7 +162,7 @@ fn verdict(observed: &ObservedApiKey, now: DateTime<Utc>) -> Verdict {
     }
 }
 
-/// The identity, its anchor, then the RoleBindings.
+/// The identity, its anchor, then the `RoleBinding`s.
 fn wanted(observed: &ObservedApiKey, grant: &Grant) -> Vec<Child> {
     let account = observed.account.as_ref().and_then(|account| account.metadata.name.clone()).unwrap_or_default();
     let owner = Owner::new(OwnerKind::ApiKey, &observed.key.metadata, &account);

@@ -15,7 +15,7 @@ use crate::ownership::{is_made_for, kubernetes_name};
 pub struct OwnedNamespace {
     /// Its id, name and core Namespace.
     pub namespace: GrantedNamespace,
-    /// Whether its core Namespace stands and can take RoleBindings.
+    /// Whether its core Namespace stands and can take `RoleBinding`s.
     pub provisioned: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What an SshKey's status says. Nothing is made for an SSH key, so there are never steps.
+//! What an `SshKey`'s status says. Nothing is made for an SSH key, so there are never steps.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::namespace::account_not_found;
 use crate::plan::{Plan, changed};
 use crate::readiness::{Readiness, Reason, Status};
 
-/// What is known about an SshKey.
+/// What is known about an `SshKey`.
 #[derive(Clone, Debug)]
 pub struct ObservedSshKey {
-    /// The SshKey.
+    /// The `SshKey`.
     pub ssh_key: Arc<SshKey>,
     /// What matters about it.
     pub facts: SshKeyFacts,
@@ -25,7 +25,7 @@ pub struct ObservedSshKey {
     pub rivals: Vec<SshKeyFacts>,
 }
 
-/// What to do for an SshKey.
+/// What to do for an `SshKey`.
 #[must_use]
 pub fn plan(observed: &ObservedSshKey, now: DateTime<Utc>) -> Plan<SshKeyStatus> {
     let ssh_key = &observed.ssh_key;

@@ -22,7 +22,7 @@ pub struct SshKeyFacts {
 }
 
 impl SshKeyFacts {
-    /// The facts of an SshKey.
+    /// The facts of an `SshKey`.
     #[must_use]
     pub fn of(ssh_key: &SshKey) -> Self {
         Self {
@@ -47,7 +47,7 @@ pub enum Verdict {
         /// Whether it is the account's default.
         default: bool,
     },
-    /// An older SshKey holds the same public key.
+    /// An older `SshKey` holds the same public key.
     Duplicate,
     /// The account's limit is used up by older keys.
     LimitReached,

@@ -85,6 +85,8 @@ const THE_API_MAY_NOT: &[Question] = &[
 const THE_CONTROLLER_MAY_NOT: &[Question] = &[
     "keyplane-identities create serviceaccounts/token",
     "keyplane-identities update secrets",
+    "default update apikeys.keyplane.dev",
+    "- update namespaces",
 ];
 
 const THE_API_MAY: &[Question] = &[

@@ -8,7 +8,8 @@ use super::attempt::{
     ADMINISTRATOR, API, Attempt, CONTROLLER, Stage, namespace, person, role_binding, service_account,
 };
 
-const ONLY_LABELLED: &str = "changes and deletes only namespaces labelled keyplane.dev/account";
+const ONLY_LABELLED: &str =
+    "changes and deletes only namespaces labelled keyplane.dev/account or keyplane.dev/owner-uid";
 const NOT_MOVED: &str = "does not move a namespace from one account to another";
 const ONLY_ACCOUNTS: &str = "creates only namespaces of an account";
 const WRITES_ONLY: &str = "writes only in namespaces labelled keyplane.dev/account";
@@ -66,6 +67,27 @@ async fn the_controller_touches_only_accounts_namespaces() -> Result<()> {
     stage.clear().await
 }
 
+/// Of two labels either is enough, so that one that somebody took off does not keep a namespace from being mended.
+#[tokio::test]
+async fn the_controller_mends_the_label_of_a_namespace_of_its_own() -> Result<()> {
+    let stage = Stage::set("mends").await?;
+    let stripped = format!("{}-stripped", stage.home);
+    let labels = json!({"keyplane.dev/owner-uid": "some-uid"});
+    let metadata = json!({"name": stripped, "labels": labels});
+    Attempt::create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
+        .done(stage.cluster, ADMINISTRATOR)
+        .await?;
+    let rows = vec![
+        (label(&stripped, Some(&stage.home)), Accepted),
+        (Attempt::delete(path(&stripped)), Accepted),
+    ];
+    stage.each(CONTROLLER, rows).await?;
+    Attempt::delete(path(&stripped))
+        .done(stage.cluster, ADMINISTRATOR)
+        .await?;
+    stage.clear().await
+}
+
 #[tokio::test]
 async fn the_controller_provisions_only_in_accounts_namespaces() -> Result<()> {
     let stage = Stage::set("provisions").await?;
@@ -98,8 +120,7 @@ async fn the_controller_takes_back_its_bindings_and_leaves_others() -> Result<()
     let somebody = person("User", "somebody");
     // Stripped of its label, as a key of role admin could do: it must still be possible to take it away.
     let stripped = role_binding(&stage.web, "stripped", "view", &somebody);
-    let mut ours = role_binding(&stage.plain, "ours", "view", &somebody);
-    ours["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": "keyplane"});
+    let ours = role_binding(&stage.plain, "keyplane-key-1", "view", &somebody);
     let foreign = role_binding(&stage.plain, "foreign", "view", &somebody);
     for object in [stripped, ours, foreign] {
         Attempt::create(object).done(stage.cluster, ADMINISTRATOR).await?;
@@ -110,7 +131,7 @@ async fn the_controller_takes_back_its_bindings_and_leaves_others() -> Result<()
             Accepted,
         ),
         (
-            Attempt::delete(format!("{}/ours", bindings(&stage.plain))),
+            Attempt::delete(format!("{}/keyplane-key-1", bindings(&stage.plain))),
             Accepted,
         ),
         (
