@@ -1,6 +1,6 @@
 //! The objects Keyplane makes for its resources, as data.
 
-use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem, Namespace, ResourceQuota, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -136,6 +136,9 @@ impl Child {
             (Self::LimitRange(observed), Self::LimitRange(desired)) => {
                 holds(&json!(observed.metadata), &json!(desired.metadata)) && same_limits(observed, desired)
             }
+            (Self::NetworkPolicy(observed), Self::NetworkPolicy(desired)) => {
+                holds(&json!(observed.metadata), &json!(desired.metadata)) && same_ingress(observed, desired)
+            }
             _ => holds(&self.to_value(), &desired.to_value()),
         }
     }
@@ -158,24 +161,53 @@ fn amounts(map: &std::collections::BTreeMap<String, Quantity>) -> impl Iterator<
     map.iter().map(|(name, quantity)| (name, quantity.0.as_str()))
 }
 
-/// Compares what Keyplane writes in a LimitRange: one entry for containers. The API server fills in
-/// `defaultRequest` from `default`, and both from `max`, so more than was wanted is no drift there.
+/// Whether a stored LimitRange is what the API server makes of the desired one. An amount that is no longer wanted
+/// is drift, so that a namespace has the same limits whatever its account declared before.
 fn same_limits(observed: &LimitRange, desired: &LimitRange) -> bool {
     let entries = |range: &LimitRange| range.spec.clone().map(|spec| spec.limits).unwrap_or_default();
     let (observed, desired) = (entries(observed), entries(desired));
     observed.len() == desired.len()
-        && observed.iter().zip(&desired).all(|(observed, desired)| {
+        && observed.iter().zip(desired.into_iter().map(with_defaults)).all(|(observed, desired)| {
             observed.type_ == desired.type_
-                && has_quantities(observed.default.as_ref(), desired.default.as_ref())
-                && has_quantities(observed.default_request.as_ref(), desired.default_request.as_ref())
-                && has_quantities(observed.max.as_ref(), desired.max.as_ref())
+                && same_optional(observed.default.as_ref(), desired.default.as_ref())
+                && same_optional(observed.default_request.as_ref(), desired.default_request.as_ref())
+                && same_optional(observed.max.as_ref(), desired.max.as_ref())
+                && same_optional(observed.min.as_ref(), desired.min.as_ref())
+                && same_optional(
+                    observed.max_limit_request_ratio.as_ref(),
+                    desired.max_limit_request_ratio.as_ref(),
+                )
         })
+}
+
+/// Fills in what the API server fills in for containers: `default` from `max`, `defaultRequest` from `default`.
+/// Source: `SetDefaults_LimitRangeItem` in `k8s.io/kubernetes/pkg/apis/core/v1`.
+fn with_defaults(mut item: LimitRangeItem) -> LimitRangeItem {
+    let mut default = item.default.unwrap_or_default();
+    for (name, amount) in item.max.iter().flatten() {
+        default.entry(name.clone()).or_insert_with(|| amount.clone());
+    }
+    let mut default_request = item.default_request.unwrap_or_default();
+    for (name, amount) in &default {
+        default_request.entry(name.clone()).or_insert_with(|| amount.clone());
+    }
+    item.default = Some(default);
+    item.default_request = Some(default_request);
+    item
 }
 
 type Amounts = std::collections::BTreeMap<String, Quantity>;
 
-fn has_quantities(observed: Option<&Amounts>, desired: Option<&Amounts>) -> bool {
-    desired.into_iter().flatten().all(|(name, wanted)| {
-        observed.and_then(|map| map.get(name)).is_some_and(|found| crate::quantity::same_amount(&found.0, &wanted.0))
-    })
+fn same_optional(observed: Option<&Amounts>, desired: Option<&Amounts>) -> bool {
+    let none = Amounts::new();
+    same_quantities(amounts(observed.unwrap_or(&none)), amounts(desired.unwrap_or(&none)))
+}
+
+/// Whether a stored NetworkPolicy selects and lets in exactly what is desired. Here an added field is no addition:
+/// a label in the pod selector leaves pods unprotected, a namespace selector lets every namespace in.
+fn same_ingress(observed: &NetworkPolicy, desired: &NetworkPolicy) -> bool {
+    let rules = |policy: &NetworkPolicy| {
+        policy.spec.clone().map(|spec| (spec.pod_selector, spec.policy_types, spec.ingress)).unwrap_or_default()
+    };
+    rules(observed) == rules(desired)
 }

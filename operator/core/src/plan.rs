@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::child::{Child, ChildKind, ChildRef};
-use crate::ownership::{OWNER_UID_LABEL, owner_uid_label};
+use crate::ownership::{OWNER_UID_LABEL, owner_uid};
 use crate::readiness::{Readiness, Reason, Status};
 
 /// One step. Steps are done in order; the first that fails ends the attempt.
@@ -125,10 +125,12 @@ impl Convergence {
     }
 }
 
-/// Whether an object claims another owner than the one it is wanted for.
+/// Whether an object belongs to another owner than the one it is wanted for. A name that is derived from a UID
+/// decides before any label: else a key of role admin could relabel its own `RoleBinding` and so keep the role that
+/// its `ApiKey` no longer grants.
 fn is_anothers(found: &Child, desired: &Child) -> bool {
-    let claimed = owner_uid_label(found.metadata());
-    claimed.is_some() && claimed != owner_uid_label(desired.metadata())
+    let owner = owner_uid(found.metadata());
+    owner.is_some() && owner != owner_uid(desired.metadata())
 }
 
 /// The deletion of every found object that is not wanted, in the order in which rights end soonest.

@@ -14,7 +14,7 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Po
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::error::ReconcileError;
 
@@ -41,32 +41,25 @@ pub(crate) async fn write_child(client: &Client, action: &Action) -> Result<(), 
         Action::Create(desired) => {
             let reference = desired.reference();
             let api = child_api(client, &reference);
-            let mut skeleton = desired.to_value();
-            let is_whole = !takes_spec_by_apply(desired);
-            if !is_whole && let Value::Object(fields) = &mut skeleton {
-                fields.remove("spec");
-            }
-            let object = dynamic(&reference, skeleton)?;
+            let object = dynamic(&reference, desired.to_value())?;
             let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-            let created = within_limit(&reference, api.create(&params, &object)).await?;
+            within_limit(&reference, api.create(&params, &object)).await?;
             tracing::info!(child = %reference, "created");
-            if is_whole { Ok(()) } else { apply(&api, desired, &created.uid().unwrap_or_default()).await }
+            Ok(())
         }
         Action::Update { desired, uid } => {
             let api = child_api(client, &desired.reference());
-            apply(&api, desired, uid).await?;
+            if desired.kind() == ChildKind::ResourceQuota {
+                restate(&api, desired, uid).await?;
+            } else {
+                apply(&api, desired, uid).await?;
+            }
             tracing::info!(child = %desired.reference(), "mended");
             Ok(())
         }
         Action::Delete { child, uid } => delete_child(client, child, uid).await,
         Action::AddFinalizer | Action::RemoveFinalizer => Ok(()),
     }
-}
-
-/// A quota's map of limits must be able to shrink. Fields that a plain create set stay owned by it for ever, so
-/// such a spec is only ever written by apply.
-fn takes_spec_by_apply(desired: &Child) -> bool {
-    desired.kind() == ChildKind::ResourceQuota
 }
 
 async fn apply(api: &Api<DynamicObject>, desired: &Child, uid: &str) -> Result<(), ReconcileError> {
@@ -76,6 +69,31 @@ async fn apply(api: &Api<DynamicObject>, desired: &Child, uid: &str) -> Result<(
     set(&mut value, "/metadata", "uid", json!(uid));
     let params = PatchParams::apply(FIELD_MANAGER).force();
     within_limit(&reference, api.patch(&reference.name, &params, &Patch::Apply(value))).await.map(drop)
+}
+
+/// Makes a quota's limits exactly what is desired. Apply would leave a limit that another manager added, or that
+/// the object was created with; a merge patch names what must go.
+async fn restate(api: &Api<DynamicObject>, desired: &Child, uid: &str) -> Result<(), ReconcileError> {
+    let reference = desired.reference();
+    let live = within_limit(&reference, api.get(&reference.name)).await?;
+    if live.uid().as_deref() != Some(uid) {
+        return Err(ReconcileError::Stale(format!("{reference} is another object now")));
+    }
+    let mut patch = desired.to_value();
+    set(&mut patch, "/metadata", "resourceVersion", json!(live.resource_version()));
+    let known = live.data.pointer("/spec/hard").and_then(Value::as_object).cloned().unwrap_or_default();
+    if let Some(Value::Object(hard)) = patch.pointer_mut("/spec/hard") {
+        without_the_rest(hard, &known);
+    }
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    within_limit(&reference, api.patch(&reference.name, &params, &Patch::Merge(patch))).await.map(drop)
+}
+
+/// Completes a merge patch: what is stored and not wanted is named with null, which removes it.
+fn without_the_rest(wanted: &mut Map<String, Value>, stored: &Map<String, Value>) {
+    for name in stored.keys() {
+        wanted.entry(name.clone()).or_insert(Value::Null);
+    }
 }
 
 async fn delete_child(client: &Client, child: &ChildRef, uid: &str) -> Result<(), ReconcileError> {
@@ -120,19 +138,26 @@ where
     within_limit(&own_reference(object), request).await
 }
 
-/// Writes a resource's status, if it is still the resource that was seen.
-pub(crate) async fn write_status<K, S>(api: &Api<K>, object: &K, status: &S) -> Result<(), ReconcileError>
+/// Writes a resource's status, if the resource has not changed since it was seen. Not by apply: that would leave
+/// standing what somebody else wrote into the status, and only the controller has a say in it.
+pub(crate) async fn write_status<K, S>(
+    api: &Api<K>,
+    object: &K,
+    stored: Option<&S>,
+    status: &S,
+) -> Result<(), ReconcileError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     S: Status + Serialize,
 {
-    let patch = json!({
-        "apiVersion": K::api_version(&()), "kind": K::kind(&()),
-        "metadata": {"name": object.name_any(), "uid": object.uid()}, "status": status,
-    });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let mut wanted = json!(status);
+    if let (Value::Object(wanted), Value::Object(stored)) = (&mut wanted, json!(stored)) {
+        without_the_rest(wanted, &stored);
+    }
+    let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": wanted});
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let request = async {
-        match api.patch_status(&object.name_any(), &params, &Patch::Apply(patch)).await {
+        match api.patch_status(&object.name_any(), &params, &Patch::Merge(patch)).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             other => other.map(drop),
         }

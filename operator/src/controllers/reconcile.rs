@@ -111,14 +111,19 @@ async fn carry_out<R: Reconciler>(object: &Arc<R::Resource>, context: &Context) 
         if let Err(ReconcileError::Refused(message)) = &done {
             let text = format!("the API server refused: {message}");
             let status = R::refused_status(object, &Readiness::not_ready(Reason::ApplyFailed, text), now);
-            if keyplane_core::plan::changed(status.clone(), R::stored_status(object).as_ref()).is_some() {
-                write_status(&api, object.as_ref(), &status).await?;
+            let stored = R::stored_status(object);
+            if let Some(status) = keyplane_core::plan::changed(status, stored.as_ref()) {
+                write_status(&api, object.as_ref(), stored.as_ref(), &status).await?;
             }
         }
         done?;
     }
     if let Some(status) = &plan.status {
-        write_status(&api, object.as_ref(), status).await?;
+        if plan.actions.iter().any(|step| matches!(step, Step::AddFinalizer | Step::RemoveFinalizer)) {
+            // The resource is newer now than the one that was seen; the status follows with the next look at it.
+            return Ok(Action::requeue(FIRST_PAUSE));
+        }
+        write_status(&api, object.as_ref(), R::stored_status(object).as_ref(), status).await?;
     }
     Ok(match plan.wake_at {
         Some(moment) => Action::requeue((moment - now).to_std().unwrap_or(FIRST_PAUSE).min(LONGEST_WAIT)),

@@ -110,6 +110,8 @@ async fn every_derived_object_that_is_deleted_or_spoilt_comes_back_as_it_was() -
     let web = "--namespace=acme-test-web";
     for (what, patch) in [
         ("resourcequota/keyplane", r#"{"spec":{"hard":{"pods":"1","requests.cpu":"1000"}}}"#),
+        ("resourcequota/keyplane", r#"{"spec":{"hard":{"count/pods":"1","requests.cpu":null}}}"#),
+        ("networkpolicy/keyplane-isolation", r#"{"spec":{"podSelector":{"matchLabels":{"app":"none"}}}}"#),
         ("limitrange/keyplane", r#"{"spec":{"limits":[]}}"#),
         ("networkpolicy/keyplane-isolation", r#"{"spec":{"ingress":[{}]}}"#),
         ("networkpolicy/keyplane-isolation", r#"{"metadata":{"labels":null}}"#),
@@ -204,14 +206,14 @@ async fn a_quiet_minute_sees_no_write_but_the_lease() -> Result<()> {
     let is_lease = |event: &AuditEvent| event.object_ref.as_ref().is_some_and(|object| object.resource == "leases");
     // Quiet begins when a second has passed without a write of ours; then a whole minute is counted. Only here a
     // test waits by the clock: the minute is what is measured.
-    let mut mark = audit.mark()?;
     until("Keyplane to come to rest", PATIENCE, || async {
+        let mark = audit.mark()?;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let busy = audit.since(mark)?.iter().filter(|event| ours(event) && event.is_write() && !is_lease(event)).count();
-        mark = audit.mark()?;
         Ok(if busy == 0 { Seen::Done(()) } else { Seen::NotYet(format!("{busy} writes in the last second")) })
     })
     .await?;
+    let mark = audit.mark()?;
     let start = Instant::now();
     tokio::time::sleep(Duration::from_secs(60)).await;
     let events = audit.since(mark)?;

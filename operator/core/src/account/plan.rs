@@ -59,13 +59,24 @@ pub fn plan(observed: &ObservedAccount, now: DateTime<Utc>) -> Plan<AccountStatu
         return Plan { actions: Vec::new(), status: changed(say(readiness, None), stored), wake_at: None };
     }
     let wanted = wanted(account, &name);
-    let Convergence { mut actions, awaited, conflicts } = Convergence::between(&wanted, &observed.children);
-    let convergence = Convergence { actions: actions.clone(), awaited, conflicts };
+    let terminating = observed.home.as_ref().is_some_and(|home| home.metadata.deletion_timestamp.is_some());
+    // Nothing can be made in a namespace that is being deleted.
+    let convergence = if terminating {
+        Convergence { awaited: wanted.first().map(Child::reference).into_iter().collect(), ..Convergence::default() }
+    } else {
+        Convergence::between(&wanted, &observed.children)
+    };
+    let mut actions = convergence.actions.clone();
     if !has_finalizer {
         actions.insert(0, Action::AddFinalizer);
     }
     let readiness = if let Some(conflict) = convergence.conflict() {
         conflict
+    } else if terminating {
+        Readiness::not_ready(
+            Reason::Provisioning,
+            format!("the home namespace {name} is being deleted; it is made anew when it is gone"),
+        )
     } else if !convergence.is_complete() || !has_finalizer {
         Readiness::not_ready(Reason::Provisioning, format!("the home namespace {name} is being set up"))
     } else {
@@ -75,6 +86,7 @@ pub fn plan(observed: &ObservedAccount, now: DateTime<Utc>) -> Plan<AccountStatu
         )
     };
     let keeps_ready = readiness.reason == Reason::Provisioning
+        && !terminating
         && stored.is_some_and(|status| status.is_ready_at(account.metadata.generation));
     let status = if keeps_ready { None } else { changed(say(readiness, Some(name)), stored) };
     Plan { actions, status, wake_at: None }

@@ -20,6 +20,8 @@ pub const ADMINISTRATOR: &str = "";
 pub enum Outcome {
     /// It is accepted.
     Accepted,
+    /// It is accepted, or there is nothing to delete any more.
+    AcceptedOrGone,
     /// RBAC lets it pass and an admission policy refuses it with a sentence that holds this.
     Refused(&'static str),
     /// RBAC does not let it pass.
@@ -103,7 +105,8 @@ impl Attempt {
         until(&what, PATIENCE, || async {
             let answer = self.made(cluster, user, DRY_RUN).await?;
             Ok(match (&answer, outcome) {
-                (Ok(_), Outcome::Accepted) => Seen::Done(()),
+                (Ok(_), Outcome::Accepted | Outcome::AcceptedOrGone) => Seen::Done(()),
+                (Err(status), Outcome::AcceptedOrGone) if status.code == 404 => Seen::Done(()),
                 (Err(status), Outcome::Refused(sentence)) if refusal(&status.message).contains(sentence) => {
                     Seen::Done(())
                 }

@@ -1,0 +1,165 @@
+//! Carries out plans against the model as `operator/src/controllers/reconcile.rs` and `orphans.rs` do against the
+//! real server, and can stop between any two writes.
+
+use std::sync::Arc;
+
+use keyplane_core::child::{Child, ChildKind};
+use keyplane_core::ownership::FINALIZER;
+use keyplane_core::plan::{Action, changed, plan_orphans};
+use keyplane_core::readiness::{Readiness, Reason};
+use keyplane_crds::{Account, ApiKey, Namespace, SshKey};
+
+use crate::lawful;
+use crate::model::{Cluster, Refusal};
+use crate::observe::{children_of, knows_owner, ownerless};
+use crate::resource::{Place, Resource};
+
+/// How many rounds everything may take to settle: an account, its namespaces and its keys follow each other, and a
+/// deletion goes the same way back.
+const MOST_ROUNDS: usize = 16;
+
+/// Something that is looked at: a resource, or an owner's UID that nobody knows.
+#[derive(Clone, Debug)]
+enum Item {
+    Account(Place),
+    Namespace(Place),
+    ApiKey(Place),
+    SshKey(Place),
+    Ownerless(String),
+}
+
+/// How many writes may still be made before the controller is killed.
+#[derive(Debug)]
+pub struct Budget {
+    left: usize,
+    pub spent: usize,
+}
+
+impl Budget {
+    pub fn of(writes: usize) -> Self {
+        Self { left: writes, spent: 0 }
+    }
+
+    /// Takes one write from the budget; false when the controller is dead.
+    fn spend(&mut self) -> bool {
+        let lives = self.left > 0;
+        if lives {
+            self.left -= 1;
+            self.spent += 1;
+        }
+        lives
+    }
+}
+
+/// Looks at everything, again and again, until nothing is left to do. The seed decides about the order. Returns the
+/// number of writes.
+pub fn converge(cluster: &mut Cluster, seed: u64) -> usize {
+    let mut spent = 0;
+    for round in 0..MOST_ROUNDS {
+        let mut budget = Budget::of(usize::MAX);
+        look_at_all(cluster, seed.wrapping_add(round as u64), &mut budget);
+        let before = cluster.clone();
+        cluster.collect_namespaces();
+        if budget.spent == 0 && before.is_same(cluster) {
+            return spent;
+        }
+        spent += budget.spent;
+        cluster.pass(1);
+    }
+    panic!("not settled after {MOST_ROUNDS} rounds: {cluster:#?}");
+}
+
+/// Looks at everything once, in an order that the seed decides, until the budget is spent.
+pub fn look_at_all(cluster: &mut Cluster, seed: u64, budget: &mut Budget) {
+    let mut items: Vec<Item> = cluster.accounts.keys().cloned().map(Item::Account).collect();
+    items.extend(cluster.namespaces.keys().cloned().map(Item::Namespace));
+    items.extend(cluster.api_keys.keys().cloned().map(Item::ApiKey));
+    items.extend(cluster.ssh_keys.keys().cloned().map(Item::SshKey));
+    items.extend(ownerless(cluster).into_iter().map(Item::Ownerless));
+    let mut state = seed | 1;
+    let mut keyed: Vec<(u64, Item)> = items
+        .into_iter()
+        .map(|item| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33, item)
+        })
+        .collect();
+    keyed.sort_by_key(|(key, _)| *key);
+    for (_, item) in keyed {
+        match item {
+            Item::Account(place) => attempt::<Account>(cluster, &place, budget),
+            Item::Namespace(place) => attempt::<Namespace>(cluster, &place, budget),
+            Item::ApiKey(place) => attempt::<ApiKey>(cluster, &place, budget),
+            Item::SshKey(place) => attempt::<SshKey>(cluster, &place, budget),
+            Item::Ownerless(uid) => sweep(cluster, &uid, budget),
+        }
+    }
+}
+
+/// Observes, plans and executes for one resource. The first step that fails ends the attempt.
+fn attempt<R: Resource>(cluster: &mut Cluster, place: &Place, budget: &mut Budget) {
+    let Some(resource) = R::table(cluster).get(place).cloned().map(Arc::new) else { return };
+    let now = cluster.now;
+    let plan = R::plan(cluster, &resource, now);
+    lawful::order(&plan.actions);
+    for action in &plan.actions {
+        lawful::step(cluster, resource.metadata(), action);
+        if !budget.spend() {
+            return;
+        }
+        match carry_out(cluster, resource.as_ref(), action) {
+            Ok(()) => {}
+            Err(Refusal::Conflict) => return,
+            Err(Refusal::Rejected) => {
+                let readiness = Readiness::not_ready(Reason::ApplyFailed, "the API server refused");
+                let status = resource.refused_status(&readiness, now);
+                if changed(status.clone(), resource.status()).is_some() && budget.spend() {
+                    cluster.write_status::<R>(place, resource.metadata().uid.as_deref(), &status);
+                }
+                return;
+            }
+        }
+    }
+    if let Some(status) = &plan.status
+        && budget.spend()
+    {
+        cluster.write_status::<R>(place, resource.metadata().uid.as_deref(), status);
+    }
+}
+
+fn carry_out<R: Resource>(cluster: &mut Cluster, resource: &R, action: &Action) -> Result<(), Refusal> {
+    let place = Place::of(resource.metadata());
+    let mut finalizers = resource.metadata().finalizers.clone().unwrap_or_default();
+    finalizers.retain(|finalizer| finalizer != FINALIZER);
+    match action {
+        Action::AddFinalizer => {
+            finalizers.push(FINALIZER.to_owned());
+            cluster.set_finalizers::<R>(&place, finalizers);
+            Ok(())
+        }
+        Action::RemoveFinalizer => {
+            cluster.set_finalizers::<R>(&place, finalizers);
+            Ok(())
+        }
+        Action::Create(child) => cluster.create_child(child),
+        Action::Update { desired, uid } => cluster.update_child(desired, uid),
+        Action::Delete { child, uid } => cluster.delete_child(child, uid),
+    }
+}
+
+fn sweep(cluster: &mut Cluster, uid: &str, budget: &mut Budget) {
+    if knows_owner(cluster, uid) {
+        return;
+    }
+    let swept = [ChildKind::RoleBinding, ChildKind::Secret, ChildKind::ServiceAccount];
+    let orphans: Vec<Child> =
+        children_of(cluster, uid).into_iter().filter(|child| swept.contains(&child.kind())).collect();
+    let actions = plan_orphans(&orphans);
+    lawful::order(&actions);
+    for action in actions {
+        let Action::Delete { child, uid } = action else { panic!("a sweep only deletes") };
+        if !budget.spend() || cluster.delete_child(&child, &uid).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What every single step must respect, whatever the state of the cluster: checked before each step is carried out.
+
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use keyplane_core::child::{Child, ChildKind, ChildRef};
+use keyplane_core::ownership::{
+    ACCOUNT_LABEL, OWNERS_BINDING, identity_name, is_made_for, key_binding_name, kubernetes_name, owner_uid,
+};
+use keyplane_core::plan::Action;
+use keyplane_crds::IDENTITIES_NAMESPACE;
+
+use crate::model::Cluster;
+use crate::observe::{account_of, children_of};
+
+/// Rights are taken in the order in which they end soonest.
+pub fn order(actions: &[Action]) {
+    let ranks: Vec<u8> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Delete { child, .. } => match child.kind {
+                ChildKind::RoleBinding => Some(0),
+                ChildKind::Secret => Some(1),
+                ChildKind::ServiceAccount => Some(2),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    let is_replacing = actions.iter().any(Action::gives);
+    assert!(is_replacing || ranks.is_sorted(), "RoleBindings, then Secrets, then ServiceAccounts: {actions:#?}");
+    let position = |wanted: &Action| actions.iter().position(|action| action == wanted);
+    if let Some(at) = position(&Action::AddFinalizer) {
+        assert_eq!(at, 0, "the finalizer is there before anything is made");
+    }
+    if position(&Action::RemoveFinalizer).is_some() {
+        assert_eq!(actions.len(), 1, "the finalizer goes alone");
+    }
+}
+
+/// One step for the resource with this metadata.
+pub fn step(cluster: &Cluster, actor: &ObjectMeta, action: &Action) {
+    let uid = actor.uid.as_deref().unwrap();
+    match action {
+        Action::AddFinalizer => {}
+        Action::RemoveFinalizer => {
+            let left = children_of(cluster, uid);
+            assert!(left.is_empty(), "the finalizer goes while this is left: {left:#?}");
+        }
+        Action::Create(child) => given(cluster, actor, child),
+        Action::Update { desired, .. } => {
+            touched(cluster, actor, &desired.reference());
+            given(cluster, actor, desired);
+        }
+        Action::Delete { child, .. } => touched(cluster, actor, child),
+    }
+}
+
+/// An object that is changed or deleted was made for the actor: so its name says, its label, or the core Namespace in
+/// which it has a reserved name.
+fn touched(cluster: &Cluster, actor: &ObjectMeta, place: &ChildRef) {
+    let uid = actor.uid.as_deref().unwrap();
+    let Some(found) = cluster.objects.get(place) else { return };
+    let owner = owner_uid(found.metadata());
+    if place.kind == ChildKind::Namespace {
+        assert_eq!(owner, Some(uid), "{place} is not the actor's");
+        return;
+    }
+    let stands_in_own = place.namespace.as_deref().and_then(|name| cluster.core(name));
+    let is_own = owner == Some(uid) || stands_in_own.is_some_and(|core| is_made_for(core, Some(uid)));
+    assert!(is_own, "{place} is not the actor's");
+}
+
+/// An object that is made or mended stands where the actor may have one, and gives no more than it may give.
+fn given(cluster: &Cluster, actor: &ObjectMeta, child: &Child) {
+    let uid = actor.uid.as_deref().unwrap();
+    assert!(actor.deletion_timestamp.is_none(), "nothing is made for what is being deleted");
+    let place = child.reference();
+    let within = place.namespace.as_deref();
+    let is_within_own = || within.and_then(|name| cluster.core(name)).is_some_and(|core| is_made_for(core, Some(uid)));
+    match child {
+        Child::Namespace(core) => assert!(is_made_for(core, Some(uid))),
+        Child::ServiceAccount(_) | Child::Secret(_) => {
+            assert_eq!(within, Some(IDENTITIES_NAMESPACE));
+            assert_eq!(place.name, identity_name(uid));
+        }
+        Child::RoleBinding(binding) if place.name == OWNERS_BINDING => {
+            assert!(is_within_own(), "owners are bound in the home namespace alone");
+            assert_eq!(binding.role_ref.name, "keyplane:account-owner");
+        }
+        Child::RoleBinding(binding) => key_binding(cluster, actor, binding),
+        Child::ResourceQuota(_) | Child::LimitRange(_) | Child::NetworkPolicy(_) => assert!(is_within_own()),
+    }
+}
+
+/// Invariant I7.
+fn key_binding(cluster: &Cluster, key: &ObjectMeta, binding: &RoleBinding) {
+    let uid = key.uid.as_deref().unwrap();
+    assert_eq!(binding.metadata.name.as_deref(), Some(key_binding_name(uid).as_str()));
+    assert_eq!(binding.role_ref.kind, "ClusterRole");
+    assert!(["keyplane:view", "keyplane:edit", "keyplane:admin"].contains(&binding.role_ref.name.as_str()));
+    let [subject] = binding.subjects.as_deref().unwrap() else { panic!("one subject: the key") };
+    assert_eq!((subject.kind.as_str(), &subject.name), ("ServiceAccount", &identity_name(uid)));
+    assert_eq!(subject.namespace.as_deref(), Some(IDENTITIES_NAMESPACE));
+    let home = key.namespace.as_deref().unwrap();
+    let account = account_of(cluster, home).expect("a key outside of an account's home is given nothing");
+    let place = binding.metadata.namespace.as_deref().unwrap();
+    let core = cluster.core(place).expect("a RoleBinding needs its namespace");
+    let is_granted = cluster.namespaces.values().any(|namespace| {
+        namespace.metadata.namespace.as_deref() == Some(home)
+            && kubernetes_name(namespace) == place
+            && is_made_for(core, namespace.metadata.uid.as_deref())
+    });
+    assert!(is_granted, "{place} was not made for a namespace of {home}");
+    assert_eq!(core.metadata.labels.as_ref().unwrap().get(ACCOUNT_LABEL), account.metadata.name.as_ref());
+}

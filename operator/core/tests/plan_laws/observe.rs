@@ -1,0 +1,169 @@
+//! What the reconcilers see of a cluster, as `operator/src/controllers` and `operator/src/index/cluster_view.rs`
+//! gather it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use keyplane_core::account::{self, ObservedAccount};
+use keyplane_core::api_key::{self, ObservedApiKey, OwnedNamespace};
+use keyplane_core::child::{Child, ChildKind};
+use keyplane_core::namespace::{self, ObservedNamespace};
+use keyplane_core::ownership::{
+    ISOLATION_POLICY, NAMESPACE_CHILD, account_of_home, is_binding_name, is_made_for, kubernetes_name, owner_uid,
+};
+use keyplane_core::plan::Plan;
+use keyplane_core::seniority::Seniority;
+use keyplane_core::ssh_key::{self, ObservedSshKey, SshKeyFacts};
+use keyplane_core::ssh_public_key::{SshPublicKey, SshPublicKeyError};
+use keyplane_crds::{
+    Account, AccountStatus, ApiKey, ApiKeyStatus, IDENTITIES_NAMESPACE, Namespace, NamespaceStatus, SshKey, SshKeyStatus,
+};
+
+use crate::model::Cluster;
+use crate::resource::Place;
+
+/// Whether a watch of the controller shows the object.
+fn is_watched(child: &Child) -> bool {
+    let place = child.reference();
+    match place.kind {
+        ChildKind::Namespace => true,
+        ChildKind::ServiceAccount | ChildKind::Secret => place.namespace.as_deref() == Some(IDENTITIES_NAMESPACE),
+        ChildKind::RoleBinding => is_binding_name(&place.name),
+        ChildKind::ResourceQuota | ChildKind::LimitRange => place.name == NAMESPACE_CHILD,
+        ChildKind::NetworkPolicy => place.name == ISOLATION_POLICY,
+    }
+}
+
+fn watched(cluster: &Cluster) -> impl Iterator<Item = &Child> {
+    cluster.objects.values().filter(|child| is_watched(child))
+}
+
+/// What was made for the resource with this UID.
+pub fn children_of(cluster: &Cluster, uid: &str) -> Vec<Child> {
+    watched(cluster).filter(|child| owner_uid(child.metadata()) == Some(uid)).cloned().collect()
+}
+
+/// The UIDs that objects of ours name as their owners' and that no resource has.
+pub fn ownerless(cluster: &Cluster) -> BTreeSet<String> {
+    watched(cluster)
+        .filter_map(|child| owner_uid(child.metadata()))
+        .filter(|uid| !knows_owner(cluster, uid))
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+pub fn knows_owner(cluster: &Cluster, uid: &str) -> bool {
+    let is_it = |known: &Option<String>| known.as_deref() == Some(uid);
+    cluster.accounts.values().any(|account| is_it(&account.metadata.uid))
+        || cluster.namespaces.values().any(|namespace| is_it(&namespace.metadata.uid))
+        || cluster.api_keys.values().any(|key| is_it(&key.metadata.uid))
+}
+
+pub fn account_of(cluster: &Cluster, home: &str) -> Option<Arc<Account>> {
+    let account = cluster.accounts.get(&Place::cluster(home));
+    account_of_home(cluster.core(home), account).cloned().map(Arc::new)
+}
+
+pub fn owned_namespaces(cluster: &Cluster, home: &str) -> Vec<OwnedNamespace> {
+    cluster
+        .namespaces
+        .values()
+        .filter(|namespace| namespace.metadata.namespace.as_deref() == Some(home))
+        .filter_map(|namespace| OwnedNamespace::of(namespace, cluster.core(&kubernetes_name(namespace))))
+        .collect()
+}
+
+fn home_of(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {
+    metadata.namespace.as_deref().unwrap_or_default()
+}
+
+pub fn plan_account(cluster: &Cluster, account: &Arc<Account>, now: DateTime<Utc>) -> Plan<AccountStatus> {
+    let name = account.metadata.name.as_deref().unwrap_or_default();
+    let observed = ObservedAccount {
+        account: account.clone(),
+        home: cluster.core(name).cloned().map(Arc::new),
+        children: children_of(cluster, account.metadata.uid.as_deref().unwrap_or_default()),
+    };
+    account::plan(&observed, now)
+}
+
+pub fn plan_namespace(cluster: &Cluster, namespace: &Arc<Namespace>, now: DateTime<Utc>) -> Plan<NamespaceStatus> {
+    let name = kubernetes_name(namespace);
+    let uid = namespace.metadata.uid.as_deref().unwrap_or_default();
+    let core = cluster.core(&name);
+    let mut children = children_of(cluster, uid);
+    if core.is_some_and(|core| is_made_for(core, Some(uid))) {
+        let known: BTreeSet<_> = children.iter().map(Child::reference).collect();
+        let reserved = |child: &&Child| {
+            matches!(child.kind(), ChildKind::ResourceQuota | ChildKind::LimitRange | ChildKind::NetworkPolicy)
+                && child.reference().namespace.as_deref() == Some(name.as_str())
+                && !known.contains(&child.reference())
+        };
+        children.extend(watched(cluster).filter(reserved).cloned());
+    }
+    let observed = ObservedNamespace {
+        namespace: namespace.clone(),
+        account: account_of(cluster, home_of(&namespace.metadata)),
+        core: core.cloned().map(Arc::new),
+        children,
+    };
+    namespace::plan(&observed, now)
+}
+
+pub fn observed_api_key(cluster: &Cluster, key: &Arc<ApiKey>) -> ObservedApiKey {
+    let home = home_of(&key.metadata);
+    ObservedApiKey {
+        key: key.clone(),
+        account: account_of(cluster, home),
+        namespaces: owned_namespaces(cluster, home),
+        rivals: cluster
+            .api_keys
+            .values()
+            .filter(|rival| rival.spec.digest == key.spec.digest && rival.metadata.uid != key.metadata.uid)
+            .map(|rival| Seniority::of(&rival.metadata))
+            .collect(),
+        children: children_of(cluster, key.metadata.uid.as_deref().unwrap_or_default()),
+    }
+}
+
+pub fn plan_api_key(cluster: &Cluster, key: &Arc<ApiKey>, now: DateTime<Utc>) -> Plan<ApiKeyStatus> {
+    api_key::plan(&observed_api_key(cluster, key), now)
+}
+
+pub fn plan_ssh_key(cluster: &Cluster, key: &Arc<SshKey>, now: DateTime<Utc>) -> Plan<SshKeyStatus> {
+    let home = home_of(&key.metadata).to_owned();
+    let all: Vec<SshKeyFacts> = cluster.ssh_keys.values().map(facts_of).collect();
+    let fingerprint = |facts: &SshKeyFacts| facts.key.as_ref().ok().map(|key| key.fingerprint().to_owned());
+    let own: BTreeSet<String> = all.iter().filter(|facts| facts.home == home).filter_map(fingerprint).collect();
+    let rivals: BTreeMap<String, SshKeyFacts> = all
+        .into_iter()
+        .filter(|facts| facts.home == home || fingerprint(facts).is_some_and(|text| own.contains(&text)))
+        .map(|facts| (facts.seniority.uid().to_owned(), facts))
+        .collect();
+    let observed = ObservedSshKey {
+        ssh_key: key.clone(),
+        facts: facts_of(key),
+        account: account_of(cluster, &home),
+        rivals: rivals.into_values().collect(),
+    };
+    ssh_key::plan(&observed, now)
+}
+
+/// `SshKeyFacts::of`, except that each text is parsed only once: curve arithmetic is slow without optimisation.
+pub fn facts_of(key: &SshKey) -> SshKeyFacts {
+    thread_local! {
+        static PARSED: RefCell<HashMap<String, Result<SshPublicKey, SshPublicKeyError>>> = RefCell::default();
+    }
+    let text = &key.spec.public_key;
+    SshKeyFacts {
+        seniority: Seniority::of(&key.metadata),
+        home: home_of(&key.metadata).to_owned(),
+        key: PARSED.with_borrow_mut(|parsed| {
+            parsed.entry(text.clone()).or_insert_with(|| SshPublicKey::parse(text)).clone()
+        }),
+        asks_for_default: key.spec.default == Some(true),
+        is_deleting: key.metadata.deletion_timestamp.is_some(),
+    }
+}

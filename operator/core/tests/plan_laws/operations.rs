@@ -1,0 +1,238 @@
+//! What accounts, administrators and attackers do to a cluster, one step each.
+
+use chrono::TimeDelta;
+use keyplane_crds::{
+    Account, AccountLimits, AccountSpec, ApiKey, ApiKeySpec, ApiKeyState, ApiKeyStatus, Namespace, NamespaceSpec,
+    SshKey, SshKeySpec,
+};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::model::{Cluster, core_namespace};
+use crate::resource::{Place, Resource};
+use crate::specs::{self, ScopeChoice};
+use crate::tampering::{self, Tampering};
+
+/// Names that collide: `a-b` is an account and what account `a` would call its namespace `b`; both `a` and `a-b` can
+/// come to `a-b-c`.
+pub const COLLIDING: Names = Names { accounts: &["a", "a-b", "b"], namespaces: &["b", "c", "b-c"] };
+/// Names that do not, so that the end does not depend on who came first.
+pub const DISTINCT: Names = Names { accounts: &["a", "b", "d"], namespaces: &["c", "e", "f"] };
+
+/// The names that are in play.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    accounts: &'static [&'static str],
+    namespaces: &'static [&'static str],
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    CreateAccount(usize, AccountSpec),
+    EditAccount(usize, AccountSpec),
+    DeleteAccount(usize),
+    CreateNamespace(usize, usize),
+    DeleteNamespace(usize, usize),
+    CreateKey { home: usize, name: usize, scope: ScopeChoice, digest: usize, lasts_half_hours: Option<i64> },
+    EditScope(Index, ScopeChoice),
+    EditExpiry(Index, Option<i64>),
+    Revoke(Index),
+    DeleteKey(Index),
+    CreateSshKey { home: usize, name: usize, key: usize, default: bool },
+    EditSshDefault(Index, bool),
+    DeleteSshKey(Index),
+    /// The owner takes Keyplane's finalizer off.
+    StripFinalizer(Index),
+    /// Somebody makes a core Namespace where an account or a namespace would have one.
+    SquatNamespace(usize, Option<usize>),
+    /// An administrator deletes a core Namespace.
+    DeleteCore(Index),
+    /// Somebody deletes an object that Keyplane made.
+    DeleteChild(Index),
+    /// Somebody changes an object that Keyplane made.
+    Tamper(Index, Tampering),
+    /// A key of role admin makes a `RoleBinding` that has the name of one of Keyplane's.
+    ForgeBinding { key: Index, within: Index },
+    /// Somebody writes a status that says Ready.
+    ForgeReady(Index),
+    /// The namespace controller comes by.
+    CollectNamespaces,
+    PassHours(i64),
+    /// The controller looks at everything and is killed after so many writes.
+    Reconcile { seed: u64, writes: usize },
+}
+
+/// Any step of those who only use Keyplane.
+pub fn benign() -> impl Strategy<Value = Operation> {
+    use Operation as O;
+    prop_oneof![
+        4 => (0..3_usize, specs::accounts()).prop_map(|(name, spec)| O::CreateAccount(name, spec)),
+        1 => (0..3_usize, specs::accounts()).prop_map(|(name, spec)| O::EditAccount(name, spec)),
+        1 => (0..3_usize).prop_map(O::DeleteAccount),
+        4 => (0..3_usize, 0..3_usize).prop_map(|(home, name)| O::CreateNamespace(home, name)),
+        1 => (0..3_usize, 0..3_usize).prop_map(|(home, name)| O::DeleteNamespace(home, name)),
+        6 => (0..3_usize, 0..4_usize, specs::scopes(), 0..6_usize, specs::lifetimes()).prop_map(
+            |(home, name, scope, digest, lasts_half_hours)| O::CreateKey { home, name, scope, digest, lasts_half_hours }
+        ),
+        2 => (any::<Index>(), specs::scopes()).prop_map(|(key, scope)| O::EditScope(key, scope)),
+        1 => (any::<Index>(), specs::lifetimes()).prop_map(|(key, lasts)| O::EditExpiry(key, lasts)),
+        1 => any::<Index>().prop_map(O::Revoke),
+        1 => any::<Index>().prop_map(O::DeleteKey),
+        3 => (0..3_usize, 0..4_usize, 0..specs::PUBLIC_KEYS, any::<bool>())
+            .prop_map(|(home, name, key, default)| O::CreateSshKey { home, name, key, default }),
+        1 => (any::<Index>(), any::<bool>()).prop_map(|(key, default)| O::EditSshDefault(key, default)),
+        1 => any::<Index>().prop_map(O::DeleteSshKey),
+        1 => Just(O::CollectNamespaces),
+        1 => (1..3_i64).prop_map(O::PassHours),
+        4 => (any::<u64>(), 0..40_usize).prop_map(|(seed, writes)| O::Reconcile { seed, writes }),
+    ]
+}
+
+/// Any step at all.
+pub fn any_operation() -> impl Strategy<Value = Operation> {
+    use Operation as O;
+    prop_oneof![
+        3 => benign(),
+        1 => prop_oneof![
+            any::<Index>().prop_map(O::StripFinalizer),
+            (0..3_usize, prop::option::of(0..3_usize)).prop_map(|(home, name)| O::SquatNamespace(home, name)),
+            any::<Index>().prop_map(O::DeleteCore),
+            any::<Index>().prop_map(O::DeleteChild),
+            (any::<Index>(), tampering::any_tampering()).prop_map(|(at, how)| O::Tamper(at, how)),
+            (any::<Index>(), any::<Index>()).prop_map(|(key, within)| O::ForgeBinding { key, within }),
+            any::<Index>().prop_map(O::ForgeReady),
+        ],
+    ]
+}
+
+/// A history: an account with two namespaces, which most of what follows needs, and then anything.
+pub fn history<S: Strategy<Value = Operation>>(steps: S) -> impl Strategy<Value = Vec<Operation>> {
+    use Operation as O;
+    (specs::accounts(), specs::accounts(), prop::collection::vec(steps, 1..28)).prop_map(|(first, second, steps)| {
+        let reconcile = || O::Reconcile { seed: 1, writes: usize::MAX };
+        let start = [O::CreateAccount(0, first), O::CreateAccount(1, second), reconcile()];
+        let namespaces = [O::CreateNamespace(0, 1), O::CreateNamespace(1, 1), reconcile()];
+        start.into_iter().chain(namespaces).chain(steps).collect()
+    })
+}
+
+impl Operation {
+    /// Does it. What the API server refuses has no effect.
+    pub fn apply(&self, cluster: &mut Cluster, names: Names) {
+        let account = |at: &usize| Place::cluster(names.accounts[*at]);
+        let within = |home: &usize, name: &usize| Place::within(names.accounts[*home], names.namespaces[*name]);
+        match self {
+            Self::CreateAccount(at, spec) => {
+                let metadata = account(at).metadata();
+                let _ = cluster.create(Account { metadata, spec: spec.clone(), status: None });
+            }
+            Self::EditAccount(at, spec) => edit::<Account>(cluster, &account(at), |found| found.spec = spec.clone()),
+            Self::DeleteAccount(at) => cluster.delete::<Account>(&account(at)),
+            Self::CreateNamespace(home, name) => {
+                let metadata = within(home, name).metadata();
+                let _ = cluster.create(Namespace { metadata, spec: NamespaceSpec {}, status: None });
+            }
+            Self::DeleteNamespace(home, name) => cluster.delete::<Namespace>(&within(home, name)),
+            Self::CreateKey { home, name, scope, digest, lasts_half_hours } => {
+                let metadata = Place::within(names.accounts[*home], &format!("key-{name}")).metadata();
+                let spec = ApiKeySpec {
+                    display_name: None,
+                    scope: scope.resolve(cluster, names.namespaces),
+                    expires_at: lasts_half_hours.map(|halves| cluster.now + TimeDelta::minutes(30 * halves)),
+                    digest: specs::digest(*digest),
+                    revoked: None,
+                };
+                let _ = cluster.create(ApiKey { metadata, spec, status: None });
+            }
+            Self::EditScope(at, scope) => {
+                let scope = scope.resolve(cluster, names.namespaces);
+                edit_key(cluster, at, |key| key.spec.scope = scope);
+            }
+            Self::EditExpiry(at, halves) => {
+                let end = halves.map(|halves| cluster.now + TimeDelta::minutes(30 * halves));
+                edit_key(cluster, at, |key| key.spec.expires_at = end);
+            }
+            Self::Revoke(at) => edit_key(cluster, at, |key| key.spec.revoked = Some(true)),
+            Self::DeleteKey(at) => with_one::<ApiKey>(cluster, at, Cluster::delete::<ApiKey>),
+            Self::CreateSshKey { home, name, key, default } => {
+                let metadata = Place::within(names.accounts[*home], &format!("ssh-{name}")).metadata();
+                let spec = SshKeySpec { public_key: specs::public_key(*key), default: default.then_some(true) };
+                let _ = cluster.create(SshKey { metadata, spec, status: None });
+            }
+            Self::EditSshDefault(at, default) => with_one::<SshKey>(cluster, at, |cluster, place| {
+                edit::<SshKey>(cluster, place, |key| key.spec.default = Some(*default));
+            }),
+            Self::DeleteSshKey(at) => with_one::<SshKey>(cluster, at, Cluster::delete::<SshKey>),
+            Self::StripFinalizer(at) => {
+                with_one::<ApiKey>(cluster, at, |cluster, place| cluster.set_finalizers::<ApiKey>(place, vec![]));
+                with_one::<Namespace>(cluster, at, |cluster, place| cluster.set_finalizers::<Namespace>(place, vec![]));
+            }
+            Self::SquatNamespace(home, name) => {
+                let home = names.accounts[*home];
+                let core = name.map_or_else(|| home.to_owned(), |name| format!("{home}-{}", names.namespaces[name]));
+                let _ = cluster.create_child(&core_namespace(&core));
+            }
+            Self::DeleteCore(at) => tampering::delete_one(cluster, at, true),
+            Self::DeleteChild(at) => tampering::delete_one(cluster, at, false),
+            Self::Tamper(at, how) => tampering::tamper_with_one(cluster, at, *how),
+            Self::ForgeBinding { key, within } => tampering::forge_binding(cluster, key, within),
+            Self::ForgeReady(at) => with_one::<ApiKey>(cluster, at, |cluster, place| forge_ready(cluster, place)),
+            Self::CollectNamespaces => cluster.collect_namespaces(),
+            Self::PassHours(hours) => cluster.pass(3600 * hours),
+            Self::Reconcile { seed, writes } => {
+                crate::driver::look_at_all(cluster, *seed, &mut crate::driver::Budget::of(*writes));
+            }
+        }
+        // Two objects of one second are rivals whose UIDs decide; most are not.
+        if !matches!(self, Self::CreateKey { name: 0, .. } | Self::CreateSshKey { name: 0, .. }) {
+            cluster.pass(1);
+        }
+    }
+}
+
+fn with_one<R: Resource>(cluster: &mut Cluster, at: &Index, act: impl FnOnce(&mut Cluster, &Place)) {
+    let places: Vec<Place> = R::table(cluster).keys().cloned().collect();
+    if !places.is_empty() {
+        act(cluster, at.get(&places));
+    }
+}
+
+/// A write to the spec, which raises the generation where it changes something.
+fn edit<R: Resource>(cluster: &mut Cluster, place: &Place, change: impl FnOnce(&mut R)) {
+    let Some(found) = R::table_mut(cluster).get_mut(place) else { return };
+    let before = found.clone();
+    change(found);
+    if *found != before {
+        let metadata = found.metadata_mut();
+        metadata.generation = metadata.generation.map(|generation| generation + 1);
+    }
+}
+
+/// A write to a key's spec, which admission refuses once the key is over.
+fn edit_key(cluster: &mut Cluster, at: &Index, change: impl FnOnce(&mut ApiKey)) {
+    with_one::<ApiKey>(cluster, at, |cluster, place| {
+        let state = cluster.api_keys[place].status.as_ref().and_then(|status| status.state);
+        let is_over = matches!(state, Some(ApiKeyState::Revoked | ApiKeyState::Expired));
+        if cluster.api_keys[place].spec.revoked != Some(true) && !is_over {
+            edit::<ApiKey>(cluster, place, change);
+        }
+    });
+}
+
+fn forge_ready(cluster: &mut Cluster, place: &Place) {
+    use keyplane_core::readiness::{Readiness, Reason, Status};
+    let key = &cluster.api_keys[place];
+    let readiness = Readiness::ready(Reason::Active, "the key can be used");
+    // The state stays: one that says Expired is the only memory of an hour that a clock may take back.
+    let state = key.status.as_ref().and_then(|status| status.state);
+    let status = ApiKeyStatus { state, ..ApiKeyStatus::default() };
+    let status = status.saying(&readiness, &[], key.metadata.generation, cluster.now);
+    let uid = key.metadata.uid.clone();
+    cluster.write_status::<ApiKey>(place, uid.as_deref(), &status);
+}
+
+/// The limit that an account's spec sets on its SSH keys.
+pub fn limits(ssh_keys: Option<u32>) -> Option<AccountLimits> {
+    ssh_keys.map(|ssh_keys| AccountLimits { ssh_keys: Some(ssh_keys) })
+}

@@ -1,0 +1,146 @@
+//! What people declare: accounts, scopes, lifetimes, digests and public keys, few enough to meet each other often.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use curve25519_dalek::{EdwardsPoint, Scalar};
+use keyplane_crds::{
+    AccountSpec, ClusterRoleName, ContainerDefaults, Isolation, KubernetesExec, NamespaceDefaults, Owner, OwnerKind,
+    PodSecurityLevel, QuantityMap, QuantityText, ResourceQuotaDefaults, Scope,
+};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::model::Cluster;
+use crate::operations::limits;
+
+/// A scope before it is known which namespaces there are.
+#[derive(Clone, Debug)]
+pub enum ScopeChoice {
+    All,
+    Inference,
+    SshKeys,
+    Everywhere(Option<ClusterRoleName>),
+    /// Ids of namespaces of any account, which is how one tries another's.
+    Ids(Vec<Index>, Option<ClusterRoleName>),
+    Names(Vec<usize>, Option<ClusterRoleName>),
+    /// An id that nobody has, and an own name in the place of an id.
+    Strangers(usize),
+}
+
+impl ScopeChoice {
+    pub fn resolve(&self, cluster: &Cluster, names: &[&str]) -> Scope {
+        let ids: Vec<String> =
+            cluster.namespaces.values().filter_map(|namespace| namespace.metadata.uid.clone()).collect();
+        let exec = |exec: KubernetesExec| Scope { kubernetes_exec: Some(exec), ..Scope::default() };
+        match self {
+            Self::All => Scope { all: Some(true), ..Scope::default() },
+            Self::Inference => Scope { inference: Some(true), ..Scope::default() },
+            Self::SshKeys => Scope { ssh_keys: Some(true), ..Scope::default() },
+            Self::Everywhere(role) => {
+                exec(KubernetesExec { all_namespaces: Some(true), role: *role, ..KubernetesExec::default() })
+            }
+            Self::Ids(at, role) if !ids.is_empty() => {
+                let namespace_ids = at.iter().map(|index| index.get(&ids).clone()).collect();
+                exec(KubernetesExec { namespace_ids, role: *role, ..KubernetesExec::default() })
+            }
+            Self::Ids(_, role) => {
+                exec(KubernetesExec { all_namespaces: Some(true), role: *role, ..KubernetesExec::default() })
+            }
+            Self::Names(at, role) => {
+                let namespaces = at.iter().map(|at| names[*at].to_owned()).collect();
+                exec(KubernetesExec { namespaces, role: *role, ..KubernetesExec::default() })
+            }
+            Self::Strangers(at) => {
+                let namespace_ids = vec!["00000000-0000-0000-0000-000000000000".to_owned(), names[*at].to_owned()];
+                exec(KubernetesExec { namespace_ids, ..KubernetesExec::default() })
+            }
+        }
+    }
+}
+
+pub fn scopes() -> impl Strategy<Value = ScopeChoice> {
+    let role = || {
+        prop::option::of(prop::sample::select(vec![
+            ClusterRoleName::View,
+            ClusterRoleName::Edit,
+            ClusterRoleName::Admin,
+        ]))
+    };
+    prop_oneof![
+        2 => Just(ScopeChoice::All),
+        1 => Just(ScopeChoice::Inference),
+        1 => Just(ScopeChoice::SshKeys),
+        3 => role().prop_map(ScopeChoice::Everywhere),
+        3 => (prop::collection::vec(any::<Index>(), 1..3), role()).prop_map(|(at, role)| ScopeChoice::Ids(at, role)),
+        3 => (prop::collection::vec(0..3_usize, 1..3), role()).prop_map(|(at, role)| ScopeChoice::Names(at, role)),
+        1 => (0..3_usize).prop_map(ScopeChoice::Strangers),
+    ]
+}
+
+/// Half hours from now, so that no end falls into a second of the model's own time. Negative: over when it is created.
+pub fn lifetimes() -> impl Strategy<Value = Option<i64>> {
+    prop_oneof![3 => Just(None), 1 => prop::sample::select(vec![Some(-1), Some(1), Some(3), Some(5)])]
+}
+
+pub fn digest(at: usize) -> String {
+    format!("sha256:{at:064x}")
+}
+
+pub fn accounts() -> impl Strategy<Value = AccountSpec> {
+    let owner = (0..3_usize, 0..3_usize).prop_map(|(kind, name)| Owner {
+        kind: [OwnerKind::User, OwnerKind::Group, OwnerKind::ServiceAccount][kind],
+        name: ["ada", "ops", "deployer"][name].to_owned(),
+        namespace: (kind == 2).then(|| "ci".to_owned()),
+    });
+    let owners = prop::collection::vec(owner, 0..3);
+    let ssh_keys = prop::option::of(0..3_u32);
+    (owners, ssh_keys, prop::option::of(defaults())).prop_map(|(owners, ssh_keys, namespace_defaults)| AccountSpec {
+        owners,
+        limits: limits(ssh_keys),
+        namespace_defaults,
+    })
+}
+
+fn defaults() -> impl Strategy<Value = NamespaceDefaults> {
+    let level = prop::sample::select(vec![PodSecurityLevel::Privileged, PodSecurityLevel::Restricted]);
+    let isolation = prop::sample::select(vec![Isolation::Isolated, Isolation::None]);
+    let range = (quantities(), quantities(), quantities())
+        .prop_map(|(default, default_request, max)| ContainerDefaults { default, default_request, max });
+    let quota = quantities().prop_map(|hard| ResourceQuotaDefaults { hard });
+    (prop::option::of(level), prop::option::of(quota), prop::option::of(range), prop::option::of(isolation)).prop_map(
+        |(pod_security, resource_quota, limit_range, isolation)| NamespaceDefaults {
+            pod_security,
+            resource_quota,
+            limit_range,
+            isolation,
+        },
+    )
+}
+
+/// Amounts as people write them, most of which the API server stores differently.
+fn quantities() -> impl Strategy<Value = QuantityMap> {
+    let texts = ["1000m", "1.0", "1.3Gi", "1.5Gi", "10Ei", "1000k", ".5", "0.1n", "0.5Ki", "2048Ki", "1000e27", "m"];
+    let amount = prop_oneof![
+        3 => prop::sample::select(texts.to_vec()).prop_map(|text| QuantityText::Text(text.to_owned())),
+        1 => (0..3_i64).prop_map(QuantityText::Number),
+    ];
+    let name = prop::sample::select(vec!["cpu", "memory", "pods"]).prop_map(ToOwned::to_owned);
+    prop::collection::btree_map(name, amount, 0..3)
+}
+
+/// How many public keys there are; the last is none.
+pub const PUBLIC_KEYS: usize = 6;
+
+/// A registered line, or one that is not a key.
+pub fn public_key(at: usize) -> String {
+    if at + 1 == PUBLIC_KEYS {
+        return "ssh-ed25519 AAAA not a key".to_owned();
+    }
+    let point = EdwardsPoint::mul_base(&Scalar::from(1000 + at as u64)).compress();
+    let mut blob = Vec::new();
+    for field in [b"ssh-ed25519".as_slice(), point.as_bytes()] {
+        blob.extend(u32::try_from(field.len()).unwrap().to_be_bytes());
+        blob.extend(field);
+    }
+    format!("ssh-ed25519 {} key-{at}", STANDARD.encode(blob))
+}
