@@ -28,8 +28,8 @@ use crate::Condition;
     printcolumn(name = "Display-Name", type_ = "string", json_path = ".spec.displayName", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("size(self.metadata.name) <= 64").message("Key names are limited to 64 characters"),
-    validation = Rule::new("!((has(oldSelf.spec.revoked) && oldSelf.spec.revoked) || (has(oldSelf.status) && has(oldSelf.status.state) && oldSelf.status.state in ['Revoked', 'Expired'])) || self.spec == oldSelf.spec").message("Revoked or expired keys cannot be modified"),
-    validation = Rule::new("!(has(oldSelf.spec.revoked) && oldSelf.spec.revoked) || (has(self.spec.revoked) && self.spec.revoked)").message("Revoked keys cannot be re-enabled")
+    validation = Rule::new("!((has(oldSelf.spec.revoked) && oldSelf.spec.revoked) || (has(oldSelf.status) && has(oldSelf.status.state) && oldSelf.status.state in ['Revoked', 'Expired'])) || self.spec == oldSelf.spec").message("Revoked or expired keys cannot be modified").field_path(".spec"),
+    validation = Rule::new("!(has(oldSelf.spec.revoked) && oldSelf.spec.revoked) || (has(self.spec.revoked) && self.spec.revoked)").message("Revoked keys cannot be re-enabled").field_path(".spec.revoked")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeySpec {

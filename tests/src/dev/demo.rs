@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use super::environment;
-use super::walkthrough::{Expect, Walkthrough};
+use super::walkthrough::Walkthrough;
+use super::{demo_steps, environment};
 use crate::control_plane::ControlPlane;
 use crate::install;
 use crate::keyplane_process::{Keyplane, KeyplaneOptions};
@@ -37,26 +37,18 @@ pub async fn demo() -> Result<()> {
     walk.set("KUBECACHEDIR", cluster.dir().join("kubectl-cache"));
     walk.set("KEYPLANE_URL", keyplane.url());
     walk.set("KEYPLANE_CA_FILE", keyplane.ca_file());
+    let cluster_ca = cluster.dir().join("cluster-ca.crt");
+    std::fs::write(&cluster_ca, cluster.ca_pem()?.unwrap_or_default())?;
+    walk.set("CLUSTER_URL", cluster.server_url()?);
+    walk.set("CLUSTER_CA_FILE", cluster_ca);
+    walk.set("KEYPLANE_CACHE_DIR", cluster.dir().join("token-cache"));
     // Where the steps put what the reader would keep at home.
     walk.set("DEMO", cluster.dir());
 
-    let outcome = steps(&mut walk).await;
+    let outcome = demo_steps::walk(&mut walk).await;
     match &outcome {
         Ok(()) => walk.finish(),
         Err(_) => say(format!("keyplane: the server logged\n{}", keyplane.log())),
     }
     outcome
-}
-
-async fn steps(walk: &mut Walkthrough) -> Result<()> {
-    walk.step(
-        "Keyplane is installed",
-        "Four resources, and two ServiceAccounts with no more than the RBAC in charts/keyplane/files.",
-    );
-    walk.run(
-        "kubectl api-resources --api-group=keyplane.dev",
-        Expect::Prints("apikeys"),
-    )
-    .await?;
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What `make up`, `make down` and `make demo` do; the program `keyplane-dev` only reads their arguments.
 
 pub mod demo;
+mod demo_steps;
 mod detached;
 pub mod down;
 mod environment;

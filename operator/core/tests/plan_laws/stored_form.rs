@@ -69,9 +69,11 @@ pub fn mended(found: &Child, desired: &Child) -> Option<Child> {
 }
 
 fn canonical_quota(quota: &mut ResourceQuota) {
-    if let Some(hard) = quota.spec.as_mut().and_then(|spec| spec.hard.as_mut()) {
+    let Some(spec) = &mut quota.spec else { return };
+    if let Some(hard) = &mut spec.hard {
         canonical_amounts(hard);
     }
+    spec.hard = spec.hard.take().filter(|hard| !hard.is_empty());
 }
 
 fn canonical_range(range: &mut LimitRange) {

@@ -120,7 +120,7 @@ pub fn forge_binding(cluster: &mut Cluster, key: &Index, within: &Index) {
         return;
     }
     let metadata = ObjectMeta {
-        name: Some(key_binding_name(key.get(&uids))),
+        name: Some(key_binding_name(&uids[key.index(uids.len())])),
         namespace: Some(within.get(&cores).name.clone()),
         ..ObjectMeta::default()
     };

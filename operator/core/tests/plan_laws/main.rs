@@ -1,0 +1,28 @@
+//! The laws of the plans: sequences of random steps by accounts, administrators and attackers against a cluster in
+//! memory, on which the plans are carried out as the controller does.
+//!
+//! `model.rs` is the API server, `observe.rs` and `driver.rs` the controller, `operations.rs` the people. `lawful.rs`
+//! judges each single step and `entitlement.rs` each settled state; the other files are the laws.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod adoption;
+mod convergence;
+mod driver;
+mod entitlement;
+mod fixpoint;
+mod lawful;
+mod model;
+mod observe;
+mod operations;
+mod quantity_rows;
+mod resource;
+mod rights;
+mod specs;
+mod stored_form;
+mod tampering;
