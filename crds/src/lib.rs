@@ -4,6 +4,8 @@
 //! see (ownership, limits, duplicates) is a condition, decided in `keyplane-core`. The YAML under `generated/`
 //! is made from these types by `cargo run -p keyplane-crds --bin generate-crds`.
 
+#![allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path; two columns may share either")]
+
 mod account;
 mod api_key;
 mod condition;

@@ -14,8 +14,6 @@ pub enum Reason {
     Registered,
     /// What is declared is being made.
     Provisioning,
-    /// The object is being deleted and what it made is being taken away.
-    Deleting,
     /// A core Namespace of that name exists and is not this resource's.
     NameTaken,
     /// The core Namespace's name would be longer than Kubernetes allows.
@@ -71,7 +69,6 @@ reasons!(
     Active,
     Registered,
     Provisioning,
-    Deleting,
     NameTaken,
     NameTooLong,
     AccountNotFound,

@@ -112,8 +112,9 @@ impl Dispatch {
     pub(super) fn owners_changed<K: Resource>(&self, change: &Change<K>) {
         change.keys.iter().filter_map(|key| owner_of_key(key)).for_each(|uid| self.owner_changed(uid));
         for place in change.keys.iter().filter_map(|key| place_of_key(key)) {
-            let namespaces = self.view.namespaces.find(&kubernetes_name_key(place));
-            namespaces.iter().for_each(|namespace| send(&self.namespaces, namespace));
+            for namespace in self.view.namespaces.find(&kubernetes_name_key(place)) {
+                send(&self.namespaces, &namespace);
+            }
         }
     }
 

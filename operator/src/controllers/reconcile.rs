@@ -22,7 +22,7 @@ use super::execute::{is_current, set_finalizer, write_child, write_status};
 use crate::index::{ClusterView, Indexed};
 
 /// How long one attempt may take.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(60);
+const ATTEMPT_LIMIT: Duration = Duration::from_mins(1);
 /// How many resources of a kind are worked on at once.
 const CONCURRENCY: u16 = 8;
 /// The first pause after a failure; it doubles with each failure in a row.
@@ -30,7 +30,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest wait for a moment: timers of years are beyond what the scheduler holds, and waking early is free.
-const LONGEST_WAIT: Duration = Duration::from_secs(12 * 60 * 60);
+const LONGEST_WAIT: Duration = Duration::from_hours(12);
 
 /// A resource's part in the loop: what is looked at, what is decided, where it is written.
 pub(super) trait Reconciler: Send + Sync + 'static {

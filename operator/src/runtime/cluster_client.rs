@@ -10,6 +10,10 @@ use kube::{Client, Config};
 /// How long connecting to the API server may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a connection may be silent while an answer is awaited: longer than a watch, which is renewed every 20 s.
+/// Without it, a request on a half-open connection would wait for ever, and what is known would grow stale unseen.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+
 /// A client for the given context, or for the pod's ServiceAccount, or for the default kubeconfig.
 ///
 /// # Errors
@@ -28,6 +32,8 @@ pub(super) async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> 
         )?,
     };
     config.connect_timeout = Some(CONNECT_LIMIT);
+    config.read_timeout = Some(SILENCE_LIMIT);
+    config.reset_reader_on_write = true;
     // The client's own repetitions know nothing of the plan: a failed write is planned anew, a failed mint is the
     // caller's to repeat.
     config.default_retry = false;

@@ -54,13 +54,14 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
                 Some(context) => connect(Some(context)).await?,
                 None => client.clone(),
             };
-            let serving = exchange::serve(api_client, api, {
+            let serving = Box::pin(exchange::serve(api_client, api, {
                 let readiness = readiness.clone();
                 move || readiness.reached(API)
-            });
+            }));
+            let reconciling = Box::pin(reconcile(client, &controller, &readiness));
             supervise(&common, readiness.clone(), async {
                 tokio::select! {
-                    result = reconcile(client, &controller, &readiness) => result,
+                    result = reconciling => result,
                     result = serving => result,
                 }
             })
