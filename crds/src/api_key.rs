@@ -40,8 +40,11 @@ pub struct ApiKeySpec {
     pub display_name: Option<String>,
     /// What the key may do: exactly one of `all`, `inference`, `sshKeys` and `kubernetesExec`.
     pub scope: Scope,
-    /// When the key ends (RFC 3339). Unset: it does not end by itself.
+    /// When the key ends (RFC 3339, such as `2027-01-01T00:00:00Z`). Unset: it does not end by itself.
+    // Not `format: date-time`: the API server's idea of that includes times without a zone, which name no moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$') && timestamp(self) > timestamp('1970-01-01T00:00:00Z')").message("expiresAt must be a time with a zone, such as 2027-01-01T00:00:00Z"))]
     pub expires_at: Option<DateTime<Utc>>,
     /// `sha256:` and the lower-case hex SHA-256 of the whole key: `printf %s "$KEY" | sha256sum`.
     #[schemars(length(max = 256))]

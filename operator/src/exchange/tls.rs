@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use crate::runtime::ApiArguments;
 
 /// How often certificate files are looked at. A Secret's new content reaches a pod within about a minute.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// The certificate that the arguments ask for.
 ///

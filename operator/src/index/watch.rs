@@ -1,10 +1,10 @@
 //! Watches that feed an index: bounded in silence, indifferent to single bad objects.
 
 use std::fmt::Debug;
-use std::future::ready;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, ListSemantic};
@@ -17,8 +17,8 @@ use super::indexed::{Change, Indexed};
 /// after five minutes: this bounds how stale the exchange can be.
 const WATCH_SECONDS: u32 = 20;
 
-/// Feeds `index` from a watch over `api`, and hands every change to `on_change`. An object that cannot be decoded
-/// is logged and left out; it delays no other. Ends only with the process.
+/// Feeds `index` from a watch over `api`, and hands every change to `on_change`. An object that cannot be decoded is
+/// logged and left out; it delays no other. Ends only with the process.
 pub(crate) async fn watch_into<K>(
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
@@ -30,51 +30,146 @@ pub(crate) async fn watch_into<K>(
 {
     // Authorization depends on what is listed, so the most recent state is asked for, not a cached one.
     let config = config.list_semantic(ListSemantic::MostRecent).timeout(WATCH_SECONDS);
-    let events = watcher::watcher(api, config).default_backoff();
-    let mut events = std::pin::pin!(decoded(events, keep));
+    feed(watcher::watcher(api, config).default_backoff(), &index, keep, on_change).await;
+}
+
+async fn feed<K>(
+    events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>>,
+    index: &Indexed<K>,
+    keep: fn(&K) -> bool,
+    on_change: impl Fn(Change<K>),
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + 'static,
+{
+    let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
-        if let Some(change) = index.apply(&event) {
+        let event = match event {
+            Ok(event) => decoded(event, index),
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted; it is resumed by itself");
+                None
+            }
+        };
+        if let Some(change) = event.and_then(|event| kept(event, keep)).and_then(|event| index.apply(&event)) {
             on_change(change);
         }
     }
 }
 
-fn decoded<K>(
-    events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>>,
-    keep: fn(&K) -> bool,
-) -> impl Stream<Item = Event<K>>
+fn decoded<K>(event: Event<DeserializeGuard<K>>, index: &Indexed<K>) -> Option<Event<K>>
 where
-    K: Resource<DynamicType = ()> + Debug,
+    K: Resource<DynamicType = ()> + Clone + Debug + 'static,
 {
-    let kind = K::kind(&()).into_owned();
-    events.filter_map(move |event| {
-        let kept = match event {
-            Err(error) => {
-                tracing::warn!(kind, %error, "watch interrupted; it is resumed by itself");
-                None
-            }
-            Ok(Event::Apply(guarded)) => object(&kind, guarded).filter(keep).map(Event::Apply),
-            Ok(Event::Delete(guarded)) => object(&kind, guarded).filter(keep).map(Event::Delete),
-            Ok(Event::InitApply(guarded)) => object(&kind, guarded).filter(keep).map(Event::InitApply),
-            Ok(Event::Init) => Some(Event::Init),
-            Ok(Event::InitDone) => Some(Event::InitDone),
-        };
-        ready(kept)
-    })
+    match event {
+        Event::Init => Some(Event::Init),
+        Event::InitDone => Some(Event::InitDone),
+        Event::InitApply(guarded) => object(guarded).ok().map(Event::InitApply),
+        // What was known of an object that cannot be read any more is not true any more: it is forgotten, as if
+        // deleted. Else a key that was revoked in the same write would go on verifying.
+        Event::Apply(guarded) => match object(guarded) {
+            Ok(object) => Some(Event::Apply(object)),
+            Err(metadata) => known(&metadata, index).map(Event::Delete),
+        },
+        Event::Delete(guarded) => match object(guarded) {
+            Ok(object) => Some(Event::Delete(object)),
+            Err(metadata) => known(&metadata, index).map(Event::Delete),
+        },
+    }
+}
+
+fn known<K>(metadata: &ObjectMeta, index: &Indexed<K>) -> Option<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    index.get(metadata.namespace.as_deref(), metadata.name.as_deref()?).map(|object| object.as_ref().clone())
+}
+
+fn kept<K>(event: Event<K>, keep: fn(&K) -> bool) -> Option<Event<K>> {
+    match &event {
+        Event::Apply(object) | Event::Delete(object) | Event::InitApply(object) if !keep(object) => None,
+        _ => Some(event),
+    }
 }
 
 /// The decoded object without its managed fields, which are large and which nothing here reads.
-fn object<K: Resource<DynamicType = ()>>(kind: &str, guarded: DeserializeGuard<K>) -> Option<K> {
+fn object<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Result<K, ObjectMeta> {
     match guarded.0 {
         Ok(mut object) => {
             object.meta_mut().managed_fields = None;
-            Some(object)
+            Ok(object)
         }
         Err(error) => {
             let namespace = error.metadata.namespace.as_deref().unwrap_or_default();
             let name = error.metadata.name.as_deref().unwrap_or_default();
-            tracing::warn!(kind, namespace, name, error = %error.error, "object left out: it cannot be decoded");
-            None
+            tracing::warn!(kind = %K::kind(&()), namespace, name, error = %error.error, "object left out: it cannot be decoded");
+            Err(error.metadata)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use keyplane_crds::ApiKey;
+    use kube::core::error_boundary::InvalidObject;
+    use serde_json::json;
+
+    use super::*;
+    use crate::index::{api_key_keys, digest_key};
+
+    fn key(name: &str, digest: &str) -> ApiKey {
+        serde_json::from_value(json!({
+            "apiVersion": "keyplane.dev/v1alpha1", "kind": "ApiKey",
+            "metadata": {"name": name, "namespace": "acme", "uid": name},
+            "spec": {"digest": digest, "scope": {"all": true}},
+        }))
+        .unwrap()
+    }
+
+    fn unreadable(name: &str) -> DeserializeGuard<ApiKey> {
+        let metadata = ObjectMeta { name: Some(name.into()), namespace: Some("acme".into()), ..ObjectMeta::default() };
+        DeserializeGuard(Err(InvalidObject { error: "no".into(), metadata }))
+    }
+
+    fn readable(name: &str, digest: &str) -> DeserializeGuard<ApiKey> {
+        DeserializeGuard(Ok(key(name, digest)))
+    }
+
+    async fn fed(events: Vec<Event<DeserializeGuard<ApiKey>>>) -> Indexed<ApiKey> {
+        let index = Indexed::new(api_key_keys);
+        feed(stream::iter(events.into_iter().map(Ok)), &index, |_| true, |_| {}).await;
+        index
+    }
+
+    #[tokio::test]
+    async fn an_object_that_can_no_longer_be_read_is_forgotten_and_delays_no_other() {
+        let index = fed(vec![
+            Event::Init,
+            Event::InitApply(readable("one", "1")),
+            Event::InitApply(unreadable("two")),
+            Event::InitDone,
+            Event::Apply(unreadable("one")),
+            Event::Apply(readable("three", "3")),
+        ])
+        .await;
+        assert!(index.find(&digest_key("1")).is_empty());
+        assert_eq!(index.find(&digest_key("3")).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_relist_no_longer_shows_is_forgotten() {
+        let index = fed(vec![
+            Event::Init,
+            Event::InitApply(readable("one", "1")),
+            Event::InitApply(readable("two", "2")),
+            Event::InitDone,
+            Event::Init,
+            Event::InitApply(readable("two", "2b")),
+            Event::InitDone,
+        ])
+        .await;
+        for (digest, found) in [("1", 0), ("2", 0), ("2b", 1)] {
+            assert_eq!(index.find(&digest_key(digest)).len(), found, "{digest}");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod api_keys;
+mod expiry;
 mod kubectl_view;
 mod namespaces;
 mod ssh_keys;
@@ -145,6 +146,7 @@ fn every_rule_of_the_resource_definitions_is_in_a_table() -> Result<()> {
     let tables = [
         include_str!("admission/accounts.rs"),
         include_str!("admission/api_keys.rs"),
+        include_str!("admission/expiry.rs"),
         include_str!("admission/namespaces.rs"),
         include_str!("admission/ssh_keys.rs"),
         include_str!("admission/transitions.rs"),

@@ -15,3 +15,4 @@ mod request;
 mod revocation;
 mod secrets;
 mod ssh_keys;
+mod tls;

@@ -14,7 +14,7 @@ async fn kubectl_shows_each_kind_by_its_short_name_and_all_of_them_as_keyplane()
     let kubectl = cluster.kubectl();
     let namespace = namespace_for(cluster, "columns").await?;
     let kinds = [
-        ("Account", "kpacc", json!({}), "NAME READY REASON HOME OWNERS AGE"),
+        ("Account", "kpacc", json!({}), "NAME READY REASON HOME AGE"),
         (
             "Namespace",
             "kpns",

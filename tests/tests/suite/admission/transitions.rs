@@ -193,15 +193,19 @@ async fn an_expired_or_revoked_keys_spec_is_frozen_by_its_state() -> Result<()> 
         changes.extend(
             spec_changes()
                 .into_iter()
-                .map(|(what, patch)| Change(what, patch, rejected("", FROZEN))),
+                .map(|(what, patch)| Change(what, patch, rejected("spec", FROZEN))),
         );
         changes.extend([
             Change("the same name", spec(&json!({"displayName": "CI"})), Accepted),
-            Change("revoked", spec(&json!({"revoked": true})), rejected("", FROZEN)),
+            Change(
+                "revoked",
+                spec(&json!({"revoked": true})),
+                rejected("spec", FROZEN),
+            ),
             Change(
                 "another digest",
                 spec(&json!({"digest": format!("sha256:{}", "a".repeat(64))})),
-                Rejected(vec![("", FROZEN), ("spec.digest", DIGEST_FIXED)]),
+                Rejected(vec![("spec", FROZEN), ("spec.digest", DIGEST_FIXED)]),
             ),
         ]);
         assert_changes(key, Some(json!({"state": state})), changes).await?;
@@ -217,12 +221,12 @@ async fn a_revoked_keys_spec_is_frozen_and_revoked_never_goes_back() -> Result<(
         ("revoked-active", Some(json!({"state": "Active"}))),
     ] {
         let key = in_namespace(name, "ApiKey", key_spec(true)).await?;
-        let back = || Rejected(vec![("", FROZEN), ("", NEVER_BACK)]);
+        let back = || Rejected(vec![("spec", FROZEN), ("spec.revoked", NEVER_BACK)]);
         let mut changes = metadata_changes();
         changes.extend(
             spec_changes()
                 .into_iter()
-                .map(|(what, patch)| Change(what, patch, rejected("", FROZEN))),
+                .map(|(what, patch)| Change(what, patch, rejected("spec", FROZEN))),
         );
         changes.extend([
             Change("still revoked", spec(&json!({"revoked": true})), Accepted),
