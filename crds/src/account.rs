@@ -23,7 +23,7 @@ use crate::{Condition, QuantityMap};
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Home", type_ = "string", json_path = ".status.homeNamespace", description = "The namespace in which the owners declare their resources"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name != 'default' && !self.metadata.name.startsWith('kube-') && !self.metadata.name.startsWith('keyplane-')").message("default, kube-* and keyplane-* are the cluster's own namespaces: choose another account name"),
+    validation = Rule::new("!(self.metadata.name in ['default', 'kube', 'keyplane']) && !self.metadata.name.startsWith('kube-') && !self.metadata.name.startsWith('keyplane-')").message("default, kube, keyplane, kube-* and keyplane-* belong to the cluster itself: choose another account name"),
     validation = Rule::new("size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("an account's name becomes the name of its home namespace: at most 50 lower-case letters, digits and '-', beginning and ending with a letter or digit")
 )]
 #[serde(rename_all = "camelCase")]

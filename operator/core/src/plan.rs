@@ -1,9 +1,11 @@
 //! What a controller should do, as data, and how the difference between wanted and found objects becomes that.
 
 use chrono::{DateTime, Utc};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use keyplane_crds::IDENTITIES_NAMESPACE;
 
 use crate::child::{Child, ChildKind, ChildRef};
-use crate::ownership::{OWNER_UID_LABEL, owner_uid};
+use crate::ownership::{OWNER_UID_LABEL, owner_uid, owner_uid_label};
 use crate::readiness::{Readiness, Reason, Status};
 
 /// One step. Steps are done in order; the first that fails ends the attempt.
@@ -158,10 +160,30 @@ fn deletion_rank(kind: ChildKind) -> u8 {
     }
 }
 
-/// The steps for objects whose owner is gone: all are deleted.
+/// The steps for objects whose owner is gone: rights and identities are deleted. Namespaces hold people's work, so
+/// one whose owner is gone is left to the administrator; and a `RoleBinding` that only has one of our names, but
+/// neither our label nor an identity of ours among its subjects, is somebody else's.
 #[must_use]
 pub fn plan_orphans(children: &[Child]) -> Vec<Action> {
-    removal(children, &[])
+    let swept: Vec<Child> = children
+        .iter()
+        .filter(|child| match child {
+            Child::ServiceAccount(_) | Child::Secret(_) => true,
+            Child::RoleBinding(binding) => is_own_binding(binding),
+            _ => false,
+        })
+        .cloned()
+        .collect();
+    removal(&swept, &[])
+}
+
+fn is_own_binding(binding: &RoleBinding) -> bool {
+    owner_uid_label(&binding.metadata).is_some()
+        || binding
+            .subjects
+            .iter()
+            .flatten()
+            .any(|subject| subject.namespace.as_deref() == Some(IDENTITIES_NAMESPACE))
 }
 
 /// Taking a resource away: what it made is deleted, and when nothing of it is left, the finalizer goes.

@@ -6,26 +6,40 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
-use keyplane_core::child::{Child, ChildKind};
+use keyplane_core::child::Child;
 use keyplane_core::ownership::{OWNER_ANNOTATION, OWNER_KIND_LABEL, OwnerKind};
 use keyplane_core::plan::plan_orphans;
 use keyplane_crds::{Account, ApiKey};
 use kube::{Api, Client};
+use tokio::sync::Semaphore;
 
 use super::error::ReconcileError;
 use super::execute::write_child;
 use crate::index::ClusterView;
 
-/// The pause before a failed sweep is tried again.
-const PAUSE: Duration = Duration::from_secs(2);
+/// The first pause after a failed sweep; it doubles with each failure in a row.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How many owners' leftovers are swept at once.
+const CONCURRENCY: usize = 4;
 
-/// Sweeps the children of each owner that is reported as unknown.
-pub(super) async fn run(client: Client, view: Arc<ClusterView>, mut ownerless: UnboundedReceiver<String>) {
-    while let Some(uid) = ownerless.next().await {
-        while let Err(error) = sweep(&client, &view, &uid).await {
-            tracing::warn!(owner_uid = uid, %error, "sweep failed; it is tried again");
-            tokio::time::sleep(PAUSE).await;
-        }
+/// Sweeps the children of each owner that is reported as unknown. One that cannot be swept holds up no other.
+pub(super) async fn run(client: Client, view: Arc<ClusterView>, ownerless: UnboundedReceiver<String>) {
+    let places = Semaphore::new(CONCURRENCY);
+    ownerless.for_each_concurrent(None, |uid| sweep_until_clean(&client, &view, uid, &places)).await;
+}
+
+async fn sweep_until_clean(client: &Client, view: &ClusterView, uid: String, places: &Semaphore) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let place = places.acquire().await;
+        let outcome = sweep(client, view, &uid).await;
+        drop(place);
+        let Err(error) = outcome else { return };
+        tracing::warn!(owner_uid = uid, %error, "sweep failed; it is tried again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -33,18 +47,17 @@ async fn sweep(client: &Client, view: &ClusterView, uid: &str) -> Result<(), Rec
     if view.knows_owner(uid) {
         return Ok(());
     }
-    // Rights are swept. Namespaces hold people's work: one whose owner is gone is left to the administrator.
-    let orphans: Vec<Child> = view
-        .children_of(uid)
-        .into_iter()
-        .filter(|child| matches!(child.kind(), ChildKind::RoleBinding | ChildKind::Secret | ChildKind::ServiceAccount))
-        .collect();
-    for child in &orphans {
+    let children = view.children_of(uid);
+    let actions = plan_orphans(&children);
+    if actions.is_empty() {
+        return Ok(());
+    }
+    for child in &children {
         if owner_lives(client, child, uid).await? {
             return Ok(());
         }
     }
-    for action in plan_orphans(&orphans) {
+    for action in actions {
         write_child(client, &action).await?;
     }
     Ok(())

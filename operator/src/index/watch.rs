@@ -92,7 +92,7 @@ fn kept<K>(event: Event<K>, keep: fn(&K) -> bool) -> Option<Event<K>> {
 }
 
 /// The decoded object without its managed fields, which are large and which nothing here reads.
-fn object<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Result<K, ObjectMeta> {
+fn object<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Result<K, Box<ObjectMeta>> {
     match guarded.0 {
         Ok(mut object) => {
             object.meta_mut().managed_fields = None;
@@ -102,7 +102,7 @@ fn object<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Result
             let namespace = error.metadata.namespace.as_deref().unwrap_or_default();
             let name = error.metadata.name.as_deref().unwrap_or_default();
             tracing::warn!(kind = %K::kind(&()), namespace, name, error = %error.error, "object left out: it cannot be decoded");
-            Err(error.metadata)
+            Err(Box::new(error.metadata))
         }
     }
 }

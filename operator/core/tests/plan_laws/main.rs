@@ -29,3 +29,4 @@ mod specs;
 mod ssh_keys;
 mod stored_form;
 mod tampering;
+mod totality;

@@ -1,5 +1,7 @@
 //! What people declare: accounts, scopes, lifetimes, digests and public keys, few enough to meet each other often.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use curve25519_dalek::{EdwardsPoint, Scalar};
@@ -131,16 +133,21 @@ fn quantities() -> impl Strategy<Value = QuantityMap> {
 /// How many public keys there are; the last is none.
 pub const PUBLIC_KEYS: usize = 6;
 
-/// A registered line, or one that is not a key.
+/// A line that can be registered, or one that is not a key. Made once: curve arithmetic is slow without optimisation.
 pub fn public_key(at: usize) -> String {
-    if at + 1 == PUBLIC_KEYS {
-        return "ssh-ed25519 AAAA not a key".to_owned();
-    }
-    let point = EdwardsPoint::mul_base(&Scalar::from(1000 + at as u64)).compress();
+    static LINES: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let keys = (1..PUBLIC_KEYS).map(|at| ed25519_line(at as u64));
+        keys.chain(["ssh-ed25519 AAAA not a key".to_owned()]).collect()
+    });
+    LINES[at].clone()
+}
+
+fn ed25519_line(secret: u64) -> String {
+    let point = EdwardsPoint::mul_base(&Scalar::from(secret)).compress();
     let mut blob = Vec::new();
     for field in [b"ssh-ed25519".as_slice(), point.as_bytes()] {
         blob.extend(u32::try_from(field.len()).unwrap().to_be_bytes());
         blob.extend(field);
     }
-    format!("ssh-ed25519 {} key-{at}", STANDARD.encode(blob))
+    format!("ssh-ed25519 {} key-{secret}", STANDARD.encode(blob))
 }

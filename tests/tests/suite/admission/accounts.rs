@@ -7,7 +7,7 @@ use super::Verdict::{Accepted, Rejected};
 use super::{Row, assert_table, object, rejected, unknown};
 
 const RESERVED: &str =
-    "default, kube-* and keyplane-* are the cluster's own namespaces: choose another account name";
+    "default, kube, keyplane, kube-* and keyplane-* belong to the cluster itself: choose another account name";
 const NAME: &str = "an account's name becomes the name of its home namespace: at most 50 lower-case letters, digits and '-', beginning and ending with a letter or digit";
 const OWNER: &str = "namespace is required for a ServiceAccount and must be absent for a User or Group";
 const QUANTITY: &str = "each value must be a quantity such as 4, 500m or 16Gi";
@@ -44,6 +44,8 @@ async fn an_accounts_name_can_be_a_namespaces_and_is_not_the_clusters_own() -> R
             Accepted,
         ),
         Row("default", named("default"), rejected("", RESERVED)),
+        Row("kube", named("kube"), rejected("", RESERVED)),
+        Row("keyplane", named("keyplane"), rejected("", RESERVED)),
         Row("kube-system", named("kube-system"), rejected("", RESERVED)),
         Row("kube-anything", named("kube-anything"), rejected("", RESERVED)),
         Row(

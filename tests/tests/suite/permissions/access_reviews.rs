@@ -72,6 +72,9 @@ const THE_API_MAY_NOT: &[Question] = &[
     "- patch accounts.keyplane.dev",
     "- create namespaces",
     "- list namespaces",
+    "- list accounts.keyplane.dev",
+    "- list sshkeys.keyplane.dev",
+    "keyplane-identities list serviceaccounts",
     "- list rolebindings.rbac.authorization.k8s.io",
     "default create rolebindings.rbac.authorization.k8s.io",
     "- bind clusterroles.rbac.authorization.k8s.io keyplane:view",
@@ -86,14 +89,14 @@ const THE_CONTROLLER_MAY_NOT: &[Question] = &[
     "keyplane-identities create serviceaccounts/token",
     "keyplane-identities update secrets",
     "default update apikeys.keyplane.dev",
+    "default create events.events.k8s.io",
     "- update namespaces",
 ];
 
 const THE_API_MAY: &[Question] = &[
     "keyplane-identities create serviceaccounts/token key-1",
-    "keyplane-identities get secrets key-1",
+    "keyplane-identities watch secrets",
     "- watch apikeys.keyplane.dev",
-    "- watch accounts.keyplane.dev",
 ];
 
 const THE_CONTROLLER_MAY: &[Question] = &[
@@ -105,7 +108,6 @@ const THE_CONTROLLER_MAY: &[Question] = &[
     "keyplane-identities create secrets",
     "keyplane-identities delete serviceaccounts key-1",
     "keyplane-system patch leases.coordination.k8s.io keyplane-controller",
-    "default create events.events.k8s.io",
 ];
 
 async fn may(client: &Client, user: &str, question: Question) -> Result<bool> {

@@ -1,0 +1,268 @@
+//! Invariant I8: no rule panics, whatever stands in an object. Here nothing is as admission would have it: texts are
+//! arbitrary, metadata is missing, times lie at the ends of what can be held.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::{
+    LimitRange, LimitRangeItem, LimitRangeSpec, Namespace as CoreNamespace, ResourceQuota, ResourceQuotaSpec, Secret,
+    ServiceAccount,
+};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::jiff::Timestamp;
+use keyplane_core::account::{self, ObservedAccount};
+use keyplane_core::api_key::{self, ObservedApiKey, OwnedNamespace, admit, describe};
+use keyplane_core::child::Child;
+use keyplane_core::namespace::{self, ObservedNamespace};
+use keyplane_core::ownership::{
+    ACCOUNT_LABEL, FINALIZER, NAMESPACE_CHILD, OWNER_UID_LABEL, identity_name, key_binding_name, owner_uid,
+};
+use keyplane_core::plan::{Action, plan_orphans, teardown};
+use keyplane_core::seniority::Seniority;
+use keyplane_core::ssh_key::{self, ObservedSshKey, SshKeyFacts};
+use keyplane_crds::{
+    Account, AccountSpec, ApiKey, ApiKeySpec, Condition, ConditionStatus, IDENTITIES_NAMESPACE, KEY_PREFIX_ANNOTATION,
+    KubernetesExec, Namespace, NamespaceDefaults, NamespaceSpec, Owner, OwnerKind, QuantityText, ResourceQuotaDefaults,
+    Scope, SshKey, SshKeySpec,
+};
+use proptest::prelude::*;
+
+/// Any text, and often one of few, so that objects refer to each other.
+fn texts() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => prop::sample::select(vec!["a", "b", "a-b", "uid", NAMESPACE_CHILD, IDENTITIES_NAMESPACE]).prop_map(ToOwned::to_owned),
+        1 => prop::sample::select(vec!["uid", "a"]).prop_map(key_binding_name),
+        1 => prop::sample::select(vec!["uid", "a"]).prop_map(identity_name),
+        1 => ".*",
+    ]
+}
+
+fn moments() -> impl Strategy<Value = DateTime<Utc>> {
+    prop_oneof![
+        Just(DateTime::<Utc>::MIN_UTC),
+        Just(DateTime::<Utc>::MAX_UTC),
+        (any::<i32>(), 0..1_000_000_000_u32)
+            .prop_map(|(seconds, rest)| DateTime::from_timestamp(seconds.into(), rest).unwrap()),
+    ]
+}
+
+fn times() -> impl Strategy<Value = Time> {
+    prop_oneof![
+        Just(Time(Timestamp::MIN)),
+        Just(Time(Timestamp::MAX)),
+        (any::<i32>(), -999_999_999..999_999_999_i32)
+            .prop_map(|(seconds, rest)| Time(Timestamp::new(seconds.into(), rest).unwrap())),
+    ]
+}
+
+fn maps(keys: Vec<&'static str>) -> impl Strategy<Value = BTreeMap<String, String>> {
+    let key = prop_oneof![3 => prop::sample::select(keys).prop_map(ToOwned::to_owned), 1 => texts()];
+    prop::collection::btree_map(key, texts(), 0..3)
+}
+
+fn metadata() -> impl Strategy<Value = ObjectMeta> {
+    let text = || prop::option::weighted(0.8, texts());
+    let names = (text(), text(), text());
+    let flags = (prop::option::of(any::<i64>()), prop::option::of(times()), prop::option::weighted(0.2, times()));
+    let finalizer = prop_oneof![Just(FINALIZER.to_owned()), texts()];
+    let maps = (
+        prop::option::of(maps(vec![OWNER_UID_LABEL, ACCOUNT_LABEL])),
+        prop::option::of(maps(vec![KEY_PREFIX_ANNOTATION])),
+        prop::option::of(prop::collection::vec(finalizer, 0..3)),
+    );
+    (names, flags, maps).prop_map(
+        |((name, namespace, uid), (generation, created, deleted), (labels, annotations, finalizers))| ObjectMeta {
+            name,
+            namespace,
+            uid,
+            generation,
+            creation_timestamp: created,
+            deletion_timestamp: deleted,
+            labels,
+            annotations,
+            finalizers,
+            ..ObjectMeta::default()
+        },
+    )
+}
+
+fn children() -> impl Strategy<Value = Vec<Child>> {
+    let child = (metadata(), 0..7_u8, texts(), texts()).prop_map(|(metadata, kind, name, amount)| {
+        let amounts = Some(BTreeMap::from([(name, Quantity(amount))]));
+        let item = LimitRangeItem { default: amounts.clone(), max: amounts.clone(), ..LimitRangeItem::default() };
+        match kind {
+            0 => Child::from(CoreNamespace { metadata, ..CoreNamespace::default() }),
+            1 => Child::from(ServiceAccount { metadata, ..ServiceAccount::default() }),
+            2 => Child::from(Secret { metadata, ..Secret::default() }),
+            3 => Child::from(RoleBinding { metadata, ..RoleBinding::default() }),
+            4 => Child::from(ResourceQuota {
+                metadata,
+                spec: Some(ResourceQuotaSpec { hard: amounts, ..ResourceQuotaSpec::default() }),
+                status: None,
+            }),
+            5 => Child::from(LimitRange { metadata, spec: Some(LimitRangeSpec { limits: vec![item] }) }),
+            _ => Child::from(NetworkPolicy { metadata, ..NetworkPolicy::default() }),
+        }
+    });
+    prop::collection::vec(child, 0..5)
+}
+
+fn accounts() -> impl Strategy<Value = Account> {
+    let kind = prop::sample::select(vec![OwnerKind::User, OwnerKind::Group, OwnerKind::ServiceAccount]);
+    let owner = (kind, texts(), prop::option::of(texts()))
+        .prop_map(|(kind, name, namespace)| Owner { kind, name, namespace });
+    let quota = prop::collection::btree_map(texts(), texts().prop_map(QuantityText::Text), 0..3);
+    (metadata(), prop::collection::vec(owner, 0..3), quota, prop::option::of(any::<u32>())).prop_map(
+        |(metadata, owners, hard, ssh_keys)| {
+            let resource_quota = Some(ResourceQuotaDefaults { hard });
+            let namespace_defaults = Some(NamespaceDefaults { resource_quota, ..NamespaceDefaults::default() });
+            let limits = crate::operations::limits(ssh_keys);
+            Account { metadata, spec: AccountSpec { owners, limits, namespace_defaults }, status: None }
+        },
+    )
+}
+
+fn scopes() -> impl Strategy<Value = Scope> {
+    let list = || prop::collection::vec(texts(), 0..3);
+    let exec = (list(), list(), prop::option::of(any::<bool>())).prop_map(|(namespace_ids, namespaces, all_namespaces)| {
+        KubernetesExec { namespace_ids, namespaces, all_namespaces, role: None }
+    });
+    let flag = || prop::option::weighted(0.2, any::<bool>());
+    (flag(), flag(), flag(), prop::option::weighted(0.7, exec))
+        .prop_map(|(all, inference, ssh_keys, kubernetes_exec)| Scope { all, inference, ssh_keys, kubernetes_exec })
+}
+
+fn api_keys() -> impl Strategy<Value = ApiKey> {
+    let digest = prop_oneof![Just(crate::specs::digest(1)), texts()];
+    let status = prop::option::of((texts(), texts(), moments()).prop_map(|(type_, reason, time)| {
+        let condition = Condition {
+            type_,
+            status: ConditionStatus::Unknown,
+            reason,
+            message: String::new(),
+            last_transition_time: time,
+            observed_generation: None,
+        };
+        keyplane_crds::ApiKeyStatus { conditions: vec![condition], ..keyplane_crds::ApiKeyStatus::default() }
+    }));
+    (metadata(), scopes(), prop::option::of(moments()), digest, prop::option::of(any::<bool>()), status).prop_map(
+        |(metadata, scope, expires_at, digest, revoked, status)| ApiKey {
+            metadata,
+            spec: ApiKeySpec { display_name: None, scope, expires_at, digest, revoked },
+            status,
+        },
+    )
+}
+
+fn namespaces() -> impl Strategy<Value = Namespace> {
+    metadata().prop_map(|metadata| Namespace { metadata, spec: NamespaceSpec {}, status: None })
+}
+
+fn ssh_keys() -> impl Strategy<Value = SshKey> {
+    let line = prop_oneof![2 => (0..crate::specs::PUBLIC_KEYS).prop_map(crate::specs::public_key), 1 => ".*"];
+    (metadata(), line, prop::option::of(any::<bool>())).prop_map(|(metadata, public_key, default)| SshKey {
+        metadata,
+        spec: SshKeySpec { public_key, default },
+        status: None,
+    })
+}
+
+fn cores() -> impl Strategy<Value = Option<Arc<CoreNamespace>>> {
+    let core = |metadata| Arc::new(CoreNamespace { metadata, ..CoreNamespace::default() });
+    prop::option::of(metadata().prop_map(core))
+}
+
+/// What holds of any plan, however strange what it was made for.
+fn assert_modest(actions: &[Action], is_deleting: bool) {
+    assert!(!is_deleting || !actions.iter().any(Action::gives), "nothing is given to what is being deleted");
+    crate::lawful::order(actions);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_account_has_a_plan(account in accounts(), home in cores(), children in children(), now in moments()) {
+        let is_deleting = account.metadata.deletion_timestamp.is_some();
+        let plan = account::plan(&ObservedAccount { account: Arc::new(account), home, children }, now);
+        assert_modest(&plan.actions, is_deleting);
+    }
+
+    #[test]
+    fn any_namespace_has_a_plan(
+        namespace in namespaces(),
+        account in prop::option::weighted(0.8, accounts()),
+        core in cores(),
+        children in children(),
+        now in moments(),
+    ) {
+        let is_deleting = namespace.metadata.deletion_timestamp.is_some();
+        let account = account.map(Arc::new);
+        let observed = ObservedNamespace { namespace: Arc::new(namespace), account, core, children };
+        assert_modest(&namespace::plan(&observed, now).actions, is_deleting);
+    }
+
+    #[test]
+    fn any_api_key_has_a_plan_and_an_answer(
+        keys in prop::collection::vec(api_keys(), 1..3),
+        account in prop::option::weighted(0.8, accounts()),
+        namespaces in prop::collection::vec((namespaces(), cores()), 0..4),
+        children in children(),
+        now in moments(),
+    ) {
+        let owned: Vec<OwnedNamespace> =
+            namespaces.iter().filter_map(|(namespace, core)| OwnedNamespace::of(namespace, core.as_deref())).collect();
+        let keys: Vec<Arc<ApiKey>> = keys.into_iter().map(Arc::new).collect();
+        for key in &keys {
+            let observed = ObservedApiKey {
+                key: key.clone(),
+                account: account.clone().map(Arc::new),
+                namespaces: owned.clone(),
+                rivals: keys.iter().map(|rival| Seniority::of(&rival.metadata)).collect(),
+                children: children.clone(),
+            };
+            let plan = api_key::plan(&observed, now);
+            assert_modest(&plan.actions, key.metadata.deletion_timestamp.is_some());
+            let grant = api_key::resolve(&key.spec.scope, &owned).ok().flatten();
+            prop_assert!(!describe(&key.spec.scope, grant.as_ref()).is_empty());
+        }
+        if let Ok(key) = admit(&keys, now) {
+            prop_assert_ne!(key.spec.revoked, Some(true));
+        }
+    }
+
+    #[test]
+    fn any_ssh_key_has_a_plan(
+        keys in prop::collection::vec(ssh_keys(), 1..4),
+        account in prop::option::weighted(0.8, accounts()),
+        now in moments(),
+    ) {
+        let rivals: Vec<SshKeyFacts> = keys.iter().map(SshKeyFacts::of).collect();
+        for (key, facts) in keys.iter().zip(&rivals) {
+            let observed = ObservedSshKey {
+                ssh_key: Arc::new(key.clone()),
+                facts: facts.clone(),
+                account: account.clone().map(Arc::new),
+                rivals: rivals.clone(),
+            };
+            prop_assert!(ssh_key::plan(&observed, now).actions.is_empty());
+        }
+    }
+
+    #[test]
+    fn any_orphans_are_deleted_once_each(children in children(), has_finalizer in any::<bool>()) {
+        let actions = plan_orphans(&children);
+        crate::lawful::order(&actions);
+        prop_assert_eq!(actions.len(), children.iter().filter(|child| !child.is_terminating()).count());
+        let steps = teardown(&children, has_finalizer);
+        prop_assert_eq!(steps.contains(&Action::RemoveFinalizer), children.is_empty() && has_finalizer);
+        for child in &children {
+            // Neither panics; what they answer is judged where the objects are ones that can be.
+            let _ = (child.matches(child), owner_uid(child.metadata()));
+        }
+    }
+}
