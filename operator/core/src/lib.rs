@@ -22,6 +22,8 @@ pub mod ownership;
 #[cfg(feature = "resources")]
 pub mod plan;
 #[cfg(feature = "resources")]
+mod provisioning;
+#[cfg(feature = "resources")]
 pub mod quantity;
 #[cfg(feature = "resources")]
 pub mod readiness;

@@ -9,8 +9,9 @@ use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
 use keyplane_crds::{Account, AccountStatus, OwnerKind as SubjectKind};
 
 use crate::child::Child;
-use crate::ownership::{FINALIZER, OWNERS_BINDING, Owner, OwnerKind, is_made_for};
-use crate::plan::{Action, Convergence, Plan, changed, teardown};
+use crate::ownership::{OWNERS_BINDING, Owner, OwnerKind, is_made_for};
+use crate::plan::{Plan, changed, teardown};
+use crate::provisioning::{Provisioning, has_finalizer, provision};
 use crate::readiness::{Readiness, Reason, Status};
 
 /// The `ClusterRole` that an account's owners have in the home namespace.
@@ -31,10 +32,9 @@ pub struct ObservedAccount {
 #[must_use]
 pub fn plan(observed: &ObservedAccount, now: DateTime<Utc>) -> Plan<AccountStatus> {
     let account = &observed.account;
-    let has_finalizer = account.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
     if account.metadata.deletion_timestamp.is_some() {
         // The home namespace takes the account's resources with it; each of them cleans up after itself.
-        return Plan::of(teardown(&observed.children, has_finalizer));
+        return Plan::of(teardown(&observed.children, has_finalizer(&account.metadata)));
     }
     let name = account.metadata.name.clone().unwrap_or_default();
     let stored = account.status.as_ref();
@@ -59,35 +59,12 @@ pub fn plan(observed: &ObservedAccount, now: DateTime<Utc>) -> Plan<AccountStatu
         return Plan { actions: Vec::new(), status: changed(say(readiness, None), stored), wake_at: None };
     }
     let wanted = wanted(account, &name);
-    let terminating = observed.home.as_ref().is_some_and(|home| home.metadata.deletion_timestamp.is_some());
-    // Nothing can be made in a namespace that is being deleted.
-    let convergence = if terminating {
-        Convergence { awaited: wanted.first().map(Child::reference).into_iter().collect(), ..Convergence::default() }
-    } else {
-        Convergence::between(&wanted, &observed.children)
-    };
-    let mut actions = convergence.actions.clone();
-    if !has_finalizer {
-        actions.insert(0, Action::AddFinalizer);
-    }
-    let readiness = if let Some(conflict) = convergence.conflict() {
-        conflict
-    } else if terminating {
-        Readiness::not_ready(
-            Reason::Provisioning,
-            format!("the home namespace {name} is being deleted; it is made anew when it is gone"),
-        )
-    } else if !convergence.is_complete() || !has_finalizer {
-        Readiness::not_ready(Reason::Provisioning, format!("the home namespace {name} is being set up"))
-    } else {
-        Readiness::ready(
-            Reason::Provisioned,
-            format!("declare API keys, SSH keys and namespaces in namespace {name}"),
-        )
-    };
-    let keeps_ready = readiness.reason == Reason::Provisioning
-        && !terminating
-        && stored.is_some_and(|status| status.is_ready_at(account.metadata.generation));
+    let ready =
+        Readiness::ready(Reason::Provisioned, format!("declare API keys, SSH keys and namespaces in namespace {name}"));
+    let place = format!("home namespace {name}");
+    let Provisioning { actions, readiness, is_mending } =
+        provision(&account.metadata, observed.home.as_deref(), &wanted, &observed.children, &place, ready);
+    let keeps_ready = is_mending && stored.is_some_and(|status| status.is_ready_at(account.metadata.generation));
     let status = if keeps_ready { None } else { changed(say(readiness, Some(name)), stored) };
     Plan { actions, status, wake_at: None }
 }

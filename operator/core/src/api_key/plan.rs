@@ -15,8 +15,9 @@ use super::scope::{Grant, OwnedNamespace, ScopeError, resolve};
 use crate::child::Child;
 use crate::key_format::{KeyDigest, KeyPrefix};
 use crate::namespace::account_not_found;
-use crate::ownership::{FINALIZER, Owner, OwnerKind, identity_name, key_binding_name};
+use crate::ownership::{Owner, OwnerKind, identity_name, key_binding_name};
 use crate::plan::{Action, Convergence, Plan, changed, teardown};
+use crate::provisioning::has_finalizer;
 use crate::readiness::{Readiness, Reason, Status};
 use crate::seniority::Seniority;
 
@@ -50,7 +51,7 @@ struct Verdict {
 #[must_use]
 pub fn plan(observed: &ObservedApiKey, now: DateTime<Utc>) -> Plan<ApiKeyStatus> {
     let key = &observed.key;
-    let has_finalizer = key.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
+    let has_finalizer = has_finalizer(&key.metadata);
     if key.metadata.deletion_timestamp.is_some() {
         return Plan::of(teardown(&observed.children, has_finalizer));
     }

@@ -8,8 +8,9 @@ use keyplane_crds::{Account, Namespace, NamespaceStatus};
 
 use super::provisions::provisions;
 use crate::child::Child;
-use crate::ownership::{FINALIZER, Owner, OwnerKind, is_made_for, kubernetes_name};
-use crate::plan::{Action, Convergence, Plan, changed, teardown};
+use crate::ownership::{Owner, OwnerKind, is_made_for, kubernetes_name};
+use crate::plan::{Plan, changed, teardown};
+use crate::provisioning::{Provisioning, has_finalizer, provision};
 use crate::readiness::{Readiness, Reason, Status};
 
 /// The longest name of a core Namespace (RFC 1123 label).
@@ -32,12 +33,11 @@ pub struct ObservedNamespace {
 #[must_use]
 pub fn plan(observed: &ObservedNamespace, now: DateTime<Utc>) -> Plan<NamespaceStatus> {
     let namespace = &observed.namespace;
-    let has_finalizer = namespace.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
     if namespace.metadata.deletion_timestamp.is_some() {
         // What stands in the core Namespace goes with it.
         let core: Vec<Child> =
             observed.children.iter().filter(|child| matches!(child, Child::Namespace(_))).cloned().collect();
-        return Plan::of(teardown(&core, has_finalizer));
+        return Plan::of(teardown(&core, has_finalizer(&namespace.metadata)));
     }
     let stored = namespace.status.as_ref();
     let generation = namespace.metadata.generation;
@@ -56,32 +56,11 @@ pub fn plan(observed: &ObservedNamespace, now: DateTime<Utc>) -> Plan<NamespaceS
     let account_name = account.metadata.name.clone().unwrap_or_default();
     let owner = Owner::new(OwnerKind::Namespace, &namespace.metadata, &account_name);
     let wanted = provisions(account, &owner, &name);
-    let terminating = observed.core.as_ref().is_some_and(|core| core.metadata.deletion_timestamp.is_some());
-    // Nothing can be made in a namespace that is being deleted.
-    let convergence = if terminating {
-        Convergence { awaited: wanted.first().map(Child::reference).into_iter().collect(), ..Convergence::default() }
-    } else {
-        Convergence::between(&wanted, &observed.children)
-    };
-    let mut actions = convergence.actions.clone();
-    if !has_finalizer {
-        actions.insert(0, Action::AddFinalizer);
-    }
-    let readiness = if let Some(conflict) = convergence.conflict() {
-        conflict
-    } else if terminating {
-        Readiness::not_ready(
-            Reason::Provisioning,
-            format!("the core Namespace {name} is being deleted; it is made anew when it is gone"),
-        )
-    } else if !convergence.is_complete() || !has_finalizer {
-        Readiness::not_ready(Reason::Provisioning, format!("the core Namespace {name} is being set up"))
-    } else {
-        Readiness::ready(Reason::Provisioned, format!("use it with kubectl -n {name}"))
-    };
-    let keeps_ready = readiness.reason == Reason::Provisioning
-        && !terminating
-        && stored.is_some_and(|status| status.is_ready_at(generation));
+    let ready = Readiness::ready(Reason::Provisioned, format!("use it with kubectl -n {name}"));
+    let place = format!("core Namespace {name}");
+    let Provisioning { actions, readiness, is_mending } =
+        provision(&namespace.metadata, observed.core.as_deref(), &wanted, &observed.children, &place, ready);
+    let keeps_ready = is_mending && stored.is_some_and(|status| status.is_ready_at(generation));
     let status = if keeps_ready { None } else { changed(say(&readiness, Some(name)), stored) };
     Plan { actions, status, wake_at: None }
 }

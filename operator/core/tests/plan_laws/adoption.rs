@@ -37,7 +37,7 @@ fn squatters() -> impl Strategy<Value = Vec<Child>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
     fn what_others_made_is_as_they_left_it_after_any_history(

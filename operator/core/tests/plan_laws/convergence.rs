@@ -61,7 +61,7 @@ fn after(steps: &[Operation]) -> Cluster {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
     fn killed_between_any_two_writes_and_in_any_order_it_ends_the_same(

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use keyplane_core::child::{Child, ChildKind};
 use keyplane_core::ownership::FINALIZER;
 use keyplane_core::plan::{Action, changed, plan_orphans};
 use keyplane_core::readiness::{Readiness, Reason};
@@ -151,10 +150,7 @@ fn sweep(cluster: &mut Cluster, uid: &str, budget: &mut Budget) {
     if knows_owner(cluster, uid) {
         return;
     }
-    let swept = [ChildKind::RoleBinding, ChildKind::Secret, ChildKind::ServiceAccount];
-    let orphans: Vec<Child> =
-        children_of(cluster, uid).into_iter().filter(|child| swept.contains(&child.kind())).collect();
-    let actions = plan_orphans(&orphans);
+    let actions = plan_orphans(&children_of(cluster, uid));
     lawful::order(&actions);
     for action in actions {
         let Action::Delete { child, uid } = action else { panic!("a sweep only deletes") };

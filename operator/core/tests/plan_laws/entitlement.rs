@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::rbac::v1::Subject;
 use keyplane_core::child::{Child, ChildKind};
 use keyplane_core::key_format::KeyDigest;
-use keyplane_core::ownership::{is_made_for, key_binding_name, owner_uid};
+use keyplane_core::ownership::{is_binding_name, is_made_for, key_binding_name, owner_uid, owner_uid_label};
 use keyplane_core::seniority::Seniority;
 use keyplane_crds::{ApiKey, ApiKeyState, ClusterRoleName, IDENTITIES_NAMESPACE};
 
@@ -96,14 +97,23 @@ pub fn assert_exact(cluster: &Cluster) {
         assert_eq!(identities, if expected.is_some() { 2 } else { 0 }, "{key:#?}");
         assert_eq!(found, expected.unwrap_or_default(), "{key:#?}");
     }
-    for child in cluster.objects.values() {
-        let place = child.reference();
-        let is_right = matches!(place.kind, ChildKind::RoleBinding | ChildKind::ServiceAccount | ChildKind::Secret);
-        let is_ours = place.namespace.as_deref() == Some(IDENTITIES_NAMESPACE)
-            || keyplane_core::ownership::is_binding_name(&place.name);
-        if is_right && is_ours {
-            let owner = owner_uid(child.metadata());
-            assert!(owner.is_some_and(|uid| knows_owner(cluster, uid)), "{place} has no live owner");
+    for child in cluster.objects.values().filter(|child| is_right_of_ours(child)) {
+        let owner = owner_uid(child.metadata());
+        assert!(owner.is_some_and(|uid| knows_owner(cluster, uid)), "{} has no live owner", child.reference());
+    }
+}
+
+/// Whether an object is an identity, an anchor, or a `RoleBinding` that is labelled as ours or gives a key something.
+fn is_right_of_ours(child: &Child) -> bool {
+    match child {
+        Child::ServiceAccount(_) | Child::Secret(_) => {
+            child.reference().namespace.as_deref() == Some(IDENTITIES_NAMESPACE)
         }
+        Child::RoleBinding(binding) => {
+            let gives = |subject: &Subject| subject.namespace.as_deref() == Some(IDENTITIES_NAMESPACE);
+            is_binding_name(&child.reference().name)
+                && (owner_uid_label(child.metadata()).is_some() || binding.subjects.iter().flatten().any(gives))
+        }
+        _ => false,
     }
 }

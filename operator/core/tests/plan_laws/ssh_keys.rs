@@ -160,7 +160,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
     fn after_any_history_the_statuses_say_so(steps in history(any_operation()), seed in any::<u64>()) {

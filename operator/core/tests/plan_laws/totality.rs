@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use keyplane_core::account::{self, ObservedAccount};
 use keyplane_core::api_key::{self, ObservedApiKey, OwnedNamespace, admit, describe};
-use keyplane_core::child::Child;
+use keyplane_core::child::{Child, ChildKind};
 use keyplane_core::namespace::{self, ObservedNamespace};
 use keyplane_core::ownership::{
     ACCOUNT_LABEL, FINALIZER, NAMESPACE_CHILD, OWNER_UID_LABEL, identity_name, key_binding_name, owner_uid,
@@ -254,10 +254,17 @@ proptest! {
     }
 
     #[test]
-    fn any_orphans_are_deleted_once_each(children in children(), has_finalizer in any::<bool>()) {
+    fn of_any_orphans_identities_and_anchors_are_deleted_and_nothing_that_holds_work(children in children(), has_finalizer in any::<bool>()) {
         let actions = plan_orphans(&children);
         crate::lawful::order(&actions);
-        prop_assert_eq!(actions.len(), children.iter().filter(|child| !child.is_terminating()).count());
+        let deleted = |kinds: &[ChildKind]| {
+            let is_one = |action: &&Action| matches!(action, Action::Delete { child, .. } if kinds.contains(&child.kind));
+            actions.iter().filter(is_one).count()
+        };
+        let identities = [ChildKind::ServiceAccount, ChildKind::Secret];
+        let live = children.iter().filter(|child| identities.contains(&child.kind()) && !child.is_terminating()).count();
+        prop_assert_eq!(deleted(&identities), live);
+        prop_assert_eq!(deleted(&identities) + deleted(&[ChildKind::RoleBinding]), actions.len());
         let steps = teardown(&children, has_finalizer);
         prop_assert_eq!(steps.contains(&Action::RemoveFinalizer), children.is_empty() && has_finalizer);
         for child in &children {
