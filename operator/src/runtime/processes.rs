@@ -59,13 +59,9 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
                 move || readiness.reached(API)
             }));
             let reconciling = Box::pin(reconcile(client, &controller, &readiness));
-            supervise(&common, readiness.clone(), async {
-                tokio::select! {
-                    result = reconciling => result,
-                    result = serving => result,
-                }
-            })
-            .await
+            // A failure of one half ends the other; asked to end, each ends in its own time.
+            let both = async { tokio::try_join!(reconciling, serving).map(|_| ()) };
+            supervise(&common, readiness.clone(), both).await
         }
         Command::Controller { controller } => {
             let readiness = Readiness::awaiting(&[CONTROLLER]);

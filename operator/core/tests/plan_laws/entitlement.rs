@@ -10,9 +10,20 @@ use keyplane_core::seniority::Seniority;
 use keyplane_crds::{ApiKey, ApiKeyState, ClusterRoleName, IDENTITIES_NAMESPACE};
 
 use crate::model::Cluster;
-use crate::observe::{account_of, knows_owner};
+use crate::observe::knows_owner;
+use crate::resource::Place;
 
 type Access = BTreeSet<(String, String)>;
+
+/// Whether a core Namespace is the home of an account that is not being deleted: said by the label with its UID.
+pub fn is_home_of_live_account(cluster: &Cluster, home: &str) -> bool {
+    let account = cluster.accounts.get(&Place::cluster(home));
+    let labels = cluster.core(home).and_then(|core| core.metadata.labels.as_ref());
+    account.is_some_and(|account| {
+        account.metadata.deletion_timestamp.is_none()
+            && labels.and_then(|labels| labels.get("keyplane.dev/owner-uid")) == account.metadata.uid.as_ref()
+    })
+}
 
 /// The core Namespaces that a key should reach, each with its `ClusterRole`; nothing at all where it should not even
 /// have an identity.
@@ -29,7 +40,7 @@ pub fn should_reach(cluster: &Cluster, key: &ApiKey) -> Option<Access> {
         && !is_over
         && !has_elder
         && key.spec.digest.parse::<KeyDigest>().is_ok()
-        && account_of(cluster, home).is_some();
+        && is_home_of_live_account(cluster, home);
     if !is_live {
         return None;
     }
