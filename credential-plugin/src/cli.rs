@@ -15,7 +15,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
    0  done
    1  the output could not be written, or the system gave no randomness
-   2  usage: the arguments, the exchange's address or KUBERNETES_EXEC_INFO cannot be used
+   2  usage: the arguments, the exchange's address or KUBERNETES_EXEC_INFO cannot be used, or the cluster's
+      extension names an exchange or a CA that no --allow-server allows
    3  no key: none given, unreadable, open to other users, or mistyped
    4  the exchange refused the key (401)
    5  the key gives no Kubernetes access (403)
@@ -30,13 +31,17 @@ A failure is one line on standard error; get-token is silent there when it succe
 
 const GET_TOKEN_HELP: &str = "\
 The exchange is --server (or KEYPLANE_URL), else the `server` in the cluster's extension
-client.authentication.k8s.io/exec, which the client passes on with `provideClusterInfo: true`.
+client.authentication.k8s.io/exec, which the client passes on with `provideClusterInfo: true`. The extension's is
+used only when an --allow-server is the same address, and only over https; else nothing is sent.
 The key is read from --key-file, else from the environment variable KEYPLANE_API_KEY; it is never an argument.
-Without a CA, the operating system's roots are trusted.
+Without a CA, the operating system's roots are trusted. The extension's CA counts for the extension's address alone,
+and only when --allow-server holds its SHA-256: sha256sum ca.pem
 
 Examples:
   kubectl-keyplane get-token --server https://keyplane.example.com --key-file ~/.config/keyplane/key
-  KEYPLANE_URL=https://keyplane.example.com kubectl-keyplane get-token --no-cache";
+  KEYPLANE_URL=https://keyplane.example.com kubectl-keyplane get-token --no-cache
+  kubectl-keyplane get-token --key-file ~/.config/keyplane/key --allow-server https://one.example.com \\
+    --allow-server \"https://two.example.com#sha256:$(sha256sum two-ca.pem | cut -d' ' -f1)\"";
 
 const GENERATE_HELP: &str = "\
 The manifest goes to standard output. The key goes to standard error, or with --key-out into a new file of mode 0600.
@@ -52,7 +57,8 @@ Without --output the whole kubeconfig of this one cluster goes to standard outpu
 With --output FILE it is merged into that file, or makes it (mode 0600): other entries and unknown fields stay,
 comments do not. An entry of the same name for another server, key or cluster is left alone and is an error,
 unless --replace is given. current-context is set only when there is none, or with --set-current.
-One user serves many clusters: give each cluster the same --user and key.
+One user serves many clusters: give each cluster the same --user and key. The user's exec args say to which exchanges
+its key may go (--allow-server, with the SHA-256 of the CA), and each merge adds its own.
 
 Examples:
   kubectl-keyplane kubeconfig --server https://keyplane.example.com --cluster prod \\
@@ -98,6 +104,9 @@ pub struct GetTokenArgs {
     /// The exchange's URL: https, or http to this machine itself
     #[arg(long, value_name = "URL", env = "KEYPLANE_URL", hide_env_values = true)]
     pub server: Option<String>,
+    /// An exchange that the cluster's extension may name, with the SHA-256 of the CA it brings; may be repeated
+    #[arg(long = "allow-server", value_name = "URL[#sha256:HEX]")]
+    pub allow_servers: Vec<String>,
     /// PEM file with the exchange's CA
     #[arg(long, value_name = "FILE", env = "KEYPLANE_CA_FILE", hide_env_values = true)]
     pub certificate_authority: Option<PathBuf>,
@@ -185,7 +194,7 @@ pub enum RoleArg {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("key"))]
 pub struct KubeconfigArgs {
-    /// The exchange's URL
+    /// The exchange's URL, https
     #[arg(long, value_name = "URL", env = "KEYPLANE_URL", hide_env_values = true)]
     pub server: String,
     /// PEM file with the exchange's CA; its content goes into the kubeconfig

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ureq::http::Uri;
 
+use crate::allowed_exchange::{AllowedExchange, check_address, check_trust};
 use crate::exec_protocol::ExchangeConfig;
 use crate::failure::{Failure, FailureKind};
 
@@ -23,7 +24,8 @@ pub enum Trust {
     Pem(Vec<u8>),
 }
 
-/// A checked base URL of an exchange: https, or http to this very machine; no user name, query or trailing slash.
+/// A checked base URL of an exchange: https, or http to this very machine; no user name, query, default port or
+/// trailing slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
     text: String,
@@ -73,6 +75,9 @@ impl BaseUrl {
             _ => return Err(wrong("the exchange's address is neither https nor http", text)),
         }
         let authority = authority.as_str().to_ascii_lowercase();
+        // One exchange has one text, for the cache and for what a cluster's extension may name.
+        let default_port = if scheme == "https" { ":443" } else { ":80" };
+        let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
         let path = uri.path().trim_end_matches('/');
         Ok(Self {
             text: format!("{scheme}://{authority}{path}"),
@@ -84,6 +89,12 @@ impl BaseUrl {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it is https; else it is http to this very machine.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.text.starts_with("https:")
     }
 
     /// Whether it names this very machine: then no proxy is asked.
@@ -116,34 +127,54 @@ pub struct ExchangeAddress {
 
 impl ExchangeAddress {
     /// The exchange that the arguments name (`--server`, `--certificate-authority`, or their environment variables),
-    /// else that of the cluster's extension `client.authentication.k8s.io/exec`.
+    /// else that of the cluster's extension `client.authentication.k8s.io/exec`, as far as it is `allowed`.
+    ///
+    /// The extension's CA counts for the extension's address alone: a cluster's entry never says who may answer at an
+    /// address that the user named.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when there is no usable address, [`FailureKind::File`] when the CA cannot be read.
+    /// [`FailureKind::Usage`] when there is no usable address, or when the extension's is not allowed;
+    /// [`FailureKind::File`] when the CA cannot be read.
     pub fn locate(
         server: Option<&str>,
         certificate_authority: Option<&Path>,
         config: Option<&ExchangeConfig>,
+        allowed: &[AllowedExchange],
     ) -> Result<Self, Failure> {
-        let address = server
-            .or_else(|| config.and_then(|config| config.server.as_deref()))
-            .filter(|address| !address.is_empty())
-            .ok_or_else(|| {
-                Failure::new(
-                    FailureKind::Usage,
-                    "the exchange's address is not known",
-                    "neither --server nor KEYPLANE_URL nor the cluster's extension names it",
-                    "give --server URL, or make the kubeconfig with: kubectl-keyplane kubeconfig",
-                )
-            })?;
-        let base = BaseUrl::parse(address)?;
-        let trust = match (certificate_authority, config) {
-            (Some(path), _) => Trust::Pem(read_pem(path)?),
-            (None, Some(config)) => configured_trust(config)?,
-            (None, None) => Trust::Platform,
-        };
+        let own_ca = || certificate_authority.map(read_pem).transpose();
+        if let Some(server) = server {
+            let base = BaseUrl::parse(named(server)?)?;
+            let trust = own_ca()?.map_or(Trust::Platform, Trust::Pem);
+            return Ok(Self { base, trust });
+        }
+        let config = config.ok_or_else(unknown)?;
+        let base = BaseUrl::parse(named(config.server.as_deref().unwrap_or_default())?)?;
+        check_address(&base, allowed)?;
+        if let Some(pem) = own_ca()? {
+            let trust = Trust::Pem(pem);
+            return Ok(Self { base, trust });
+        }
+        let trust = configured_trust(config)?;
+        check_trust(&base, &trust, allowed)?;
         Ok(Self { base, trust })
     }
+}
+
+fn named(address: &str) -> Result<&str, Failure> {
+    if address.is_empty() {
+        Err(unknown())
+    } else {
+        Ok(address)
+    }
+}
+
+fn unknown() -> Failure {
+    Failure::new(
+        FailureKind::Usage,
+        "the exchange's address is not known",
+        "neither --server nor KEYPLANE_URL nor the cluster's extension names it",
+        "give --server URL, or make the kubeconfig with: kubectl-keyplane kubeconfig",
+    )
 }
 
 fn configured_trust(config: &ExchangeConfig) -> Result<Trust, Failure> {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use zeroize::Zeroizing;
 
+use crate::allowed_exchange::AllowedExchange;
 use crate::cache_folder;
 use crate::cli::GetTokenArgs;
 use crate::exchange_address::ExchangeAddress;
@@ -26,10 +27,16 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let request = exec_info()?;
     let key = key_source::read(args.key_file.as_deref(), env::var_os(KEY_VARIABLE))?;
     let cluster = request.cluster.as_ref();
+    let allowed = args
+        .allow_servers
+        .iter()
+        .map(|text| AllowedExchange::parse(text))
+        .collect::<Result<Vec<_>, _>>()?;
     let exchange = ExchangeAddress::locate(
         args.server.as_deref(),
         args.certificate_authority.as_deref(),
         cluster.and_then(|cluster| cluster.config.as_ref()),
+        &allowed,
     )?;
     let cache = (!args.no_cache)
         .then(|| cache_folder::locate(args.cache_dir.clone()))

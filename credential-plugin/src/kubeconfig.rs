@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use ureq::http::Uri;
 use zeroize::Zeroizing;
 
+use crate::allowed_exchange::{ALLOW_SERVER, AllowedExchange};
 use crate::cli::KubeconfigArgs;
 use crate::exchange_address::{BaseUrl, read_pem};
 use crate::exec_protocol::ApiVersion;
@@ -51,12 +52,11 @@ pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Writ
 fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
     let base = BaseUrl::parse(&args.server)?;
     let mut exchange = json!({"server": base.as_str()});
-    if let (Some(path), Some(exchange)) = (&args.certificate_authority, exchange.as_object_mut()) {
-        exchange.insert(
-            "certificateAuthorityData".to_owned(),
-            json!(STANDARD.encode(read_pem(path)?)),
-        );
+    let ca = args.certificate_authority.as_deref().map(read_pem).transpose()?;
+    if let (Some(pem), Some(exchange)) = (&ca, exchange.as_object_mut()) {
+        exchange.insert("certificateAuthorityData".to_owned(), json!(STANDARD.encode(pem)));
     }
+    let allowed = AllowedExchange::new(base, ca.as_deref())?;
     let cluster_ca = args
         .cluster_certificate_authority
         .as_deref()
@@ -72,7 +72,7 @@ fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
         cluster_ca: cluster_ca.map(|pem| STANDARD.encode(pem)),
         exchange,
         user_name: args.user.clone(),
-        exec: exec(args)?,
+        exec: exec(args, &allowed)?,
         context_name,
         namespace: args.namespace.clone(),
     })
@@ -94,15 +94,16 @@ fn cluster_server(text: &str) -> Result<String, Failure> {
     }
 }
 
-/// The user's `exec` section. The exchange's address is not in it but in the cluster's extension, so that one user
-/// serves many clusters.
-fn exec(args: &KubeconfigArgs) -> Result<Value, Failure> {
+/// The user's `exec` section. The cluster's extension says which exchange is the cluster's, so that one user serves
+/// many clusters; the user's section says to which exchanges its key may go at all.
+fn exec(args: &KubeconfigArgs, allowed: &AllowedExchange) -> Result<Value, Failure> {
     let mut command_args = vec!["get-token".to_owned()];
     let mut environment = Vec::new();
     if let Some(path) = &args.key_file {
         command_args.push("--key-file".to_owned());
         command_args.push(key_file(path)?);
     }
+    command_args.extend([ALLOW_SERVER.to_owned(), allowed.to_string()]);
     if args.embed_key_env {
         let key = key_source::read(None, env::var_os(KEY_VARIABLE))?;
         environment.push(json!({"name": KEY_VARIABLE, "value": key.expose()}));

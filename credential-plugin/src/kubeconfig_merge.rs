@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::allowed_exchange::ALLOW_SERVER;
 use crate::failure::{Failure, FailureKind};
 
 /// The cluster extension that the client hands to the plugin (`provideClusterInfo`, KEP-541).
@@ -122,17 +123,61 @@ fn set_cluster(cluster: &mut Map<String, Value>, entries: &Entries) -> Result<()
 fn is_same_key(old: Option<&Value>, new: &Value) -> bool {
     let field = |exec: &Value, name| exec.get(name).filter(|value| !value.is_null()).cloned();
     old.is_some_and(|old| {
-        ["command", "args", "env"]
+        ["command", "env"]
             .into_iter()
             .all(|name| field(old, name) == field(new, name))
+            && Arguments::of(old).others == Arguments::of(new).others
     })
 }
 
-/// Writes our fields over the section's, and leaves those that we do not know.
+/// The arguments of an `exec` section. Those that allow an exchange add up when clusters are merged.
+struct Arguments {
+    allowed: Vec<Value>,
+    others: Vec<Value>,
+}
+
+impl Arguments {
+    fn of(exec: &Value) -> Self {
+        let (mut allowed, mut others) = (Vec::new(), Vec::new());
+        let mut args = exec.get("args").and_then(Value::as_array).into_iter().flatten();
+        while let Some(arg) = args.next() {
+            let text = arg.as_str().unwrap_or_default();
+            if text == ALLOW_SERVER {
+                allowed.extend(args.next().cloned());
+            } else if let Some(value) = text
+                .strip_prefix(ALLOW_SERVER)
+                .and_then(|rest| rest.strip_prefix('='))
+            {
+                allowed.push(json!(value));
+            } else {
+                others.push(arg.clone());
+            }
+        }
+        Self { allowed, others }
+    }
+
+    /// These arguments, after what the older ones allowed.
+    fn added_to(self, old: Self) -> Value {
+        let mut allowed = old.allowed;
+        for value in self.allowed {
+            if !allowed.contains(&value) {
+                allowed.push(value);
+            }
+        }
+        let allowed = allowed.into_iter().flat_map(|value| [json!(ALLOW_SERVER), value]);
+        self.others.into_iter().chain(allowed).collect()
+    }
+}
+
+/// Writes our fields over the section's, and leaves those that we do not know and what it allows.
 fn set_exec(user: &mut Map<String, Value>, exec: &Value) {
     let old = user.entry("exec").or_insert_with(|| json!({}));
+    let args = Arguments::of(exec).added_to(Arguments::of(old));
     match (old.as_object_mut(), exec.as_object()) {
-        (Some(old), Some(new)) => old.extend(new.clone()),
+        (Some(fields), Some(new)) => {
+            fields.extend(new.clone());
+            fields.insert("args".to_owned(), args);
+        }
         _ => *old = exec.clone(),
     }
 }

@@ -3,6 +3,7 @@
 //! The warm path (a token is in the cache) reads a key and a file and prints: it builds no TLS client and parses no
 //! YAML. Each module holds one rule; [`cli`] says what can be asked, [`failure`] how it can fail.
 
+pub mod allowed_exchange;
 pub mod answer;
 pub mod cache_folder;
 pub mod cli;

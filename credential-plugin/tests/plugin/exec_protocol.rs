@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
+use keyplane_credential_plugin::allowed_exchange::AllowedExchange;
+use keyplane_credential_plugin::exchange_address::BaseUrl;
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, credential, failure};
@@ -104,9 +106,11 @@ fn the_clusters_extension_says_where_the_exchange_is_and_whom_to_trust() {
                 "config": config,
             },
         });
+        let base = BaseUrl::parse(&exchange.url).unwrap();
+        let allowed = AllowedExchange::new(base, Some(exchange.ca.as_bytes())).unwrap();
         let output = stage
             .plugin()
-            .args(["get-token", "--no-cache"])
+            .args(["get-token", "--no-cache", "--allow-server", &allowed.to_string()])
             .env("KEYPLANE_API_KEY", &stage.key)
             .env("KUBERNETES_EXEC_INFO", info("v1", &spec))
             .output()
@@ -156,7 +160,7 @@ fn exec_info_that_cannot_be_used_is_told_without_asking_anyone() {
     ] {
         let output = stage
             .plugin()
-            .args(["get-token"])
+            .args(["get-token", "--allow-server", &exchange.url])
             .env("KEYPLANE_API_KEY", &stage.key)
             .env("KUBERNETES_EXEC_INFO", &text)
             .output()

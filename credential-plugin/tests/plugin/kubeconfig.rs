@@ -6,13 +6,14 @@ use std::os::unix::fs::symlink;
 use assert_cmd::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, credential, failure, mode};
-use crate::stand_in::{Reply, StandIn};
+use crate::stage::{Stage, failure, mode};
 
 const EXTENSION: &str = "client.authentication.k8s.io/exec";
+const PEM: &str = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n";
+/// What `sha256sum` prints of it.
+const PEM_SHA256: &str = "5211a92ce8cb9f759f2b102dda3bfb7227cae8b90fba1f7893b617a394e25bd1";
 
 fn kubeconfig(stage: &Stage, cluster: &str) -> Command {
     let mut command = stage.plugin();
@@ -31,8 +32,7 @@ fn read(stage: &Stage, name: &str) -> Value {
 #[test]
 fn without_output_the_whole_kubeconfig_is_printed_and_no_file_touched() {
     let stage = Stage::new();
-    let pem = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n";
-    let ca = stage.file("ca.pem", pem, 0o644);
+    let ca = stage.file("ca.pem", PEM, 0o644);
     let key = stage.file("key", &stage.key, 0o600);
     let output = kubeconfig(&stage, "prod")
         .args([
@@ -55,16 +55,16 @@ fn without_output_the_whole_kubeconfig_is_printed_and_no_file_touched() {
             "kind": "Config",
             "clusters": [{"name": "prod", "cluster": {
                 "server": "https://prod.example:6443",
-                "certificate-authority-data": STANDARD.encode(pem),
+                "certificate-authority-data": STANDARD.encode(PEM),
                 "extensions": [{"name": EXTENSION, "extension": {
                     "server": "https://exchange.example",
-                    "certificateAuthorityData": STANDARD.encode(pem),
+                    "certificateAuthorityData": STANDARD.encode(PEM),
                 }}],
             }}],
             "users": [{"name": "keyplane", "user": {"exec": {
                 "apiVersion": "client.authentication.k8s.io/v1",
                 "command": "kubectl-keyplane",
-                "args": ["get-token", "--key-file", key],
+                "args": ["get-token", "--key-file", key, "--allow-server", format!("https://exchange.example#sha256:{PEM_SHA256}")],
                 "interactiveMode": "Never",
                 "provideClusterInfo": true,
                 "installHint": hint,
@@ -76,55 +76,6 @@ fn without_output_the_whole_kubeconfig_is_printed_and_no_file_touched() {
         })
     );
     assert!(!String::from_utf8_lossy(&output.stdout).contains(&stage.key));
-}
-
-#[test]
-fn the_plugin_works_with_what_the_kubeconfig_says() {
-    let stage = Stage::new();
-    let exchange = StandIn::tls(|_| Reply::token(TimeDelta::minutes(10), TimeDelta::zero()));
-    let ca = stage.file("ca.pem", &exchange.ca, 0o644);
-    stage.file("key", &stage.key, 0o600);
-    let output = stage
-        .plugin()
-        .args([
-            "kubeconfig",
-            "--server",
-            &exchange.url,
-            "--certificate-authority",
-            &ca,
-        ])
-        .args([
-            "--cluster",
-            "c",
-            "--cluster-server",
-            "https://c.example",
-            "--key-file",
-            "key",
-        ])
-        .output()
-        .unwrap();
-    let config: Value = serde_saphyr::from_slice(&output.stdout).unwrap();
-    let exec = &config["users"][0]["user"]["exec"];
-    let info = json!({
-        "apiVersion": exec["apiVersion"],
-        "kind": "ExecCredential",
-        "spec": {"interactive": false, "cluster": {
-            "server": config["clusters"][0]["cluster"]["server"],
-            "config": config["clusters"][0]["cluster"]["extensions"][0]["extension"],
-        }},
-    });
-    let args = exec["args"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|arg| arg.as_str().unwrap());
-    let output = stage
-        .plugin()
-        .args(args)
-        .env("KUBERNETES_EXEC_INFO", info.to_string())
-        .output()
-        .unwrap();
-    credential(&output);
 }
 
 const OLD: &str = r#"# a comment
@@ -286,7 +237,10 @@ fn a_key_is_embedded_only_on_demand_and_with_a_warning() {
         exec["env"],
         json!([{"name": "KEYPLANE_API_KEY", "value": stage.key}])
     );
-    assert_eq!(exec["args"], json!(["get-token"]));
+    assert_eq!(
+        exec["args"],
+        json!(["get-token", "--allow-server", "https://exchange.example"])
+    );
     assert_eq!(mode(&stage.path("config")), 0o600);
 
     let output = kubeconfig(&stage, "prod")

@@ -1,6 +1,8 @@
 //! The plugin as its users meet it: the built binary against a TLS server that plays the exchange, faults included.
 
 #[cfg(test)]
+mod allowed_exchange;
+#[cfg(test)]
 mod cache;
 #[cfg(test)]
 mod cache_laws;

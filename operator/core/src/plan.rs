@@ -29,6 +29,14 @@ pub enum Action {
         /// The UID it must have.
         uid: String,
     },
+    /// Take other people's finalizers off a right that is being deleted, if it still has this UID: a `RoleBinding`, an
+    /// identity or an anchor goes on working for as long as a finalizer holds it.
+    Release {
+        /// Where it is.
+        child: ChildRef,
+        /// The UID it must have.
+        uid: String,
+    },
     /// Take Keyplane's finalizer off: nothing of the resource's is left.
     RemoveFinalizer,
 }
@@ -77,7 +85,8 @@ pub fn changed<S: Status>(wanted: S, stored: Option<&S>) -> Option<S> {
 pub struct Convergence {
     /// The steps, unwanted objects first: rights are taken before others are given.
     pub actions: Vec<Action>,
-    /// Wanted objects that are still being deleted and can be made only afterwards.
+    /// Objects that are still being deleted: wanted ones, which can be made only afterwards, and unwanted rights, which
+    /// hold until they are gone.
     pub awaited: Vec<ChildRef>,
     /// Wanted objects whose place is held by something that is not ours to change.
     pub conflicts: Vec<ChildRef>,
@@ -87,12 +96,23 @@ impl Convergence {
     /// Compares what is wanted (in the order it should be made) with what is found.
     #[must_use]
     pub fn between(wanted: &[Child], found: &[Child]) -> Self {
-        let mut convergence = Self { actions: removal(found, wanted), ..Self::default() };
+        let mut convergence = Self {
+            actions: removal(found, wanted),
+            awaited: found
+                .iter()
+                .filter(|child| is_right(child) && child.is_terminating() && is_unwanted(child, wanted))
+                .map(Child::reference)
+                .collect(),
+            conflicts: Vec::new(),
+        };
         for desired in wanted {
             let reference = desired.reference();
             match found.iter().find(|child| child.reference() == reference) {
                 None => convergence.actions.push(Action::Create(desired.clone())),
-                Some(child) if child.is_terminating() => convergence.awaited.push(reference),
+                Some(child) if child.is_terminating() => {
+                    convergence.actions.extend(release(child));
+                    convergence.awaited.push(reference);
+                }
                 Some(child) if is_anothers(child, desired) => convergence.conflicts.push(reference),
                 Some(child) if child.must_be_replaced_for(desired) => convergence.actions.extend([
                     Action::Delete { child: reference, uid: child.uid().to_owned() },
@@ -137,15 +157,32 @@ fn is_anothers(found: &Child, desired: &Child) -> bool {
 
 /// The deletion of every found object that is not wanted, in the order in which rights end soonest.
 fn removal(found: &[Child], wanted: &[Child]) -> Vec<Action> {
-    let mut unwanted: Vec<&Child> = found
-        .iter()
-        .filter(|child| !child.is_terminating() && !wanted.iter().any(|desired| desired.reference() == child.reference()))
-        .collect();
+    let mut unwanted: Vec<&Child> = found.iter().filter(|child| is_unwanted(child, wanted)).collect();
     unwanted.sort_by_key(|child| (deletion_rank(child.kind()), child.reference()));
     unwanted
         .into_iter()
-        .map(|child| Action::Delete { child: child.reference(), uid: child.uid().to_owned() })
+        .filter_map(|child| {
+            if child.is_terminating() {
+                return release(child);
+            }
+            Some(Action::Delete { child: child.reference(), uid: child.uid().to_owned() })
+        })
         .collect()
+}
+
+fn is_unwanted(child: &Child, wanted: &[Child]) -> bool {
+    !wanted.iter().any(|desired| desired.reference() == child.reference())
+}
+
+/// Whether somebody can do something for as long as the object exists.
+fn is_right(child: &Child) -> bool {
+    matches!(child.kind(), ChildKind::RoleBinding | ChildKind::Secret | ChildKind::ServiceAccount)
+}
+
+/// Frees a right that is being deleted from finalizers. Keyplane puts none on what it makes.
+fn release(child: &Child) -> Option<Action> {
+    let is_held = child.metadata().finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
+    (is_held && is_right(child)).then(|| Action::Release { child: child.reference(), uid: child.uid().to_owned() })
 }
 
 /// `RoleBinding`s first (Forbidden at the next request), then the anchor (its tokens are Unauthorized within the

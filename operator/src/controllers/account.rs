@@ -22,7 +22,7 @@ impl Reconciler for AccountReconciler {
         let observed = ObservedAccount {
             account: account.clone(),
             home: view.core_namespaces.get(None, &account.name_any()),
-            children: view.children_of(&account.uid().unwrap_or_default()),
+            children: view.children_of(&account.uid().unwrap_or_default(), &account.name_any()),
         };
         plan(&observed, now)
     }

@@ -32,7 +32,7 @@ impl Reconciler for ApiKeyReconciler {
                 .filter(|rival| rival.metadata.uid != key.metadata.uid)
                 .map(|rival| Seniority::of(&rival.metadata))
                 .collect(),
-            children: view.children_of(&key.uid().unwrap_or_default()),
+            children: view.children_of(&key.uid().unwrap_or_default(), &home),
         };
         plan(&observed, now)
     }

@@ -123,7 +123,8 @@ impl Dispatch {
         self.view.api_keys.find(&key).iter().for_each(|owner| send(&self.api_keys, owner));
         self.view.namespaces.find(&key).iter().for_each(|owner| send(&self.namespaces, owner));
         self.view.accounts.find(&key).iter().for_each(|owner| send(&self.accounts, owner));
-        if !self.view.knows_owner(uid) {
+        let account = self.view.account_name_of(uid);
+        if account.is_none_or(|account| !self.view.strays_of(uid, &account).is_empty()) {
             // The receiver ends only with the process.
             let _ = self.ownerless.unbounded_send(uid.to_owned());
         }

@@ -17,6 +17,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::error::ReconcileError;
+use crate::index::Guarded;
+
+/// An object as the API server answers a write: only looked at where the plan needs it, and never able to spoil a
+/// write that succeeded.
+type Answered = Guarded<DynamicObject>;
 
 /// The name under which the controller owns fields.
 const FIELD_MANAGER: &str = "keyplane-controller";
@@ -41,7 +46,7 @@ pub(crate) async fn write_child(client: &Client, action: &Action) -> Result<(), 
         Action::Create(desired) => {
             let reference = desired.reference();
             let api = child_api(client, &reference);
-            let object = dynamic(&reference, desired.to_value())?;
+            let object = Guarded(Ok(dynamic(&reference, desired.to_value())?));
             let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
             within_limit(&reference, api.create(&params, &object)).await?;
             tracing::info!(child = %reference, "created");
@@ -58,11 +63,12 @@ pub(crate) async fn write_child(client: &Client, action: &Action) -> Result<(), 
             Ok(())
         }
         Action::Delete { child, uid } => delete_child(client, child, uid).await,
+        Action::Release { child, uid } => release_child(client, child, uid).await,
         Action::AddFinalizer | Action::RemoveFinalizer => Ok(()),
     }
 }
 
-async fn apply(api: &Api<DynamicObject>, desired: &Child, uid: &str) -> Result<(), ReconcileError> {
+async fn apply(api: &Api<Answered>, desired: &Child, uid: &str) -> Result<(), ReconcileError> {
     let reference = desired.reference();
     let mut value = desired.to_value();
     // With a UID, apply never makes an object and never touches another that has the name now.
@@ -73,7 +79,7 @@ async fn apply(api: &Api<DynamicObject>, desired: &Child, uid: &str) -> Result<(
 
 /// Makes a quota's limits exactly what is desired. Apply would leave a limit that another manager added, or that
 /// the object was created with; a merge patch names what must go.
-async fn restate(api: &Api<DynamicObject>, desired: &Child, uid: &str) -> Result<(), ReconcileError> {
+async fn restate(api: &Api<Answered>, desired: &Child, uid: &str) -> Result<(), ReconcileError> {
     let reference = desired.reference();
     let live = within_limit(&reference, api.get(&reference.name)).await?;
     if live.uid().as_deref() != Some(uid) {
@@ -81,7 +87,8 @@ async fn restate(api: &Api<DynamicObject>, desired: &Child, uid: &str) -> Result
     }
     let mut patch = desired.to_value();
     set(&mut patch, "/metadata", "resourceVersion", json!(live.resource_version()));
-    let known = live.data.pointer("/spec/hard").and_then(Value::as_object).cloned().unwrap_or_default();
+    let known = live.0.as_ref().ok().and_then(|live| live.data.pointer("/spec/hard")).and_then(Value::as_object);
+    let known = known.cloned().unwrap_or_default();
     if let Some(Value::Object(hard)) = patch.pointer_mut("/spec/hard") {
         without_the_rest(hard, &known);
     }
@@ -112,6 +119,23 @@ async fn delete_child(client: &Client, child: &ChildRef, uid: &str) -> Result<()
         tracing::info!(%child, "deleted");
     }
     deleted
+}
+
+/// Takes off what keeps a deleted right in being: other people's finalizers, and the subjects meanwhile.
+async fn release_child(client: &Client, child: &ChildRef, uid: &str) -> Result<(), ReconcileError> {
+    let api = child_api(client, child);
+    let Some(live) = within_limit(child, api.get_opt(&child.name)).await? else { return Ok(()) };
+    if live.uid().as_deref() != Some(uid) {
+        return Ok(());
+    }
+    let mut patch = json!({"metadata": {"resourceVersion": live.resource_version(), "finalizers": null}});
+    if child.kind == ChildKind::RoleBinding {
+        set(&mut patch, "", "subjects", Value::Null);
+    }
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    within_limit(child, api.patch(&child.name, &params, &Patch::Merge(patch))).await?;
+    tracing::info!(%child, "released from finalizers of others");
+    Ok(())
 }
 
 /// Writes the finalizers of a resource, if it has not changed since it was seen.
@@ -194,7 +218,7 @@ fn set(value: &mut Value, pointer: &str, name: &str, to: Value) {
     }
 }
 
-fn child_api(client: &Client, child: &ChildRef) -> Api<DynamicObject> {
+fn child_api(client: &Client, child: &ChildRef) -> Api<Answered> {
     let resource = match child.kind {
         ChildKind::Namespace => ApiResource::erase::<Namespace>(&()),
         ChildKind::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),

@@ -24,14 +24,12 @@ impl Reconciler for NamespaceReconciler {
         let core = view.core_namespaces.get(None, &name);
         // Only where the core Namespace is this resource's own are the reserved names in it ours.
         let uid = namespace.uid().unwrap_or_default();
-        let children = if core.as_deref().is_some_and(|core| is_made_for(core, Some(&uid))) {
-            view.children_of_namespace(&uid, &name)
-        } else {
-            view.children_of(&uid)
-        };
+        let own = core.as_deref().is_some_and(|core| is_made_for(core, Some(&uid))).then_some(name.as_str());
+        let home = namespace.namespace().unwrap_or_default();
+        let children = view.children_of_namespace(&uid, &home, own);
         let observed = ObservedNamespace {
             namespace: namespace.clone(),
-            account: view.account_of(&namespace.namespace().unwrap_or_default()),
+            account: view.account_of(&home),
             core,
             children,
         };

@@ -1,15 +1,16 @@
 //! The sweep: identities and RoleBindings whose resource is gone, because somebody took the finalizer off or
 //! because the resource went while nobody watched (invariant I3).
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use keyplane_core::child::Child;
-use keyplane_core::ownership::{OWNER_ANNOTATION, OWNER_KIND_LABEL, OwnerKind};
+use keyplane_core::ownership::OWNER_ANNOTATION;
 use keyplane_core::plan::plan_orphans;
-use keyplane_crds::{Account, ApiKey};
+use keyplane_crds::{ApiKey, IDENTITIES_NAMESPACE};
 use kube::{Api, Client};
 use tokio::sync::Semaphore;
 
@@ -24,35 +25,58 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How many owners' leftovers are swept at once.
 const CONCURRENCY: usize = 4;
 
-/// Sweeps the children of each owner that is reported as unknown. One that cannot be swept holds up no other.
+/// Sweeps what is left of each owner that is reported. One that cannot be swept holds up no other, and is tried by
+/// one task however often it is reported.
 pub(super) async fn run(client: Client, view: Arc<ClusterView>, ownerless: UnboundedReceiver<String>) {
     let places = Semaphore::new(CONCURRENCY);
-    ownerless.for_each_concurrent(None, |uid| sweep_until_clean(&client, &view, uid, &places)).await;
+    let under_way = Mutex::new(HashSet::new());
+    ownerless
+        .for_each_concurrent(None, |uid| {
+            let is_new = under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.clone());
+            let (client, view, places, under_way) = (&client, &view, &places, &under_way);
+            async move {
+                if is_new {
+                    sweep_until_clean(client, view, &uid, places, under_way).await;
+                }
+            }
+        })
+        .await;
 }
 
-async fn sweep_until_clean(client: &Client, view: &ClusterView, uid: String, places: &Semaphore) {
+async fn sweep_until_clean(
+    client: &Client,
+    view: &ClusterView,
+    uid: &str,
+    places: &Semaphore,
+    under_way: &Mutex<HashSet<String>>,
+) {
     let mut pause = FIRST_PAUSE;
     loop {
         let place = places.acquire().await;
-        let outcome = sweep(client, view, &uid).await;
+        // From here on a new report is a new sweep: it may tell of something that this one does not see.
+        under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        let outcome = sweep(client, view, uid).await;
         drop(place);
         let Err(error) = outcome else { return };
         tracing::warn!(owner_uid = uid, %error, "sweep failed; it is tried again");
+        if !under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned()) {
+            return;
+        }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 async fn sweep(client: &Client, view: &ClusterView, uid: &str) -> Result<(), ReconcileError> {
-    if view.knows_owner(uid) {
-        return Ok(());
-    }
-    let children = view.children_of(uid);
-    let actions = plan_orphans(&children);
+    let leftovers = match view.account_name_of(uid) {
+        Some(account) => view.strays_of(uid, &account),
+        None => view.orphans_of(uid),
+    };
+    let actions = plan_orphans(&leftovers);
     if actions.is_empty() {
         return Ok(());
     }
-    for child in &children {
+    for child in &leftovers {
         if owner_lives(client, child, uid).await? {
             return Ok(());
         }
@@ -63,24 +87,17 @@ async fn sweep(client: &Client, view: &ClusterView, uid: &str) -> Result<(), Rec
     Ok(())
 }
 
-/// Asks the API server itself, so that a watch that lags never costs a live key its access.
+/// Asks the API server itself, so that a watch that lags never costs a live key its access. Only an identity's own
+/// annotation is believed: what stands elsewhere, its tenants can write.
 async fn owner_lives(client: &Client, child: &Child, uid: &str) -> Result<bool, ReconcileError> {
     let metadata = child.metadata();
-    let kind = metadata.labels.as_ref().and_then(|labels| labels.get(OWNER_KIND_LABEL)).map(String::as_str);
+    if metadata.namespace.as_deref() != Some(IDENTITIES_NAMESPACE) {
+        return Ok(false);
+    }
     let reference = metadata.annotations.as_ref().and_then(|annotations| annotations.get(OWNER_ANNOTATION));
-    let Some(reference) = reference else { return Ok(false) };
-    let found = match (kind, reference.split_once('/')) {
-        (Some(kind), Some((namespace, name))) if kind == OwnerKind::ApiKey.as_str() => {
-            let api = Api::<ApiKey>::namespaced(client.clone(), namespace);
-            api.get_metadata_opt(name).await.map(|found| found.and_then(|object| object.metadata.uid))
-        }
-        (Some(kind), None) if kind == OwnerKind::Account.as_str() => {
-            let api = Api::<Account>::all(client.clone());
-            api.get_metadata_opt(reference).await.map(|found| found.and_then(|object| object.metadata.uid))
-        }
-        _ => return Ok(false),
-    };
+    let Some((namespace, name)) = reference.and_then(|reference| reference.split_once('/')) else { return Ok(false) };
+    let found = Api::<ApiKey>::namespaced(client.clone(), namespace).get_metadata_opt(name).await;
     found
-        .map(|found| found.as_deref() == Some(uid))
+        .map(|found| found.is_some_and(|object| object.metadata.uid.as_deref() == Some(uid)))
         .map_err(|error| ReconcileError::Unreachable(format!("{}: {error}", child.reference())))
 }

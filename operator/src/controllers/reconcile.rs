@@ -29,8 +29,9 @@ const CONCURRENCY: u16 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The longest wait for a moment: timers of years are beyond what the scheduler holds, and waking early is free.
-const LONGEST_WAIT: Duration = Duration::from_hours(12);
+/// The longest wait for a moment. A timer does not notice that the clock was set forward, and one of years is beyond
+/// what the scheduler holds; looking again early costs a plan in memory.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// A resource's part in the loop: what is looked at, what is decided, where it is written.
 pub(super) trait Reconciler: Send + Sync + 'static {

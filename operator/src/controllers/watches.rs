@@ -8,7 +8,6 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use keyplane_core::ownership::{ISOLATION_POLICY, NAMESPACE_CHILD, is_binding_name};
 use keyplane_crds::{Account, ApiKey, IDENTITIES_NAMESPACE, Namespace, SshKey};
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 use tokio::task::JoinSet;
@@ -19,7 +18,7 @@ use super::dispatch::Dispatch;
 use super::namespace::NamespaceReconciler;
 use super::ssh_key::SshKeyReconciler;
 use super::{orphans, reconcile};
-use crate::index::{ClusterView, watch_into};
+use crate::index::{ClusterView, Guarded, watch_into};
 
 /// Runs every reconciler until one ends, which none should. `on_synced` is called when all watches are synced.
 ///
@@ -54,7 +53,7 @@ fn spawn_watches(tasks: &mut JoinSet<()>, client: &Client, view: &Arc<ClusterVie
     macro_rules! watch {
         ($kind:ty, $api:expr, $config:expr, $index:ident, $keep:expr, $on_change:ident) => {{
             let dispatch = dispatch.clone();
-            let api: Api<DeserializeGuard<$kind>> = $api;
+            let api: Api<Guarded<$kind>> = $api;
             tasks.spawn(watch_into(api, $config, view.$index.clone(), $keep, move |change| dispatch.$on_change(&change)));
         }};
     }

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum_server::Handle;
 use http::StatusCode;
+use hyper_util::rt::TokioTimer;
 use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -23,6 +24,10 @@ use crate::runtime::ApiArguments;
 const BODY_LIMIT: usize = 64 * 1024;
 /// How long a request may take: minting's ten seconds and a little.
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
+/// How long a connection may take to send a request's head, and how long one may be idle.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How many requests one HTTP/2 connection may make at once.
+const STREAMS: u32 = 64;
 /// How long requests under way may take to end when the process is asked to.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -53,7 +58,11 @@ pub(crate) async fn serve(
     tokio::spawn(end_gracefully(handle.clone()));
     tracing::info!(address = %arguments.listen, "the API is served");
     on_ready();
-    let serving = axum_server::from_tcp_rustls(listener, certificate)?.handle(handle).serve(router.into_make_service());
+    let mut server = axum_server::from_tcp_rustls(listener, certificate)?.handle(handle);
+    // A client that sends its request's head by the byte, or nothing at all, is not waited for.
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+    server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_LIMIT).max_concurrent_streams(STREAMS);
+    let serving = server.serve(router.into_make_service());
     tokio::select! {
         result = serving => result.context("the API's server failed"),
         _ = watches.join_next() => bail!("a watch of the exchange ended"),

@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use keyplane_core::api_key::OwnedNamespace;
 use keyplane_core::child::Child;
-use keyplane_core::ownership::{account_of_home, kubernetes_name, owner_uid};
+use keyplane_core::ownership::{account_label, account_of_home, kubernetes_name, owner_uid};
 use keyplane_core::ssh_public_key::SshPublicKey;
 use keyplane_crds::{Account, ApiKey, Namespace, SshKey};
 use kube::Resource;
@@ -111,12 +111,9 @@ pub(crate) fn place_of_key(key: &str) -> Option<&str> {
     key.strip_prefix(PLACED_KEY)
 }
 
-/// Quotas, limit ranges and policies are watched by their reserved names; a tenant may take our labels off a
-/// policy, and it is still found where it stands.
+/// Quotas, limit ranges and policies are watched by their reserved names, and found where they stand.
 fn placed_child_keys<K: Resource<DynamicType = ()>>(object: &K) -> Vec<String> {
-    let mut keys = child_keys(object);
-    keys.extend(object.meta().namespace.as_deref().map(placed_key));
-    keys
+    object.meta().namespace.as_deref().map(placed_key).into_iter().collect()
 }
 
 impl ClusterView {
@@ -166,40 +163,71 @@ impl ClusterView {
             .collect()
     }
 
-    /// What was made for the resource with this UID.
-    pub(crate) fn children_of(&self, uid: &str) -> Vec<Child> {
+    /// What was made for the resource with this UID, of this account. `RoleBinding`s count only in the account's own
+    /// namespaces: anybody may give one our name elsewhere, and nobody's clean-up shall depend on it.
+    pub(crate) fn children_of(&self, uid: &str, account: &str) -> Vec<Child> {
+        let mut children = self.identity_of(uid);
         let key = owner_key(uid);
-        macro_rules! collect { ($($index:ident),+) => {{
-            let mut children = Vec::new();
-            $(children.extend(self.$index.find(&key).iter().map(|object| Child::from(object.as_ref().clone())));)+
-            children
-        }} }
-        collect!(
-            core_namespaces, service_accounts, secrets, role_bindings, resource_quotas, limit_ranges, network_policies
-        )
+        children.extend(self.core_namespaces.find(&key).iter().map(|object| Child::from(object.as_ref().clone())));
+        children.extend(self.bindings_of(uid, |place| place == Some(account)));
+        children
     }
 
-    /// What was made for a Namespace with this UID, and what has a reserved name in its core Namespace.
-    pub(crate) fn children_of_namespace(&self, uid: &str, core: &str) -> Vec<Child> {
+    /// What is called after the resource with this UID, or stands in its name, and is none of its children.
+    pub(crate) fn strays_of(&self, uid: &str, account: &str) -> Vec<Child> {
+        self.bindings_of(uid, |place| place != Some(account)).collect()
+    }
+
+    /// What is left of a resource that is gone.
+    pub(crate) fn orphans_of(&self, uid: &str) -> Vec<Child> {
+        let mut orphans = self.identity_of(uid);
+        orphans.extend(self.bindings_of(uid, |_| true));
+        orphans
+    }
+
+    fn identity_of(&self, uid: &str) -> Vec<Child> {
+        let key = owner_key(uid);
+        let accounts = self.service_accounts.find(&key);
+        let anchors = self.secrets.find(&key);
+        let accounts = accounts.iter().map(|object| Child::from(object.as_ref().clone()));
+        accounts.chain(anchors.iter().map(|object| Child::from(object.as_ref().clone()))).collect()
+    }
+
+    fn bindings_of(&self, uid: &str, keep: impl Fn(Option<&str>) -> bool) -> impl Iterator<Item = Child> {
+        let bindings = self.role_bindings.find(&owner_key(uid)).into_iter();
+        bindings
+            .filter(move |binding| {
+                let place = binding.metadata.namespace.as_deref().unwrap_or_default();
+                let core = self.core_namespaces.get(None, place);
+                keep(core.as_ref().and_then(|core| account_label(&core.metadata)))
+            })
+            .map(|binding| Child::from(binding.as_ref().clone()))
+    }
+
+    /// What was made for a Namespace with this UID. What stands in its core Namespace under a reserved name is its
+    /// own by place; a label on it proves nothing.
+    pub(crate) fn children_of_namespace(&self, uid: &str, account: &str, core: Option<&str>) -> Vec<Child> {
+        let mut children = self.children_of(uid, account);
+        let Some(core) = core else { return children };
         let key = placed_key(core);
-        let mut children = self.children_of(uid);
         macro_rules! add { ($($index:ident),+) => {$(
-            for object in self.$index.find(&key) {
-                let child = Child::from(object.as_ref().clone());
-                if !children.iter().any(|known| known.reference() == child.reference()) {
-                    children.push(child);
-                }
-            }
+            children.extend(self.$index.find(&key).iter().map(|object| Child::from(object.as_ref().clone())));
         )+} }
         add!(resource_quotas, limit_ranges, network_policies);
         children
     }
 
+    /// The name of the account that the resource with this UID belongs to.
+    pub(crate) fn account_name_of(&self, uid: &str) -> Option<String> {
+        let key = uid_key(uid);
+        let homed = self.api_keys.find(&key).first().and_then(|key| key.metadata.namespace.clone());
+        homed
+            .or_else(|| self.namespaces.find(&key).first().and_then(|object| object.metadata.namespace.clone()))
+            .or_else(|| self.accounts.find(&key).first().and_then(|object| object.metadata.name.clone()))
+    }
+
     /// Whether a resource of ours with this UID is known.
     pub(crate) fn knows_owner(&self, uid: &str) -> bool {
-        let key = uid_key(uid);
-        !self.api_keys.find(&key).is_empty()
-            || !self.namespaces.find(&key).is_empty()
-            || !self.accounts.find(&key).is_empty()
+        self.account_name_of(uid).is_some()
     }
 }

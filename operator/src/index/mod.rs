@@ -1,11 +1,13 @@
 //! The read models: what the watches told, in memory, with the look-ups that the rules need.
 
 mod cluster_view;
+mod guarded;
 mod indexed;
 mod watch;
 
 pub(crate) use cluster_view::{
     ClusterView, api_key_keys, digest_key, fingerprint, fingerprint_key, home_key, kubernetes_name_key, owner_of_key, place_of_key, uid_key,
 };
+pub(crate) use guarded::Guarded;
 pub(crate) use indexed::{Change, Indexed};
 pub(crate) use watch::watch_into;

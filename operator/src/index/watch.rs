@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, ListSemantic};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
+use super::guarded::{Guarded, Unreadable};
 use super::indexed::{Change, Indexed};
 
 /// How long one watch request lives, in seconds. A half-open connection is noticed a little later, instead of
@@ -20,7 +20,7 @@ const WATCH_SECONDS: u32 = 20;
 /// Feeds `index` from a watch over `api`, and hands every change to `on_change`. An object that cannot be decoded is
 /// logged and left out; it delays no other. Ends only with the process.
 pub(crate) async fn watch_into<K>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Guarded<K>>,
     config: watcher::Config,
     index: Arc<Indexed<K>>,
     keep: fn(&K) -> bool,
@@ -34,7 +34,7 @@ pub(crate) async fn watch_into<K>(
 }
 
 async fn feed<K>(
-    events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>>,
+    events: impl Stream<Item = watcher::Result<Event<Guarded<K>>>>,
     index: &Indexed<K>,
     keep: fn(&K) -> bool,
     on_change: impl Fn(Change<K>),
@@ -56,7 +56,7 @@ async fn feed<K>(
     }
 }
 
-fn decoded<K>(event: Event<DeserializeGuard<K>>, index: &Indexed<K>) -> Option<Event<K>>
+fn decoded<K>(event: Event<Guarded<K>>, index: &Indexed<K>) -> Option<Event<K>>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + 'static,
 {
@@ -91,27 +91,21 @@ fn kept<K>(event: Event<K>, keep: fn(&K) -> bool) -> Option<Event<K>> {
     }
 }
 
-/// The decoded object without its managed fields, which are large and which nothing here reads.
-fn object<K: Resource<DynamicType = ()>>(guarded: DeserializeGuard<K>) -> Result<K, Box<ObjectMeta>> {
-    match guarded.0 {
-        Ok(mut object) => {
-            object.meta_mut().managed_fields = None;
-            Ok(object)
-        }
-        Err(error) => {
-            let namespace = error.metadata.namespace.as_deref().unwrap_or_default();
-            let name = error.metadata.name.as_deref().unwrap_or_default();
-            tracing::warn!(kind = %K::kind(&()), namespace, name, error = %error.error, "object left out: it cannot be decoded");
-            Err(Box::new(error.metadata))
-        }
-    }
+/// The decoded object, or what identifies one that cannot be decoded.
+fn object<K: Resource<DynamicType = ()>>(guarded: Guarded<K>) -> Result<K, Box<ObjectMeta>> {
+    guarded.0.map_err(|unreadable| {
+        let Unreadable { error, metadata } = *unreadable;
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let name = metadata.name.as_deref().unwrap_or_default();
+        tracing::warn!(kind = %K::kind(&()), namespace, name, %error, "object left out: it cannot be decoded");
+        Box::new(metadata)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use futures::stream;
     use keyplane_crds::ApiKey;
-    use kube::core::error_boundary::InvalidObject;
     use serde_json::json;
 
     use super::*;
@@ -126,16 +120,16 @@ mod tests {
         .unwrap()
     }
 
-    fn unreadable(name: &str) -> DeserializeGuard<ApiKey> {
+    fn unreadable(name: &str) -> Guarded<ApiKey> {
         let metadata = ObjectMeta { name: Some(name.into()), namespace: Some("acme".into()), ..ObjectMeta::default() };
-        DeserializeGuard(Err(InvalidObject { error: "no".into(), metadata }))
+        Guarded(Err(Box::new(Unreadable { error: "no".into(), metadata })))
     }
 
-    fn readable(name: &str, digest: &str) -> DeserializeGuard<ApiKey> {
-        DeserializeGuard(Ok(key(name, digest)))
+    fn readable(name: &str, digest: &str) -> Guarded<ApiKey> {
+        Guarded(Ok(key(name, digest)))
     }
 
-    async fn fed(events: Vec<Event<DeserializeGuard<ApiKey>>>) -> Indexed<ApiKey> {
+    async fn fed(events: Vec<Event<Guarded<ApiKey>>>) -> Indexed<ApiKey> {
         let index = Indexed::new(api_key_keys);
         feed(stream::iter(events.into_iter().map(Ok)), &index, |_| true, |_| {}).await;
         index

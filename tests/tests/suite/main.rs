@@ -11,6 +11,7 @@ mod gitops;
 mod hostile;
 mod main_job;
 mod permissions;
+mod poison;
 mod request;
 mod revocation;
 mod secrets;

@@ -4,4 +4,4 @@ mod plan;
 mod standing;
 
 pub use plan::{ObservedSshKey, plan};
-pub use standing::{SshKeyFacts, Verdict, verdict};
+pub use standing::{KeySummary, SshKeyFacts, Verdict, verdicts};

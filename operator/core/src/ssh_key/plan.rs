@@ -1,28 +1,29 @@
 //! What an `SshKey`'s status says. Nothing is made for an SSH key, so there are never steps.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use keyplane_crds::{Account, SshKey, SshKeyStatus};
 
-use super::standing::{SshKeyFacts, Verdict, verdict};
+use super::standing::{KeySummary, Verdict};
 use crate::account::ssh_key_limit;
 use crate::namespace::account_not_found;
 use crate::plan::{Plan, changed};
 use crate::readiness::{Readiness, Reason, Status};
+use crate::ssh_public_key::SshPublicKeyError;
 
 /// What is known about an `SshKey`.
 #[derive(Clone, Debug)]
 pub struct ObservedSshKey {
     /// The `SshKey`.
     pub ssh_key: Arc<SshKey>,
-    /// What matters about it.
-    pub facts: SshKeyFacts,
+    /// Its public key, or why it is none.
+    pub key: Result<KeySummary, SshPublicKeyError>,
     /// The account whose home namespace it stands in, if it is one's.
     pub account: Option<Arc<Account>>,
-    /// The account's other keys, and every key with the same fingerprint in the cluster. All that share a
-    /// fingerprint with one of the account's belong here too.
-    pub rivals: Vec<SshKeyFacts>,
+    /// What [`verdicts`](super::verdicts) says of the account's keys, under the account's limit; shared by them all.
+    pub verdicts: Arc<BTreeMap<String, Verdict>>,
 }
 
 /// What to do for an `SshKey`.
@@ -33,8 +34,9 @@ pub fn plan(observed: &ObservedSshKey, now: DateTime<Utc>) -> Plan<SshKeyStatus>
         return Plan::of(Vec::new());
     }
     let stored = ssh_key.status.as_ref();
-    let (readiness, default) = readiness(observed);
-    let public_key = observed.facts.key.as_ref().ok();
+    // A key that no verdict names is gone from what was gathered; it is looked at again when it is back.
+    let Some((readiness, default)) = readiness(observed) else { return Plan::of(Vec::new()) };
+    let public_key = observed.key.as_ref().ok();
     let status = SshKeyStatus {
         type_: public_key.map(|key| key.key_type().as_str().to_owned()),
         fingerprint: public_key.map(|key| key.fingerprint().to_owned()),
@@ -45,38 +47,35 @@ pub fn plan(observed: &ObservedSshKey, now: DateTime<Utc>) -> Plan<SshKeyStatus>
     Plan { actions: Vec::new(), status: changed(status, stored), wake_at: None }
 }
 
-fn readiness(observed: &ObservedSshKey) -> (Readiness, bool) {
+fn readiness(observed: &ObservedSshKey) -> Option<(Readiness, bool)> {
+    let metadata = &observed.ssh_key.metadata;
     let Some(account) = &observed.account else {
-        let home = observed.ssh_key.metadata.namespace.as_deref().unwrap_or_default();
-        return (account_not_found(home), false);
+        return Some((account_not_found(metadata.namespace.as_deref().unwrap_or_default()), false));
     };
-    let key = match &observed.facts.key {
+    let key = match &observed.key {
         Ok(key) => key,
-        Err(error) => return (Readiness::not_ready(Reason::InvalidPublicKey, error.to_string()), false),
+        Err(error) => return Some((Readiness::not_ready(Reason::InvalidPublicKey, error.to_string()), false)),
     };
-    let limit = ssh_key_limit(account);
-    match verdict(&observed.facts, &observed.rivals, limit) {
+    let refused = |reason, message: String| Some((Readiness::not_ready(reason, message), false));
+    match observed.verdicts.get(metadata.uid.as_deref().unwrap_or_default())? {
         Verdict::Registered { default } => {
-            let message = key.warning().map_or_else(|| "the key is registered".to_owned(), ToOwned::to_owned);
-            (Readiness::ready(Reason::Registered, message), default)
+            let message = key.warning().unwrap_or("the key is registered");
+            Some((Readiness::ready(Reason::Registered, message), *default))
         }
-        Verdict::Duplicate => (
-            Readiness::not_ready(
-                Reason::DuplicatePublicKey,
-                "This SSH key already exists in the system: an older SshKey holds it; register another key",
-            ),
-            false,
+        Verdict::Duplicate => refused(
+            Reason::DuplicatePublicKey,
+            "This SSH key already exists in the system: an older SshKey holds it; register another key".to_owned(),
         ),
-        Verdict::LimitReached => (
-            Readiness::not_ready(
-                Reason::LimitReached,
-                format!("the account may have {limit} SSH keys: delete one that is no longer used; the oldest stay"),
+        Verdict::LimitReached => refused(
+            Reason::LimitReached,
+            format!(
+                "the account may have {} SSH keys: delete one that is no longer used; the oldest stay",
+                ssh_key_limit(account)
             ),
-            false,
         ),
-        Verdict::Invalid => (
-            Readiness::not_ready(Reason::InvalidPublicKey, "spec.publicKey is not an SSH public key in OpenSSH format"),
-            false,
+        Verdict::Invalid => refused(
+            Reason::InvalidPublicKey,
+            "spec.publicKey is not an SSH public key in OpenSSH format".to_owned(),
         ),
     }
 }

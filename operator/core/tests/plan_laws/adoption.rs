@@ -29,8 +29,19 @@ fn squatters() -> impl Strategy<Value = Vec<Child>> {
                 _ => {}
             }
             let metadata = Place::within(name, OWNERS_BINDING).metadata();
-            let role_ref = RoleRef { kind: "Role".to_owned(), name: "theirs".to_owned(), ..RoleRef::default() };
-            [core, Child::RoleBinding(RoleBinding { metadata, role_ref, subjects: None })]
+            let role_ref = RoleRef {
+                kind: "Role".to_owned(),
+                name: "theirs".to_owned(),
+                ..RoleRef::default()
+            };
+            [
+                core,
+                Child::RoleBinding(RoleBinding {
+                    metadata,
+                    role_ref,
+                    subjects: None,
+                }),
+            ]
         };
         names.iter().zip(&kinds).flat_map(made).collect()
     })

@@ -40,7 +40,10 @@ fn describe<R: Resource>(cluster: &Cluster, kind: &str, into: &mut BTreeMap<Stri
     for (place, resource) in R::table(cluster) {
         let mut resource = resource.clone();
         if let Some(mut status) = resource.status().cloned() {
-            let generation = status.conditions().first().and_then(|condition| condition.observed_generation);
+            let generation = status
+                .conditions()
+                .first()
+                .and_then(|condition| condition.observed_generation);
             let mut conditions = status.conditions().to_vec();
             for condition in &mut conditions {
                 condition.last_transition_time = DateTime::<Utc>::MIN_UTC;

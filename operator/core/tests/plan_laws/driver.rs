@@ -10,21 +10,21 @@ use keyplane_crds::{Account, ApiKey, Namespace, SshKey};
 
 use crate::lawful;
 use crate::model::{Cluster, Refusal};
-use crate::observe::{children_of, knows_owner, ownerless};
+use crate::observe::{leftovers, named_owners};
 use crate::resource::{Place, Resource};
 
 /// How many rounds everything may take to settle: an account, its namespaces and its keys follow each other, and a
 /// deletion goes the same way back.
 const MOST_ROUNDS: usize = 16;
 
-/// Something that is looked at: a resource, or an owner's UID that nobody knows.
+/// Something that is looked at: a resource, or the UID of an owner that may have left something.
 #[derive(Clone, Debug)]
 enum Item {
     Account(Place),
     Namespace(Place),
     ApiKey(Place),
     SshKey(Place),
-    Ownerless(String),
+    Leftovers(String),
 }
 
 /// How many writes may still be made before the controller is killed.
@@ -36,7 +36,10 @@ pub struct Budget {
 
 impl Budget {
     pub fn of(writes: usize) -> Self {
-        Self { left: writes, spent: 0 }
+        Self {
+            left: writes,
+            spent: 0,
+        }
     }
 
     /// Takes one write from the budget; false when the controller is dead.
@@ -74,12 +77,14 @@ pub fn look_at_all(cluster: &mut Cluster, seed: u64, budget: &mut Budget) {
     items.extend(cluster.namespaces.keys().cloned().map(Item::Namespace));
     items.extend(cluster.api_keys.keys().cloned().map(Item::ApiKey));
     items.extend(cluster.ssh_keys.keys().cloned().map(Item::SshKey));
-    items.extend(ownerless(cluster).into_iter().map(Item::Ownerless));
+    items.extend(named_owners(cluster).into_iter().map(Item::Leftovers));
     let mut state = seed | 1;
     let mut keyed: Vec<(u64, Item)> = items
         .into_iter()
         .map(|item| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33, item)
         })
         .collect();
@@ -90,17 +95,20 @@ pub fn look_at_all(cluster: &mut Cluster, seed: u64, budget: &mut Budget) {
             Item::Namespace(place) => attempt::<Namespace>(cluster, &place, budget),
             Item::ApiKey(place) => attempt::<ApiKey>(cluster, &place, budget),
             Item::SshKey(place) => attempt::<SshKey>(cluster, &place, budget),
-            Item::Ownerless(uid) => sweep(cluster, &uid, budget),
+            Item::Leftovers(uid) => sweep(cluster, &uid, budget),
         }
     }
 }
 
 /// Observes, plans and executes for one resource. The first step that fails ends the attempt.
 fn attempt<R: Resource>(cluster: &mut Cluster, place: &Place, budget: &mut Budget) {
-    let Some(resource) = R::table(cluster).get(place).cloned().map(Arc::new) else { return };
+    let Some(resource) = R::table(cluster).get(place).cloned().map(Arc::new) else {
+        return;
+    };
     let now = cluster.now;
     let plan = R::plan(cluster, &resource, now);
     lawful::order(&plan.actions);
+    lawful::finalizer_first(resource.metadata(), &plan.actions);
     for action in &plan.actions {
         lawful::step(cluster, resource.metadata(), action);
         if !budget.spend() {
@@ -142,19 +150,23 @@ fn carry_out<R: Resource>(cluster: &mut Cluster, resource: &R, action: &Action) 
         }
         Action::Create(child) => cluster.create_child(child),
         Action::Update { desired, uid } => cluster.update_child(desired, uid),
-        Action::Delete { child, uid } => cluster.delete_child(child, uid),
+        Action::Delete { child, uid } | Action::Release { child, uid } => cluster.delete_child(child, uid),
     }
 }
 
 fn sweep(cluster: &mut Cluster, uid: &str, budget: &mut Budget) {
-    if knows_owner(cluster, uid) {
-        return;
-    }
-    let actions = plan_orphans(&children_of(cluster, uid));
+    let actions = plan_orphans(&leftovers(cluster, uid));
     lawful::order(&actions);
     for action in actions {
-        let Action::Delete { child, uid } = action else { panic!("a sweep only deletes") };
-        if !budget.spend() || cluster.delete_child(&child, &uid).is_err() {
+        if !budget.spend() {
+            return;
+        }
+        let done = match &action {
+            Action::Delete { child, uid } => cluster.delete_child(child, uid),
+            Action::Release { child, uid } => cluster.release_child(child, uid),
+            _ => panic!("a sweep only takes away: {action:#?}"),
+        };
+        if done.is_err() {
             return;
         }
     }

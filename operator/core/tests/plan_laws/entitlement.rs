@@ -10,7 +10,7 @@ use keyplane_core::seniority::Seniority;
 use keyplane_crds::{ApiKey, ApiKeyState, ClusterRoleName, IDENTITIES_NAMESPACE};
 
 use crate::model::Cluster;
-use crate::observe::knows_owner;
+use crate::observe::account_name_of;
 use crate::resource::Place;
 
 type Access = BTreeSet<(String, String)>;
@@ -30,8 +30,15 @@ pub fn is_home_of_live_account(cluster: &Cluster, home: &str) -> bool {
 pub fn should_reach(cluster: &Cluster, key: &ApiKey) -> Option<Access> {
     let home = key.metadata.namespace.as_deref().unwrap();
     let created = Seniority::of(&key.metadata).created();
-    let was_expired = key.status.as_ref().is_some_and(|status| status.state == Some(ApiKeyState::Expired));
-    let is_over = was_expired || key.spec.expires_at.is_some_and(|end| end <= cluster.now || end <= created);
+    let was_expired = key
+        .status
+        .as_ref()
+        .is_some_and(|status| status.state == Some(ApiKeyState::Expired));
+    let is_over = was_expired
+        || key
+            .spec
+            .expires_at
+            .is_some_and(|end| end <= cluster.now || end <= created);
     let has_elder = cluster.api_keys.values().any(|other| {
         other.spec.digest == key.spec.digest && Seniority::of(&other.metadata) < Seniority::of(&key.metadata)
     });
@@ -48,7 +55,9 @@ pub fn should_reach(cluster: &Cluster, key: &ApiKey) -> Option<Access> {
     let own: Vec<(&str, &str, Option<String>)> = cluster
         .namespaces
         .values()
-        .filter(|one| one.metadata.namespace.as_deref() == Some(home) && one.metadata.deletion_timestamp.is_none())
+        .filter(|one| {
+            one.metadata.namespace.as_deref() == Some(home) && one.metadata.deletion_timestamp.is_none()
+        })
         .map(|one| {
             let uid = one.metadata.uid.as_deref().unwrap();
             let name = one.metadata.name.as_deref().unwrap();
@@ -60,7 +69,9 @@ pub fn should_reach(cluster: &Cluster, key: &ApiKey) -> Option<Access> {
         })
         .collect();
     let everywhere = |role: ClusterRoleName| {
-        own.iter().filter_map(|(_, _, core)| Some((core.clone()?, role.cluster_role().to_owned()))).collect()
+        own.iter()
+            .filter_map(|(_, _, core)| Some((core.clone()?, role.cluster_role().to_owned())))
+            .collect()
     };
     let scope = &key.spec.scope;
     if scope.all == Some(true) {
@@ -71,12 +82,19 @@ pub fn should_reach(cluster: &Cluster, key: &ApiKey) -> Option<Access> {
     if exec.all_namespaces == Some(true) {
         return Some(everywhere(role));
     }
-    let is_ours = exec.namespace_ids.iter().all(|wanted| own.iter().any(|(id, _, _)| id == wanted))
-        && exec.namespaces.iter().all(|wanted| own.iter().any(|(_, name, _)| name == wanted));
+    let is_ours = exec
+        .namespace_ids
+        .iter()
+        .all(|wanted| own.iter().any(|(id, _, _)| id == wanted))
+        && exec
+            .namespaces
+            .iter()
+            .all(|wanted| own.iter().any(|(_, name, _)| name == wanted));
     is_ours.then(|| {
         own.iter()
             .filter(|(id, name, _)| {
-                exec.namespace_ids.iter().any(|wanted| id == wanted) || exec.namespaces.iter().any(|wanted| name == wanted)
+                exec.namespace_ids.iter().any(|wanted| id == wanted)
+                    || exec.namespaces.iter().any(|wanted| name == wanted)
             })
             .filter_map(|(_, _, core)| Some((core.clone()?, role.cluster_role().to_owned())))
             .collect()
@@ -88,14 +106,23 @@ pub fn should_reach(cluster: &Cluster, key: &ApiKey) -> Option<Access> {
 pub fn assert_exact(cluster: &Cluster) {
     for key in cluster.api_keys.values() {
         let uid = key.metadata.uid.as_deref().unwrap();
-        let owned: Vec<&Child> =
-            cluster.objects.values().filter(|child| owner_uid(child.metadata()) == Some(uid)).collect();
+        let owned: Vec<&Child> = cluster
+            .objects
+            .values()
+            .filter(|child| owner_uid(child.metadata()) == Some(uid) && is_right_of_ours(child))
+            .collect();
         let found: Access = owned
             .iter()
             .filter_map(|child| match child {
                 Child::RoleBinding(binding) => {
-                    assert_eq!(binding.metadata.name.as_deref(), Some(key_binding_name(uid).as_str()));
-                    Some((binding.metadata.namespace.clone().unwrap(), binding.role_ref.name.clone()))
+                    assert_eq!(
+                        binding.metadata.name.as_deref(),
+                        Some(key_binding_name(uid).as_str())
+                    );
+                    Some((
+                        binding.metadata.namespace.clone().unwrap(),
+                        binding.role_ref.name.clone(),
+                    ))
                 }
                 _ => None,
             })
@@ -110,7 +137,11 @@ pub fn assert_exact(cluster: &Cluster) {
     }
     for child in cluster.objects.values().filter(|child| is_right_of_ours(child)) {
         let owner = owner_uid(child.metadata());
-        assert!(owner.is_some_and(|uid| knows_owner(cluster, uid)), "{} has no live owner", child.reference());
+        assert!(
+            owner.is_some_and(|uid| account_name_of(cluster, uid).is_some()),
+            "{} has no live owner",
+            child.reference()
+        );
     }
 }
 
@@ -123,7 +154,8 @@ fn is_right_of_ours(child: &Child) -> bool {
         Child::RoleBinding(binding) => {
             let gives = |subject: &Subject| subject.namespace.as_deref() == Some(IDENTITIES_NAMESPACE);
             is_binding_name(&child.reference().name)
-                && (owner_uid_label(child.metadata()).is_some() || binding.subjects.iter().flatten().any(gives))
+                && (owner_uid_label(child.metadata()).is_some()
+                    || binding.subjects.iter().flatten().any(gives))
         }
         _ => false,
     }

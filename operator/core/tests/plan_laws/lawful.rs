@@ -4,14 +4,15 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use keyplane_core::child::{Child, ChildKind, ChildRef};
 use keyplane_core::ownership::{
-    ACCOUNT_LABEL, OWNERS_BINDING, identity_name, is_made_for, key_binding_name, kubernetes_name, owner_uid,
+    ACCOUNT_LABEL, FINALIZER, OWNERS_BINDING, identity_name, is_made_for, key_binding_name, kubernetes_name,
+    owner_uid,
 };
 use keyplane_core::plan::Action;
 use keyplane_crds::IDENTITIES_NAMESPACE;
 
 use crate::entitlement::is_home_of_live_account;
 use crate::model::Cluster;
-use crate::observe::children_of;
+use crate::observe::{account_name, children_of};
 
 /// Rights are taken in the order in which they end soonest.
 pub fn order(actions: &[Action]) {
@@ -28,14 +29,29 @@ pub fn order(actions: &[Action]) {
         })
         .collect();
     let is_replacing = actions.iter().any(Action::gives);
-    assert!(is_replacing || ranks.is_sorted(), "RoleBindings, then Secrets, then ServiceAccounts: {actions:#?}");
-    let position = |wanted: &Action| actions.iter().position(|action| action == wanted);
-    if let Some(at) = position(&Action::AddFinalizer) {
-        assert_eq!(at, 0, "the finalizer is there before anything is made");
-    }
-    if position(&Action::RemoveFinalizer).is_some() {
-        assert_eq!(actions.len(), 1, "the finalizer goes alone");
-    }
+    assert!(
+        is_replacing || ranks.is_sorted(),
+        "RoleBindings, then Secrets, then ServiceAccounts: {actions:#?}"
+    );
+    assert!(
+        actions.len() == 1 || !actions.contains(&Action::RemoveFinalizer),
+        "the finalizer goes alone"
+    );
+}
+
+/// Nothing is made for a resource that could then be deleted without a trace.
+pub fn finalizer_first(resource: &ObjectMeta, actions: &[Action]) {
+    let is_held = resource
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|finalizer| finalizer == FINALIZER);
+    let at = actions.iter().position(|action| *action == Action::AddFinalizer);
+    assert!(at.is_none_or(|at| at == 0), "the finalizer is the first step");
+    assert!(
+        is_held || at == Some(0) || !actions.iter().any(Action::gives),
+        "made without a finalizer: {actions:#?}"
+    );
 }
 
 /// One step for the resource with this metadata.
@@ -44,15 +60,18 @@ pub fn step(cluster: &Cluster, actor: &ObjectMeta, action: &Action) {
     match action {
         Action::AddFinalizer => {}
         Action::RemoveFinalizer => {
-            let left = children_of(cluster, uid);
-            assert!(left.is_empty(), "the finalizer goes while this is left: {left:#?}");
+            let left = children_of(cluster, uid, account_name(actor));
+            assert!(
+                left.is_empty(),
+                "the finalizer goes while this is left: {left:#?}"
+            );
         }
         Action::Create(child) => given(cluster, actor, child),
         Action::Update { desired, .. } => {
             touched(cluster, actor, &desired.reference());
             given(cluster, actor, desired);
         }
-        Action::Delete { child, .. } => touched(cluster, actor, child),
+        Action::Delete { child, .. } | Action::Release { child, .. } => touched(cluster, actor, child),
     }
 }
 
@@ -60,7 +79,9 @@ pub fn step(cluster: &Cluster, actor: &ObjectMeta, action: &Action) {
 /// which it has a reserved name.
 fn touched(cluster: &Cluster, actor: &ObjectMeta, place: &ChildRef) {
     let uid = actor.uid.as_deref().unwrap();
-    let Some(found) = cluster.objects.get(place) else { return };
+    let Some(found) = cluster.objects.get(place) else {
+        return;
+    };
     let owner = owner_uid(found.metadata());
     if place.kind == ChildKind::Namespace {
         assert_eq!(owner, Some(uid), "{place} is not the actor's");
@@ -74,10 +95,26 @@ fn touched(cluster: &Cluster, actor: &ObjectMeta, place: &ChildRef) {
 /// An object that is made or mended stands where the actor may have one, and gives no more than it may give.
 fn given(cluster: &Cluster, actor: &ObjectMeta, child: &Child) {
     let uid = actor.uid.as_deref().unwrap();
-    assert!(actor.deletion_timestamp.is_none(), "nothing is made for what is being deleted");
+    assert!(
+        actor.deletion_timestamp.is_none(),
+        "nothing is made for what is being deleted"
+    );
     let place = child.reference();
     let within = place.namespace.as_deref();
-    let is_within_own = || within.and_then(|name| cluster.core(name)).is_some_and(|core| is_made_for(core, Some(uid)));
+    let takes_objects = within.is_none_or(|name| {
+        cluster
+            .core(name)
+            .is_some_and(|core| core.metadata.deletion_timestamp.is_none())
+    });
+    assert!(
+        takes_objects,
+        "{place} stands in a namespace that is being deleted, or in none"
+    );
+    let is_within_own = || {
+        within
+            .and_then(|name| cluster.core(name))
+            .is_some_and(|core| is_made_for(core, Some(uid)))
+    };
     match child {
         Child::Namespace(core) => assert!(is_made_for(core, Some(uid))),
         Child::ServiceAccount(_) | Child::Secret(_) => {
@@ -96,21 +133,41 @@ fn given(cluster: &Cluster, actor: &ObjectMeta, child: &Child) {
 /// Invariant I7.
 fn key_binding(cluster: &Cluster, key: &ObjectMeta, binding: &RoleBinding) {
     let uid = key.uid.as_deref().unwrap();
-    assert_eq!(binding.metadata.name.as_deref(), Some(key_binding_name(uid).as_str()));
+    assert_eq!(
+        binding.metadata.name.as_deref(),
+        Some(key_binding_name(uid).as_str())
+    );
     assert_eq!(binding.role_ref.kind, "ClusterRole");
     assert!(["keyplane:view", "keyplane:edit", "keyplane:admin"].contains(&binding.role_ref.name.as_str()));
-    let [subject] = binding.subjects.as_deref().unwrap() else { panic!("one subject: the key") };
-    assert_eq!((subject.kind.as_str(), &subject.name), ("ServiceAccount", &identity_name(uid)));
+    let [subject] = binding.subjects.as_deref().unwrap() else {
+        panic!("one subject: the key")
+    };
+    assert_eq!(
+        (subject.kind.as_str(), &subject.name),
+        ("ServiceAccount", &identity_name(uid))
+    );
     assert_eq!(subject.namespace.as_deref(), Some(IDENTITIES_NAMESPACE));
     let home = key.namespace.as_deref().unwrap();
-    assert!(is_home_of_live_account(cluster, home), "a key outside of an account's home is given nothing");
+    assert!(
+        is_home_of_live_account(cluster, home),
+        "a key outside of an account's home is given nothing"
+    );
     let place = binding.metadata.namespace.as_deref().unwrap();
     let core = cluster.core(place).expect("a RoleBinding needs its namespace");
     let is_granted = cluster.namespaces.values().any(|namespace| {
         namespace.metadata.namespace.as_deref() == Some(home)
+            && namespace.metadata.deletion_timestamp.is_none()
             && kubernetes_name(namespace) == place
             && is_made_for(core, namespace.metadata.uid.as_deref())
     });
     assert!(is_granted, "{place} was not made for a namespace of {home}");
-    assert_eq!(core.metadata.labels.as_ref().unwrap().get(ACCOUNT_LABEL).map(String::as_str), Some(home));
+    assert_eq!(
+        core.metadata
+            .labels
+            .as_ref()
+            .unwrap()
+            .get(ACCOUNT_LABEL)
+            .map(String::as_str),
+        Some(home)
+    );
 }

@@ -38,15 +38,33 @@ fn metadata(created: i64, uid: u32, is_deleting: bool) -> ObjectMeta {
 
 fn any_status() -> impl Strategy<Value = ApiKeyStatus> {
     use ApiKeyState as S;
-    let states = prop::option::of(prop::sample::select(vec![S::Pending, S::Active, S::Expired, S::Revoked, S::Invalid]));
-    let reasons = vec![Reason::Active, Reason::Provisioning, Reason::NamespaceNotOwned, Reason::DuplicateDigest];
+    let any_state = prop::option::of(prop::sample::select(vec![
+        S::Pending,
+        S::Active,
+        S::Expired,
+        S::Revoked,
+        S::Invalid,
+    ]));
+    let reasons = vec![
+        Reason::Active,
+        Reason::Provisioning,
+        Reason::NamespaceNotOwned,
+        Reason::DuplicateDigest,
+    ];
     let readiness = (any::<bool>(), prop::sample::select(reasons), 1..4_i64);
-    (states, prop::option::of(readiness)).prop_map(|(state, readiness)| {
-        let status = ApiKeyStatus { state, ..ApiKeyStatus::default() };
+    (any_state, prop::option::of(readiness)).prop_map(|(state, readiness)| {
+        let status = ApiKeyStatus {
+            state,
+            ..ApiKeyStatus::default()
+        };
         match readiness {
             None => status,
             Some((ready, reason, generation)) => {
-                let readiness = Readiness { ready, reason, message: "said".to_owned() };
+                let readiness = Readiness {
+                    ready,
+                    reason,
+                    message: "said".to_owned(),
+                };
                 status.saying(&readiness, &[], Some(generation), moment(0))
             }
         }
@@ -54,16 +72,33 @@ fn any_status() -> impl Strategy<Value = ApiKeyStatus> {
 }
 
 fn scopes() -> impl Strategy<Value = Scope> {
-    let exec = KubernetesExec { all_namespaces: Some(true), ..KubernetesExec::default() };
+    let exec = KubernetesExec {
+        all_namespaces: Some(true),
+        ..KubernetesExec::default()
+    };
     prop_oneof![
-        Just(Scope { all: Some(true), ..Scope::default() }),
-        Just(Scope { inference: Some(true), ..Scope::default() }),
-        Just(Scope { kubernetes_exec: Some(exec), ..Scope::default() }),
+        Just(Scope {
+            all: Some(true),
+            ..Scope::default()
+        }),
+        Just(Scope {
+            inference: Some(true),
+            ..Scope::default()
+        }),
+        Just(Scope {
+            kubernetes_exec: Some(exec),
+            ..Scope::default()
+        }),
     ]
 }
 
 fn keys() -> impl Strategy<Value = ApiKey> {
-    let times = (0..6_i64, any::<u32>(), prop::bool::weighted(0.2), prop::option::of(-3..12_i64));
+    let times = (
+        0..6_i64,
+        any::<u32>(),
+        prop::bool::weighted(0.2),
+        prop::option::of(-3..12_i64),
+    );
     let revoked = prop::option::weighted(0.4, any::<bool>());
     (times, scopes(), revoked, prop::option::of(any_status())).prop_map(
         |((created, uid, is_deleting, end), scope, revoked, status)| ApiKey {
@@ -83,7 +118,10 @@ fn keys() -> impl Strategy<Value = ApiKey> {
 /// The key with the status that the controller gives it at this moment.
 fn settled_at(key: &ApiKey, now: DateTime<Utc>) -> ApiKey {
     let plan = plan_api_key(&Cluster::new(), &Arc::new(key.clone()), now);
-    ApiKey { status: plan.status.or_else(|| key.status.clone()), ..key.clone() }
+    ApiKey {
+        status: plan.status.or_else(|| key.status.clone()),
+        ..key.clone()
+    }
 }
 
 proptest! {

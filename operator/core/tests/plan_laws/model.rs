@@ -10,7 +10,7 @@ use keyplane_core::child::{Child, ChildKind, ChildRef};
 use keyplane_crds::{Account, ApiKey, IDENTITIES_NAMESPACE, Namespace, SshKey};
 
 use crate::resource::{Place, Resource};
-use crate::stored_form::{metadata_mut, mended, stored_form};
+use crate::stored_form::{mended, metadata_mut, stored_form};
 
 /// Why a write was refused: the classes that the controller tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,11 @@ impl Cluster {
     }
 
     pub fn core(&self, name: &str) -> Option<&k8s_openapi::api::core::v1::Namespace> {
-        let place = ChildRef { kind: ChildKind::Namespace, namespace: None, name: name.to_owned() };
+        let place = ChildRef {
+            kind: ChildKind::Namespace,
+            namespace: None,
+            name: name.to_owned(),
+        };
         match self.objects.get(&place) {
             Some(Child::Namespace(core)) => Some(core),
             _ => None,
@@ -92,7 +96,8 @@ impl Cluster {
     /// Nothing can be made in a namespace that is not there or is on its way out.
     fn takes_new_objects(&self, namespace: Option<&str>) -> bool {
         namespace.is_none_or(|name| {
-            self.core(name).is_some_and(|core| core.metadata.deletion_timestamp.is_none())
+            self.core(name)
+                .is_some_and(|core| core.metadata.deletion_timestamp.is_none())
         })
     }
 
@@ -124,7 +129,9 @@ impl Cluster {
     /// A deletion with a UID precondition. Only core Namespaces linger.
     pub fn delete_child(&mut self, place: &ChildRef, uid: &str) -> Result<(), Refusal> {
         let time = self.time();
-        let Some(found) = self.objects.get_mut(place) else { return Ok(()) };
+        let Some(found) = self.objects.get_mut(place) else {
+            return Ok(());
+        };
         if found.uid() != uid {
             return Err(Refusal::Conflict);
         }
@@ -151,7 +158,9 @@ impl Cluster {
 
     pub fn delete<R: Resource>(&mut self, place: &Place) {
         let time = self.time();
-        let Some(resource) = R::table_mut(self).get_mut(place) else { return };
+        let Some(resource) = R::table_mut(self).get_mut(place) else {
+            return;
+        };
         let metadata = resource.metadata_mut();
         if metadata.finalizers.iter().flatten().next().is_none() {
             R::table_mut(self).remove(place);
@@ -162,7 +171,9 @@ impl Cluster {
     }
 
     pub fn set_finalizers<R: Resource>(&mut self, place: &Place, finalizers: Vec<String>) {
-        let Some(resource) = R::table_mut(self).get_mut(place) else { return };
+        let Some(resource) = R::table_mut(self).get_mut(place) else {
+            return;
+        };
         let metadata = resource.metadata_mut();
         let is_over = metadata.deletion_timestamp.is_some() && finalizers.is_empty();
         metadata.finalizers = (!finalizers.is_empty()).then_some(finalizers);
@@ -191,7 +202,8 @@ impl Cluster {
             .map(|(place, _)| place.clone())
             .collect();
         for place in terminating {
-            self.objects.retain(|inner, _| inner.namespace.as_ref() != Some(&place.name));
+            self.objects
+                .retain(|inner, _| inner.namespace.as_ref() != Some(&place.name));
             let left = [
                 self.delete_all_in::<Namespace>(&place.name),
                 self.delete_all_in::<ApiKey>(&place.name),
@@ -205,7 +217,11 @@ impl Cluster {
 
     fn delete_all_in<R: Resource>(&mut self, home: &str) -> usize {
         let places = |cluster: &Self| -> Vec<Place> {
-            R::table(cluster).keys().filter(|place| place.home.as_deref() == Some(home)).cloned().collect()
+            R::table(cluster)
+                .keys()
+                .filter(|place| place.home.as_deref() == Some(home))
+                .cloned()
+                .collect()
         };
         for place in places(self) {
             self.delete::<R>(&place);
@@ -216,6 +232,12 @@ impl Cluster {
 
 /// A core Namespace as somebody else makes it.
 pub fn core_namespace(name: &str) -> Child {
-    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-    Child::Namespace(k8s_openapi::api::core::v1::Namespace { metadata, ..Default::default() })
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        ..ObjectMeta::default()
+    };
+    Child::Namespace(k8s_openapi::api::core::v1::Namespace {
+        metadata,
+        ..Default::default()
+    })
 }

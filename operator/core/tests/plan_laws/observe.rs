@@ -6,30 +6,35 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use keyplane_core::account::{self, ObservedAccount};
 use keyplane_core::api_key::{self, ObservedApiKey, OwnedNamespace};
 use keyplane_core::child::{Child, ChildKind};
 use keyplane_core::namespace::{self, ObservedNamespace};
 use keyplane_core::ownership::{
-    ISOLATION_POLICY, NAMESPACE_CHILD, account_of_home, is_binding_name, is_made_for, kubernetes_name, owner_uid,
+    ISOLATION_POLICY, NAMESPACE_CHILD, account_label, account_of_home, is_binding_name, is_made_for,
+    kubernetes_name, owner_uid,
 };
 use keyplane_core::plan::Plan;
 use keyplane_core::seniority::Seniority;
 use keyplane_core::ssh_key::{self, ObservedSshKey, SshKeyFacts};
 use keyplane_core::ssh_public_key::{SshPublicKey, SshPublicKeyError};
 use keyplane_crds::{
-    Account, AccountStatus, ApiKey, ApiKeyStatus, IDENTITIES_NAMESPACE, Namespace, NamespaceStatus, SshKey, SshKeyStatus,
+    Account, AccountStatus, ApiKey, ApiKeyStatus, IDENTITIES_NAMESPACE, Namespace, NamespaceStatus, SshKey,
+    SshKeyStatus,
 };
 
 use crate::model::Cluster;
-use crate::resource::Place;
+use crate::resource::{Place, Resource};
 
 /// Whether a watch of the controller shows the object.
 fn is_watched(child: &Child) -> bool {
     let place = child.reference();
     match place.kind {
         ChildKind::Namespace => true,
-        ChildKind::ServiceAccount | ChildKind::Secret => place.namespace.as_deref() == Some(IDENTITIES_NAMESPACE),
+        ChildKind::ServiceAccount | ChildKind::Secret => {
+            place.namespace.as_deref() == Some(IDENTITIES_NAMESPACE)
+        }
         ChildKind::RoleBinding => is_binding_name(&place.name),
         ChildKind::ResourceQuota | ChildKind::LimitRange => place.name == NAMESPACE_CHILD,
         ChildKind::NetworkPolicy => place.name == ISOLATION_POLICY,
@@ -40,30 +45,87 @@ fn watched(cluster: &Cluster) -> impl Iterator<Item = &Child> {
     cluster.objects.values().filter(|child| is_watched(child))
 }
 
-/// What was made for the resource with this UID.
-pub fn children_of(cluster: &Cluster, uid: &str) -> Vec<Child> {
-    watched(cluster).filter(|child| owner_uid(child.metadata()) == Some(uid)).cloned().collect()
+/// The key's identity and anchor.
+fn identity_of(cluster: &Cluster, uid: &str) -> Vec<Child> {
+    let is_identity = |child: &&Child| matches!(child, Child::ServiceAccount(_) | Child::Secret(_));
+    let is_its = |child: &&Child| owner_uid(child.metadata()) == Some(uid);
+    watched(cluster)
+        .filter(is_identity)
+        .filter(is_its)
+        .cloned()
+        .collect()
 }
 
-/// The UIDs that objects of ours name as their owners' and that no resource has.
-pub fn ownerless(cluster: &Cluster) -> BTreeSet<String> {
+/// The `RoleBinding`s of the resource with this UID in the namespaces that are kept, by the account they serve.
+fn bindings_of(cluster: &Cluster, uid: &str, keep: impl Fn(Option<&str>) -> bool) -> Vec<Child> {
+    let is_binding = |child: &&Child| {
+        let place = child.reference();
+        let core = place.namespace.as_deref().and_then(|name| cluster.core(name));
+        place.kind == ChildKind::RoleBinding
+            && owner_uid(child.metadata()) == Some(uid)
+            && keep(core.and_then(|core| account_label(&core.metadata)))
+    };
+    watched(cluster).filter(is_binding).cloned().collect()
+}
+
+/// What was made for the resource with this UID, of this account.
+pub fn children_of(cluster: &Cluster, uid: &str, account: &str) -> Vec<Child> {
+    let is_core =
+        |child: &&Child| child.kind() == ChildKind::Namespace && owner_uid(child.metadata()) == Some(uid);
+    let mut children = identity_of(cluster, uid);
+    children.extend(watched(cluster).filter(is_core).cloned());
+    children.extend(bindings_of(cluster, uid, |place| place == Some(account)));
+    children
+}
+
+/// What is swept of the owner with this UID: all, where nobody knows it, else what stands with another account.
+pub fn leftovers(cluster: &Cluster, uid: &str) -> Vec<Child> {
+    match account_name_of(cluster, uid) {
+        Some(account) => bindings_of(cluster, uid, |place| place != Some(account.as_str())),
+        None => {
+            let mut orphans = identity_of(cluster, uid);
+            orphans.extend(bindings_of(cluster, uid, |_| true));
+            orphans
+        }
+    }
+}
+
+/// The UIDs that objects of ours name as their owners'.
+pub fn named_owners(cluster: &Cluster) -> BTreeSet<String> {
     watched(cluster)
         .filter_map(|child| owner_uid(child.metadata()))
-        .filter(|uid| !knows_owner(cluster, uid))
         .map(ToOwned::to_owned)
         .collect()
 }
 
-pub fn knows_owner(cluster: &Cluster, uid: &str) -> bool {
-    let is_it = |known: &Option<String>| known.as_deref() == Some(uid);
-    cluster.accounts.values().any(|account| is_it(&account.metadata.uid))
-        || cluster.namespaces.values().any(|namespace| is_it(&namespace.metadata.uid))
-        || cluster.api_keys.values().any(|key| is_it(&key.metadata.uid))
+/// The name of the account that the resource with this UID belongs to.
+pub fn account_name_of(cluster: &Cluster, uid: &str) -> Option<String> {
+    fn named<R: Resource>(cluster: &Cluster, uid: &str) -> Option<String> {
+        let is_it = |resource: &&R| resource.metadata().uid.as_deref() == Some(uid);
+        R::table(cluster)
+            .values()
+            .find(is_it)
+            .map(|found| account_name(found.metadata()).to_owned())
+    }
+    named::<ApiKey>(cluster, uid)
+        .or_else(|| named::<Namespace>(cluster, uid))
+        .or_else(|| named::<Account>(cluster, uid))
+}
+
+/// The account of a resource: where it stands, or the account itself.
+pub fn account_name(metadata: &ObjectMeta) -> &str {
+    metadata
+        .namespace
+        .as_deref()
+        .or(metadata.name.as_deref())
+        .unwrap_or_default()
 }
 
 pub fn account_of(cluster: &Cluster, home: &str) -> Option<Arc<Account>> {
     let account = cluster.accounts.get(&Place::cluster(home));
-    account_of_home(cluster.core(home), account).cloned().map(Arc::new)
+    account_of_home(cluster.core(home), account)
+        .cloned()
+        .map(Arc::new)
 }
 
 pub fn owned_namespaces(cluster: &Cluster, home: &str) -> Vec<OwnedNamespace> {
@@ -75,7 +137,7 @@ pub fn owned_namespaces(cluster: &Cluster, home: &str) -> Vec<OwnedNamespace> {
         .collect()
 }
 
-fn home_of(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> &str {
+fn home_of(metadata: &ObjectMeta) -> &str {
     metadata.namespace.as_deref().unwrap_or_default()
 }
 
@@ -84,22 +146,26 @@ pub fn plan_account(cluster: &Cluster, account: &Arc<Account>, now: DateTime<Utc
     let observed = ObservedAccount {
         account: account.clone(),
         home: cluster.core(name).cloned().map(Arc::new),
-        children: children_of(cluster, account.metadata.uid.as_deref().unwrap_or_default()),
+        children: children_of(cluster, account.metadata.uid.as_deref().unwrap_or_default(), name),
     };
     account::plan(&observed, now)
 }
 
-pub fn plan_namespace(cluster: &Cluster, namespace: &Arc<Namespace>, now: DateTime<Utc>) -> Plan<NamespaceStatus> {
+pub fn plan_namespace(
+    cluster: &Cluster,
+    namespace: &Arc<Namespace>,
+    now: DateTime<Utc>,
+) -> Plan<NamespaceStatus> {
     let name = kubernetes_name(namespace);
     let uid = namespace.metadata.uid.as_deref().unwrap_or_default();
     let core = cluster.core(&name);
-    let mut children = children_of(cluster, uid);
+    let mut children = children_of(cluster, uid, home_of(&namespace.metadata));
     if core.is_some_and(|core| is_made_for(core, Some(uid))) {
-        let known: BTreeSet<_> = children.iter().map(Child::reference).collect();
         let reserved = |child: &&Child| {
-            matches!(child.kind(), ChildKind::ResourceQuota | ChildKind::LimitRange | ChildKind::NetworkPolicy)
-                && child.reference().namespace.as_deref() == Some(name.as_str())
-                && !known.contains(&child.reference())
+            matches!(
+                child.kind(),
+                ChildKind::ResourceQuota | ChildKind::LimitRange | ChildKind::NetworkPolicy
+            ) && child.reference().namespace.as_deref() == Some(name.as_str())
         };
         children.extend(watched(cluster).filter(reserved).cloned());
     }
@@ -124,7 +190,7 @@ pub fn observed_api_key(cluster: &Cluster, key: &Arc<ApiKey>) -> ObservedApiKey 
             .filter(|rival| rival.spec.digest == key.spec.digest && rival.metadata.uid != key.metadata.uid)
             .map(|rival| Seniority::of(&rival.metadata))
             .collect(),
-        children: children_of(cluster, key.metadata.uid.as_deref().unwrap_or_default()),
+        children: children_of(cluster, key.metadata.uid.as_deref().unwrap_or_default(), home),
     }
 }
 
@@ -136,7 +202,11 @@ pub fn plan_ssh_key(cluster: &Cluster, key: &Arc<SshKey>, now: DateTime<Utc>) ->
     let home = home_of(&key.metadata).to_owned();
     let all: Vec<SshKeyFacts> = cluster.ssh_keys.values().map(facts_of).collect();
     let fingerprint = |facts: &SshKeyFacts| facts.key.as_ref().ok().map(|key| key.fingerprint().to_owned());
-    let own: BTreeSet<String> = all.iter().filter(|facts| facts.home == home).filter_map(fingerprint).collect();
+    let own: BTreeSet<String> = all
+        .iter()
+        .filter(|facts| facts.home == home)
+        .filter_map(fingerprint)
+        .collect();
     let rivals: BTreeMap<String, SshKeyFacts> = all
         .into_iter()
         .filter(|facts| facts.home == home || fingerprint(facts).is_some_and(|text| own.contains(&text)))
@@ -161,7 +231,10 @@ pub fn facts_of(key: &SshKey) -> SshKeyFacts {
         seniority: Seniority::of(&key.metadata),
         home: home_of(&key.metadata).to_owned(),
         key: PARSED.with_borrow_mut(|parsed| {
-            parsed.entry(text.clone()).or_insert_with(|| SshPublicKey::parse(text)).clone()
+            parsed
+                .entry(text.clone())
+                .or_insert_with(|| SshPublicKey::parse(text))
+                .clone()
         }),
         asks_for_default: key.spec.default == Some(true),
         is_deleting: key.metadata.deletion_timestamp.is_some(),

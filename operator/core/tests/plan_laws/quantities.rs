@@ -7,8 +7,8 @@ use keyplane_core::child::Child;
 use keyplane_core::plan::Action;
 use keyplane_core::quantity::same_amount;
 use keyplane_crds::{
-    AccountSpec, ContainerDefaults, Isolation, NamespaceDefaults, Owner, OwnerKind, QuantityMap, QuantityText,
-    ResourceQuotaDefaults,
+    AccountSpec, ContainerDefaults, Isolation, NamespaceDefaults, Owner, OwnerKind, QuantityMap,
+    QuantityText, ResourceQuotaDefaults,
 };
 use num_bigint::BigInt;
 use proptest::prelude::*;
@@ -57,12 +57,18 @@ fn quantities() -> impl Strategy<Value = (String, BigInt)> {
             let number = format!("0{digits}{decimals}").parse::<BigInt>().unwrap() << two;
             let power = ten - i32::try_from(decimals.len()).unwrap() + 9;
             let base = BigInt::from(10).pow(power.unsigned_abs());
-            let mut billionths = if power >= 0 { number * base } else { (number + &base - 1) / base };
+            let mut billionths = if power >= 0 {
+                number * base
+            } else {
+                (number + &base - 1) / base
+            };
             let largest = BigInt::from(i64::MAX) * 1_000_000_000;
             if two > 0 && billionths > largest {
                 billionths = largest;
             }
-            let point = fraction.map(|decimals| format!(".{decimals}")).unwrap_or_default();
+            let point = fraction
+                .map(|decimals| format!(".{decimals}"))
+                .unwrap_or_default();
             let text = format!("{sign}{digits}{point}{suffix}");
             (text, if sign == "-" { -billionths } else { billionths })
         })
@@ -73,7 +79,9 @@ fn defaults(text: &str) -> NamespaceDefaults {
     let amount = |name: &str| (name.to_owned(), QuantityText::Text(text.to_owned()));
     NamespaceDefaults {
         pod_security: None,
-        resource_quota: Some(ResourceQuotaDefaults { hard: QuantityMap::from([amount("pods"), amount("cpu")]) }),
+        resource_quota: Some(ResourceQuotaDefaults {
+            hard: QuantityMap::from([amount("pods"), amount("cpu")]),
+        }),
         limit_range: Some(ContainerDefaults {
             default: QuantityMap::from([amount("memory")]),
             default_request: QuantityMap::from([amount("cpu")]),
@@ -85,12 +93,29 @@ fn defaults(text: &str) -> NamespaceDefaults {
 
 /// Every kind of object that Keyplane makes, as it is wanted.
 fn every_child(defaults: NamespaceDefaults) -> Vec<Child> {
-    let owners = vec![Owner { kind: OwnerKind::User, name: "ada".to_owned(), namespace: None }];
-    let account = AccountSpec { owners, limits: None, namespace_defaults: Some(defaults) };
+    let owners = vec![Owner {
+        kind: OwnerKind::User,
+        name: "ada".to_owned(),
+        namespace: None,
+    }];
+    let account = AccountSpec {
+        owners,
+        limits: None,
+        namespace_defaults: Some(defaults),
+    };
     let mut cluster = Cluster::new();
-    let reconcile = Operation::Reconcile { seed: 0, writes: usize::MAX };
+    let reconcile = Operation::Reconcile {
+        seed: 0,
+        writes: usize::MAX,
+    };
     let scope = ScopeChoice::All;
-    let key = Operation::CreateKey { home: 0, name: 1, scope, digest: 1, lasts_half_hours: None };
+    let key = Operation::CreateKey {
+        home: 0,
+        name: 1,
+        scope,
+        digest: 1,
+        lasts_half_hours: None,
+    };
     for step in [
         Operation::CreateAccount(0, account),
         reconcile.clone(),
@@ -104,7 +129,9 @@ fn every_child(defaults: NamespaceDefaults) -> Vec<Child> {
     let now = cluster.now;
     let key = Arc::new(cluster.api_keys.values().next().unwrap().clone());
     let mut actions = plan_api_key(&cluster, &key, now).actions;
-    cluster.objects.retain(|place, _| place.name == "a" && place.namespace.is_none());
+    cluster
+        .objects
+        .retain(|place, _| place.name == "a" && place.namespace.is_none());
     let namespace = Arc::new(cluster.namespaces.values().next().unwrap().clone());
     actions.extend(plan_namespace(&cluster, &namespace, now).actions);
     cluster.objects.clear();
@@ -122,7 +149,10 @@ fn every_child(defaults: NamespaceDefaults) -> Vec<Child> {
 #[test]
 fn what_the_api_server_stores_is_the_amount_that_was_written() {
     for (written, stored) in STORED_AS {
-        assert!(same_amount(written, stored) && same_amount(stored, written), "{written} is stored as {stored}");
+        assert!(
+            same_amount(written, stored) && same_amount(stored, written),
+            "{written} is stored as {stored}"
+        );
     }
 }
 
@@ -130,7 +160,11 @@ fn what_the_api_server_stores_is_the_amount_that_was_written() {
 fn text_that_kubernetes_refuses_equals_only_itself() {
     for refused in REFUSED {
         assert!(same_amount(refused, refused));
-        assert!(STORED_AS.iter().all(|(written, stored)| !same_amount(refused, written) && !same_amount(refused, stored)));
+        assert!(
+            STORED_AS
+                .iter()
+                .all(|(written, stored)| !same_amount(refused, written) && !same_amount(refused, stored))
+        );
     }
 }
 

@@ -23,15 +23,27 @@ fn owned() -> impl Strategy<Value = Vec<OwnedNamespace>> {
     namespaces.prop_map(|by_id| {
         let mut names = BTreeSet::new();
         let one = |(id, (name, provisioned)): (String, (String, bool))| OwnedNamespace {
-            namespace: GrantedNamespace { id, kubernetes_name: format!("acme-{name}"), name },
+            namespace: GrantedNamespace {
+                id,
+                kubernetes_name: format!("acme-{name}"),
+                name,
+            },
             provisioned,
         };
-        by_id.into_iter().map(one).filter(|one| names.insert(one.namespace.name.clone())).collect()
+        by_id
+            .into_iter()
+            .map(one)
+            .filter(|one| names.insert(one.namespace.name.clone()))
+            .collect()
     })
 }
 
 fn roles() -> impl Strategy<Value = ClusterRoleName> {
-    prop::sample::select(vec![ClusterRoleName::View, ClusterRoleName::Edit, ClusterRoleName::Admin])
+    prop::sample::select(vec![
+        ClusterRoleName::View,
+        ClusterRoleName::Edit,
+        ClusterRoleName::Admin,
+    ])
 }
 
 fn any_scope() -> impl Strategy<Value = Scope> {
@@ -45,8 +57,14 @@ fn any_scope() -> impl Strategy<Value = Scope> {
             role,
         },
     );
-    (flag(), flag(), flag(), prop::option::weighted(0.7, exec))
-        .prop_map(|(all, inference, ssh_keys, kubernetes_exec)| Scope { all, inference, ssh_keys, kubernetes_exec })
+    (flag(), flag(), flag(), prop::option::weighted(0.7, exec)).prop_map(
+        |(all, inference, ssh_keys, kubernetes_exec)| Scope {
+            all,
+            inference,
+            ssh_keys,
+            kubernetes_exec,
+        },
+    )
 }
 
 proptest! {

@@ -20,32 +20,52 @@ const HOMES: [&str; 3] = ["a", "b", "c"];
 
 /// Keys of three accounts, many of one second, many with the same public key.
 fn registrations() -> impl Strategy<Value = Vec<SshKeyFacts>> {
-    let one = (0..3_usize, 0..specs::PUBLIC_KEYS, 0..4_i64, any::<bool>(), prop::bool::weighted(0.15));
+    let one = (
+        0..3_usize,
+        0..specs::PUBLIC_KEYS,
+        0..4_i64,
+        any::<bool>(),
+        prop::bool::weighted(0.15),
+    );
     prop::collection::btree_map(any::<u16>(), one, 0..12).prop_map(|by_uid| {
-        by_uid.into_iter().map(|(uid, (home, key, created, default, is_deleting))| {
-            let time = |seconds| Time(Timestamp::from_second(seconds).unwrap());
-            facts_of(&SshKey {
-                metadata: ObjectMeta {
-                    namespace: Some(HOMES[home].to_owned()),
-                    uid: Some(format!("{uid:04x}")),
-                    creation_timestamp: Some(time(created)),
-                    deletion_timestamp: is_deleting.then(|| time(9)),
-                    ..ObjectMeta::default()
-                },
-                spec: SshKeySpec { public_key: specs::public_key(key), default: Some(default) },
-                status: None,
+        by_uid
+            .into_iter()
+            .map(|(uid, (home, key, created, default, is_deleting))| {
+                let time = |seconds| Time(Timestamp::from_second(seconds).unwrap());
+                facts_of(&SshKey {
+                    metadata: ObjectMeta {
+                        namespace: Some(HOMES[home].to_owned()),
+                        uid: Some(format!("{uid:04x}")),
+                        creation_timestamp: Some(time(created)),
+                        deletion_timestamp: is_deleting.then(|| time(9)),
+                        ..ObjectMeta::default()
+                    },
+                    spec: SshKeySpec {
+                        public_key: specs::public_key(key),
+                        default: Some(default),
+                    },
+                    status: None,
+                })
             })
-        }).collect()
+            .collect()
     })
 }
 
 fn fingerprint(facts: &SshKeyFacts) -> Option<&str> {
-    facts.key.as_ref().ok().map(keyplane_core::ssh_public_key::SshPublicKey::fingerprint)
+    facts
+        .key
+        .as_ref()
+        .ok()
+        .map(keyplane_core::ssh_public_key::SshPublicKey::fingerprint)
 }
 
 /// The rivals that the controller gathers: the account's keys, and all that share a fingerprint with one of them.
 fn rivals(all: &[SshKeyFacts], home: &str) -> Vec<SshKeyFacts> {
-    let own: BTreeSet<_> = all.iter().filter(|facts| facts.home == home).filter_map(fingerprint).collect();
+    let own: BTreeSet<_> = all
+        .iter()
+        .filter(|facts| facts.home == home)
+        .filter_map(fingerprint)
+        .collect();
     all.iter()
         .filter(|facts| facts.home == home || fingerprint(facts).is_some_and(|text| own.contains(text)))
         .cloned()

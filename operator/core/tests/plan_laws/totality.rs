@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::{
-    LimitRange, LimitRangeItem, LimitRangeSpec, Namespace as CoreNamespace, ResourceQuota, ResourceQuotaSpec, Secret,
-    ServiceAccount,
+    LimitRange, LimitRangeItem, LimitRangeSpec, Namespace as CoreNamespace, ResourceQuota, ResourceQuotaSpec,
+    Secret, ServiceAccount,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -25,9 +25,9 @@ use keyplane_core::plan::{Action, plan_orphans, teardown};
 use keyplane_core::seniority::Seniority;
 use keyplane_core::ssh_key::{self, ObservedSshKey, SshKeyFacts};
 use keyplane_crds::{
-    Account, AccountSpec, ApiKey, ApiKeySpec, Condition, ConditionStatus, IDENTITIES_NAMESPACE, KEY_PREFIX_ANNOTATION,
-    KubernetesExec, Namespace, NamespaceDefaults, NamespaceSpec, Owner, OwnerKind, QuantityText, ResourceQuotaDefaults,
-    Scope, SshKey, SshKeySpec,
+    Account, AccountSpec, ApiKey, ApiKeySpec, Condition, ConditionStatus, IDENTITIES_NAMESPACE,
+    KEY_PREFIX_ANNOTATION, KubernetesExec, Namespace, NamespaceDefaults, NamespaceSpec, Owner, OwnerKind,
+    QuantityText, ResourceQuotaDefaults, Scope, SshKey, SshKeySpec,
 };
 use proptest::prelude::*;
 
@@ -45,8 +45,11 @@ fn moments() -> impl Strategy<Value = DateTime<Utc>> {
     prop_oneof![
         Just(DateTime::<Utc>::MIN_UTC),
         Just(DateTime::<Utc>::MAX_UTC),
-        (any::<i32>(), 0..1_000_000_000_u32)
-            .prop_map(|(seconds, rest)| DateTime::from_timestamp(seconds.into(), rest).unwrap()),
+        (any::<i32>(), 0..1_000_000_000_u32).prop_map(|(seconds, rest)| DateTime::from_timestamp(
+            seconds.into(),
+            rest
+        )
+        .unwrap()),
     ]
 }
 
@@ -67,7 +70,11 @@ fn maps(keys: Vec<&'static str>) -> impl Strategy<Value = BTreeMap<String, Strin
 fn metadata() -> impl Strategy<Value = ObjectMeta> {
     let text = || prop::option::weighted(0.8, texts());
     let names = (text(), text(), text());
-    let flags = (prop::option::of(any::<i64>()), prop::option::of(times()), prop::option::weighted(0.2, times()));
+    let flags = (
+        prop::option::of(any::<i64>()),
+        prop::option::of(times()),
+        prop::option::weighted(0.2, times()),
+    );
     let finalizer = prop_oneof![Just(FINALIZER.to_owned()), texts()];
     let maps = (
         prop::option::of(maps(vec![OWNER_UID_LABEL, ACCOUNT_LABEL])),
@@ -75,17 +82,19 @@ fn metadata() -> impl Strategy<Value = ObjectMeta> {
         prop::option::of(prop::collection::vec(finalizer, 0..3)),
     );
     (names, flags, maps).prop_map(
-        |((name, namespace, uid), (generation, created, deleted), (labels, annotations, finalizers))| ObjectMeta {
-            name,
-            namespace,
-            uid,
-            generation,
-            creation_timestamp: created,
-            deletion_timestamp: deleted,
-            labels,
-            annotations,
-            finalizers,
-            ..ObjectMeta::default()
+        |((name, namespace, uid), (generation, created, deleted), (labels, annotations, finalizers))| {
+            ObjectMeta {
+                name,
+                namespace,
+                uid,
+                generation,
+                creation_timestamp: created,
+                deletion_timestamp: deleted,
+                labels,
+                annotations,
+                finalizers,
+                ..ObjectMeta::default()
+            }
         },
     )
 }
@@ -93,19 +102,44 @@ fn metadata() -> impl Strategy<Value = ObjectMeta> {
 fn children() -> impl Strategy<Value = Vec<Child>> {
     let child = (metadata(), 0..7_u8, texts(), texts()).prop_map(|(metadata, kind, name, amount)| {
         let amounts = Some(BTreeMap::from([(name, Quantity(amount))]));
-        let item = LimitRangeItem { default: amounts.clone(), max: amounts.clone(), ..LimitRangeItem::default() };
+        let item = LimitRangeItem {
+            default: amounts.clone(),
+            max: amounts.clone(),
+            ..LimitRangeItem::default()
+        };
         match kind {
-            0 => Child::from(CoreNamespace { metadata, ..CoreNamespace::default() }),
-            1 => Child::from(ServiceAccount { metadata, ..ServiceAccount::default() }),
-            2 => Child::from(Secret { metadata, ..Secret::default() }),
-            3 => Child::from(RoleBinding { metadata, ..RoleBinding::default() }),
+            0 => Child::from(CoreNamespace {
+                metadata,
+                ..CoreNamespace::default()
+            }),
+            1 => Child::from(ServiceAccount {
+                metadata,
+                ..ServiceAccount::default()
+            }),
+            2 => Child::from(Secret {
+                metadata,
+                ..Secret::default()
+            }),
+            3 => Child::from(RoleBinding {
+                metadata,
+                ..RoleBinding::default()
+            }),
             4 => Child::from(ResourceQuota {
                 metadata,
-                spec: Some(ResourceQuotaSpec { hard: amounts, ..ResourceQuotaSpec::default() }),
+                spec: Some(ResourceQuotaSpec {
+                    hard: amounts,
+                    ..ResourceQuotaSpec::default()
+                }),
                 status: None,
             }),
-            5 => Child::from(LimitRange { metadata, spec: Some(LimitRangeSpec { limits: vec![item] }) }),
-            _ => Child::from(NetworkPolicy { metadata, ..NetworkPolicy::default() }),
+            5 => Child::from(LimitRange {
+                metadata,
+                spec: Some(LimitRangeSpec { limits: vec![item] }),
+            }),
+            _ => Child::from(NetworkPolicy {
+                metadata,
+                ..NetworkPolicy::default()
+            }),
         }
     });
     prop::collection::vec(child, 0..5)
@@ -113,27 +147,56 @@ fn children() -> impl Strategy<Value = Vec<Child>> {
 
 fn accounts() -> impl Strategy<Value = Account> {
     let kind = prop::sample::select(vec![OwnerKind::User, OwnerKind::Group, OwnerKind::ServiceAccount]);
-    let owner = (kind, texts(), prop::option::of(texts()))
-        .prop_map(|(kind, name, namespace)| Owner { kind, name, namespace });
+    let owner = (kind, texts(), prop::option::of(texts())).prop_map(|(kind, name, namespace)| Owner {
+        kind,
+        name,
+        namespace,
+    });
     let quota = prop::collection::btree_map(texts(), texts().prop_map(QuantityText::Text), 0..3);
-    (metadata(), prop::collection::vec(owner, 0..3), quota, prop::option::of(any::<u32>())).prop_map(
-        |(metadata, owners, hard, ssh_keys)| {
-            let resource_quota = Some(ResourceQuotaDefaults { hard });
-            let namespace_defaults = Some(NamespaceDefaults { resource_quota, ..NamespaceDefaults::default() });
-            let limits = crate::operations::limits(ssh_keys);
-            Account { metadata, spec: AccountSpec { owners, limits, namespace_defaults }, status: None }
-        },
+    (
+        metadata(),
+        prop::collection::vec(owner, 0..3),
+        quota,
+        prop::option::of(any::<u32>()),
     )
+        .prop_map(|(metadata, owners, hard, ssh_keys)| {
+            let resource_quota = Some(ResourceQuotaDefaults { hard });
+            let namespace_defaults = Some(NamespaceDefaults {
+                resource_quota,
+                ..NamespaceDefaults::default()
+            });
+            let limits = crate::operations::limits(ssh_keys);
+            Account {
+                metadata,
+                spec: AccountSpec {
+                    owners,
+                    limits,
+                    namespace_defaults,
+                },
+                status: None,
+            }
+        })
 }
 
 fn scopes() -> impl Strategy<Value = Scope> {
     let list = || prop::collection::vec(texts(), 0..3);
-    let exec = (list(), list(), prop::option::of(any::<bool>())).prop_map(|(namespace_ids, namespaces, all_namespaces)| {
-        KubernetesExec { namespace_ids, namespaces, all_namespaces, role: None }
-    });
+    let exec = (list(), list(), prop::option::of(any::<bool>())).prop_map(
+        |(namespace_ids, namespaces, all_namespaces)| KubernetesExec {
+            namespace_ids,
+            namespaces,
+            all_namespaces,
+            role: None,
+        },
+    );
     let flag = || prop::option::weighted(0.2, any::<bool>());
-    (flag(), flag(), flag(), prop::option::weighted(0.7, exec))
-        .prop_map(|(all, inference, ssh_keys, kubernetes_exec)| Scope { all, inference, ssh_keys, kubernetes_exec })
+    (flag(), flag(), flag(), prop::option::weighted(0.7, exec)).prop_map(
+        |(all, inference, ssh_keys, kubernetes_exec)| Scope {
+            all,
+            inference,
+            ssh_keys,
+            kubernetes_exec,
+        },
+    )
 }
 
 fn api_keys() -> impl Strategy<Value = ApiKey> {
@@ -147,19 +210,38 @@ fn api_keys() -> impl Strategy<Value = ApiKey> {
             last_transition_time: time,
             observed_generation: None,
         };
-        keyplane_crds::ApiKeyStatus { conditions: vec![condition], ..keyplane_crds::ApiKeyStatus::default() }
+        keyplane_crds::ApiKeyStatus {
+            conditions: vec![condition],
+            ..keyplane_crds::ApiKeyStatus::default()
+        }
     }));
-    (metadata(), scopes(), prop::option::of(moments()), digest, prop::option::of(any::<bool>()), status).prop_map(
-        |(metadata, scope, expires_at, digest, revoked, status)| ApiKey {
-            metadata,
-            spec: ApiKeySpec { display_name: None, scope, expires_at, digest, revoked },
-            status,
-        },
+    (
+        metadata(),
+        scopes(),
+        prop::option::of(moments()),
+        digest,
+        prop::option::of(any::<bool>()),
+        status,
     )
+        .prop_map(|(metadata, scope, expires_at, digest, revoked, status)| ApiKey {
+            metadata,
+            spec: ApiKeySpec {
+                display_name: None,
+                scope,
+                expires_at,
+                digest,
+                revoked,
+            },
+            status,
+        })
 }
 
 fn namespaces() -> impl Strategy<Value = Namespace> {
-    metadata().prop_map(|metadata| Namespace { metadata, spec: NamespaceSpec {}, status: None })
+    metadata().prop_map(|metadata| Namespace {
+        metadata,
+        spec: NamespaceSpec {},
+        status: None,
+    })
 }
 
 fn ssh_keys() -> impl Strategy<Value = SshKey> {
@@ -172,14 +254,24 @@ fn ssh_keys() -> impl Strategy<Value = SshKey> {
 }
 
 fn cores() -> impl Strategy<Value = Option<Arc<CoreNamespace>>> {
-    let core = |metadata| Arc::new(CoreNamespace { metadata, ..CoreNamespace::default() });
+    let core = |metadata| {
+        Arc::new(CoreNamespace {
+            metadata,
+            ..CoreNamespace::default()
+        })
+    };
     prop::option::of(metadata().prop_map(core))
 }
 
 /// What holds of any plan, however strange what it was made for.
-fn assert_modest(actions: &[Action], is_deleting: bool) {
-    assert!(!is_deleting || !actions.iter().any(Action::gives), "nothing is given to what is being deleted");
+fn assert_modest(resource: &ObjectMeta, actions: &[Action]) {
+    let is_deleting = resource.deletion_timestamp.is_some();
+    assert!(
+        !is_deleting || !actions.iter().any(Action::gives),
+        "nothing is given to what is being deleted"
+    );
     crate::lawful::order(actions);
+    crate::lawful::finalizer_first(resource, actions);
 }
 
 proptest! {
@@ -187,9 +279,9 @@ proptest! {
 
     #[test]
     fn any_account_has_a_plan(account in accounts(), home in cores(), children in children(), now in moments()) {
-        let is_deleting = account.metadata.deletion_timestamp.is_some();
-        let plan = account::plan(&ObservedAccount { account: Arc::new(account), home, children }, now);
-        assert_modest(&plan.actions, is_deleting);
+        let account = Arc::new(account);
+        let plan = account::plan(&ObservedAccount { account: account.clone(), home, children }, now);
+        assert_modest(&account.metadata, &plan.actions);
     }
 
     #[test]
@@ -200,10 +292,9 @@ proptest! {
         children in children(),
         now in moments(),
     ) {
-        let is_deleting = namespace.metadata.deletion_timestamp.is_some();
-        let account = account.map(Arc::new);
-        let observed = ObservedNamespace { namespace: Arc::new(namespace), account, core, children };
-        assert_modest(&namespace::plan(&observed, now).actions, is_deleting);
+        let (namespace, account) = (Arc::new(namespace), account.map(Arc::new));
+        let observed = ObservedNamespace { namespace: namespace.clone(), account, core, children };
+        assert_modest(&namespace.metadata, &namespace::plan(&observed, now).actions);
     }
 
     #[test]
@@ -226,7 +317,7 @@ proptest! {
                 children: children.clone(),
             };
             let plan = api_key::plan(&observed, now);
-            assert_modest(&plan.actions, key.metadata.deletion_timestamp.is_some());
+            assert_modest(&key.metadata, &plan.actions);
             let grant = api_key::resolve(&key.spec.scope, &owned).ok().flatten();
             prop_assert!(!describe(&key.spec.scope, grant.as_ref()).is_empty());
         }
