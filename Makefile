@@ -27,7 +27,7 @@ test: programs ## Run all tests, the ones on a real control plane included
 up: programs ## Start a control plane and Keyplane and leave them running (CONTEXT=name: on an existing cluster)
 	$(DEV) up $(if $(CONTEXT),--context $(CONTEXT))
 
-down: ## Stop what `make up` started
+down: ## Stop what `make up` started and remove its data
 	@if [ -d target/dev ]; then $(CARGO) build --locked -p keyplane-tests && $(DEV) down; else echo "Nothing is up."; fi
 
 generate: ## Write the generated files again (resource definitions, docs/permissions.md)

@@ -46,7 +46,7 @@ impl GoProgram {
         let module = workspace::root().join(self.module);
         let go_mod = read(&module.join("go.mod"))?;
         let flags = (self.linker_flags)(&go_mod);
-        let cache = std::env::var_os("KEYPLANE_CACHE_DIR")
+        let cache = std::env::var_os("KEYPLANE_BUILD_CACHE_DIR")
             .map_or_else(|| workspace::target().join("cluster"), PathBuf::from);
         let dir = cache.join(source_hash(&module, &flags)?);
         if dir.is_dir() {

@@ -58,7 +58,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds the programs in `KUBEBUILDER_ASSETS`, on `PATH`, in the cache (`KEYPLANE_CACHE_DIR`, or
+    /// Finds the programs in `KUBEBUILDER_ASSETS`, on `PATH`, in the cache (`KEYPLANE_BUILD_CACHE_DIR`, or
     /// `target/cluster`), or builds them from `tests/cluster`, telling how far it is.
     ///
     /// # Errors

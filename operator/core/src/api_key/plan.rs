@@ -123,7 +123,7 @@ fn verdict(observed: &ObservedApiKey, now: DateTime<Utc>) -> Verdict {
         Standing::Live => {}
     }
     if observed.account.is_none() {
-        let readiness = account_not_found(key.metadata.namespace.as_deref().unwrap_or_default());
+        let readiness = account_not_found(home(key));
         return Verdict { state: ApiKeyState::Invalid, grant: None, readiness };
     }
     if key.spec.digest.parse::<KeyDigest>().is_err() {
@@ -144,13 +144,15 @@ fn verdict(observed: &ObservedApiKey, now: DateTime<Utc>) -> Verdict {
         );
     }
     match resolve(&key.spec.scope, &observed.namespaces) {
-        Err(error @ ScopeError::NotOwned(_)) => invalid(Reason::NamespaceNotOwned, error.to_string()),
+        Err(ScopeError::NotOwned(named)) => invalid(Reason::NamespaceNotOwned, not_owned(key, &named)),
         Err(error) => invalid(Reason::InvalidScope, error.to_string()),
         Ok(Some(grant)) if !grant.awaited.is_empty() => {
             let names: Vec<_> = grant.awaited.iter().map(|namespace| namespace.name.as_str()).collect();
             let message = format!(
-                "waiting for the account's namespace {} to be provisioned: `kubectl get namespaces.keyplane.dev` tells",
-                names.join(", ")
+                "waiting for the account's namespace {} to be provisioned: `kubectl get namespaces.keyplane.dev -n {}` tells \
+                 what it waits for",
+                names.join(", "),
+                home(key)
             );
             let readiness = Readiness::not_ready(Reason::NamespaceNotReady, message);
             Verdict { state: ApiKeyState::Pending, grant: Some(grant), readiness }
@@ -161,6 +163,26 @@ fn verdict(observed: &ObservedApiKey, now: DateTime<Utc>) -> Verdict {
             grant,
         },
     }
+}
+
+fn home(key: &ApiKey) -> &str {
+    key.metadata.namespace.as_deref().unwrap_or_default()
+}
+
+/// What to tell about ids or names that are not those of the account's namespaces. Whether another account has them is
+/// not told.
+fn not_owned(key: &ApiKey, named: &[String]) -> String {
+    let home = home(key);
+    let mut text = format!(
+        "not a namespace of account {home}: {}; `kubectl get namespaces.keyplane.dev -n {home}` lists its namespaces",
+        named.join(", ")
+    );
+    // The core Namespace's name is what people use with kubectl, and so what they write here first.
+    let prefix = format!("{home}-");
+    if let Some(short) = named.iter().find_map(|name| name.strip_prefix(&prefix)) {
+        text = format!("{text}; a namespace is named as in its own resource: {short}, not {prefix}{short}");
+    }
+    text
 }
 
 /// The identity, its anchor, then the `RoleBinding`s.

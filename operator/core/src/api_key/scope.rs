@@ -71,11 +71,8 @@ pub enum ScopeError {
     /// All namespaces and some.
     #[error("all_namespaces cannot be combined with a list of namespaces")]
     AllNamespacesWithList,
-    /// Ids or names that are not those of the account's namespaces. Whether another account has them is not said.
-    #[error(
-        "not a namespace of this account: {}; `kubectl get namespaces.keyplane.dev` lists the account's",
-        .0.join(", ")
-    )]
+    /// Ids or names that are not those of the account's namespaces.
+    #[error("not a namespace of this account: {}", .0.join(", "))]
     NotOwned(Vec<String>),
 }
 

@@ -100,8 +100,8 @@ pub(crate) fn account_not_found(home: &str) -> Readiness {
     Readiness::not_ready(
         Reason::AccountNotFound,
         format!(
-            "namespace {home} is not the home namespace of a live Account: create the Account {home}, or declare \
-             this in an account's home namespace"
+            "namespace {home} is no account's home: declare this in the home namespace of an account; \
+             `kubectl get accounts` shows them in the column HOME"
         ),
     )
 }

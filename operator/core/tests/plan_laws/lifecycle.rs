@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use keyplane_core::api_key::{Refusal, Standing, admit, reaches_kubernetes, standing};
+use keyplane_core::child::Child;
 use keyplane_core::ownership::FINALIZER;
 use keyplane_core::plan::Action;
 use keyplane_core::readiness::{Readiness, Reason, Status};
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 
 use crate::driver::converge;
 use crate::model::Cluster;
-use crate::observe::plan_api_key;
+use crate::observe::{children_of, plan_api_key};
 use crate::operations::{COLLIDING, any_operation, history};
 use crate::specs;
 
@@ -53,19 +54,19 @@ fn any_status() -> impl Strategy<Value = ApiKeyStatus> {
     ];
     let readiness = (any::<bool>(), prop::sample::select(reasons), 1..4_i64);
     (any_state, prop::option::of(readiness)).prop_map(|(state, readiness)| {
-        let status = ApiKeyStatus {
+        let unsaid = ApiKeyStatus {
             state,
             ..ApiKeyStatus::default()
         };
         match readiness {
-            None => status,
+            None => unsaid,
             Some((ready, reason, generation)) => {
                 let readiness = Readiness {
                     ready,
                     reason,
                     message: "said".to_owned(),
                 };
-                status.saying(&readiness, &[], Some(generation), moment(0))
+                unsaid.saying(&readiness, &[], Some(generation), moment(0))
             }
         }
     })
@@ -232,6 +233,14 @@ proptest! {
     }
 }
 
+fn made_for(cluster: &Cluster, key: &ApiKey) -> Vec<Child> {
+    children_of(
+        cluster,
+        key.metadata.uid.as_deref().unwrap(),
+        key.metadata.namespace.as_deref().unwrap(),
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
@@ -250,7 +259,7 @@ proptest! {
             key.metadata.generation = key.metadata.generation.map(|generation| generation + 1);
         }
         for key in cluster.api_keys.values() {
-            let had = crate::observe::children_of(&cluster, key.metadata.uid.as_deref().unwrap()).len();
+            let had = made_for(&cluster, key).len();
             let plan = plan_api_key(&cluster, &Arc::new(key.clone()), cluster.now);
             let is_deletion = |action: &Action| matches!(action, Action::Delete { .. });
             prop_assert!(plan.actions.iter().all(is_deletion));
@@ -263,7 +272,7 @@ proptest! {
         }
         converge(&mut cluster, seed);
         for key in cluster.api_keys.values().filter(|key| key.spec.revoked == Some(true)) {
-            let left = crate::observe::children_of(&cluster, key.metadata.uid.as_deref().unwrap());
+            let left = made_for(&cluster, key);
             prop_assert!(left.is_empty(), "{left:#?}");
             prop_assert!(admit(&[Arc::new(key.clone())], cluster.now).is_err());
         }

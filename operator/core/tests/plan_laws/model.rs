@@ -126,7 +126,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// A deletion with a UID precondition. Only core Namespaces linger.
+    /// A deletion with a UID precondition. Core Namespaces linger, and what a finalizer holds.
     pub fn delete_child(&mut self, place: &ChildRef, uid: &str) -> Result<(), Refusal> {
         let time = self.time();
         let Some(found) = self.objects.get_mut(place) else {
@@ -135,9 +135,24 @@ impl Cluster {
         if found.uid() != uid {
             return Err(Refusal::Conflict);
         }
-        if place.kind == ChildKind::Namespace {
+        if place.kind == ChildKind::Namespace || is_held(found) {
             metadata_mut(found).deletion_timestamp.get_or_insert(time);
         } else {
+            self.objects.remove(place);
+        }
+        Ok(())
+    }
+
+    /// Takes the finalizers off an object, and the subjects off a `RoleBinding`.
+    pub fn release_child(&mut self, place: &ChildRef, uid: &str) -> Result<(), Refusal> {
+        let Some(found) = self.objects.get_mut(place).filter(|found| found.uid() == uid) else {
+            return Ok(());
+        };
+        metadata_mut(found).finalizers = None;
+        if let Child::RoleBinding(binding) = found {
+            binding.subjects = None;
+        }
+        if found.is_terminating() {
             self.objects.remove(place);
         }
         Ok(())
@@ -201,15 +216,27 @@ impl Cluster {
             .filter(|(_, child)| child.is_terminating())
             .map(|(place, _)| place.clone())
             .collect();
-        for place in terminating {
+        let time = self.time();
+        for place in terminating
+            .into_iter()
+            .filter(|place| place.kind == ChildKind::Namespace)
+        {
+            let is_within = |inner: &ChildRef| inner.namespace.as_ref() == Some(&place.name);
             self.objects
-                .retain(|inner, _| inner.namespace.as_ref() != Some(&place.name));
+                .retain(|inner, child| !is_within(inner) || is_held(child));
+            let mut held = 0;
+            for (_, child) in self.objects.iter_mut().filter(|(inner, _)| is_within(inner)) {
+                metadata_mut(child)
+                    .deletion_timestamp
+                    .get_or_insert_with(|| time.clone());
+                held += 1;
+            }
             let left = [
                 self.delete_all_in::<Namespace>(&place.name),
                 self.delete_all_in::<ApiKey>(&place.name),
                 self.delete_all_in::<SshKey>(&place.name),
             ];
-            if left == [0, 0, 0] {
+            if held == 0 && left == [0, 0, 0] {
                 self.objects.remove(&place);
             }
         }
@@ -228,6 +255,10 @@ impl Cluster {
         }
         places(self).len()
     }
+}
+
+fn is_held(child: &Child) -> bool {
+    child.metadata().finalizers.iter().flatten().next().is_some()
 }
 
 /// A core Namespace as somebody else makes it.

@@ -2,7 +2,7 @@
 //! gather it.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -17,8 +17,8 @@ use keyplane_core::ownership::{
 };
 use keyplane_core::plan::Plan;
 use keyplane_core::seniority::Seniority;
-use keyplane_core::ssh_key::{self, ObservedSshKey, SshKeyFacts};
-use keyplane_core::ssh_public_key::{SshPublicKey, SshPublicKeyError};
+use keyplane_core::ssh_key::{self, KeySummary, ObservedSshKey, SshKeyFacts};
+use keyplane_core::ssh_public_key::SshPublicKeyError;
 use keyplane_crds::{
     Account, AccountStatus, ApiKey, ApiKeyStatus, IDENTITIES_NAMESPACE, Namespace, NamespaceStatus, SshKey,
     SshKeyStatus,
@@ -199,44 +199,48 @@ pub fn plan_api_key(cluster: &Cluster, key: &Arc<ApiKey>, now: DateTime<Utc>) ->
 }
 
 pub fn plan_ssh_key(cluster: &Cluster, key: &Arc<SshKey>, now: DateTime<Utc>) -> Plan<SshKeyStatus> {
-    let home = home_of(&key.metadata).to_owned();
+    let home = home_of(&key.metadata);
     let all: Vec<SshKeyFacts> = cluster.ssh_keys.values().map(facts_of).collect();
-    let fingerprint = |facts: &SshKeyFacts| facts.key.as_ref().ok().map(|key| key.fingerprint().to_owned());
-    let own: BTreeSet<String> = all
-        .iter()
-        .filter(|facts| facts.home == home)
-        .filter_map(fingerprint)
-        .collect();
-    let rivals: BTreeMap<String, SshKeyFacts> = all
-        .into_iter()
-        .filter(|facts| facts.home == home || fingerprint(facts).is_some_and(|text| own.contains(&text)))
-        .map(|facts| (facts.seniority.uid().to_owned(), facts))
-        .collect();
+    let account = account_of(cluster, home);
+    let limit = account
+        .as_ref()
+        .map_or(0, |account| account::ssh_key_limit(account));
     let observed = ObservedSshKey {
         ssh_key: key.clone(),
-        facts: facts_of(key),
-        account: account_of(cluster, &home),
-        rivals: rivals.into_values().collect(),
+        key: facts_of(key).key,
+        verdicts: Arc::new(ssh_key::verdicts(home, &rivals(&all, home), limit)),
+        account,
     };
     ssh_key::plan(&observed, now)
 }
 
-/// `SshKeyFacts::of`, except that each text is parsed only once: curve arithmetic is slow without optimisation.
+/// The account's keys, and all that share a fingerprint with one of them.
+pub fn rivals(all: &[SshKeyFacts], home: &str) -> Vec<SshKeyFacts> {
+    let own: BTreeSet<&str> = all
+        .iter()
+        .filter(|facts| facts.home == home)
+        .filter_map(fingerprint)
+        .collect();
+    let is_rival = |facts: &&SshKeyFacts| {
+        facts.home == home || fingerprint(facts).is_some_and(|text| own.contains(text))
+    };
+    all.iter().filter(is_rival).cloned().collect()
+}
+
+pub fn fingerprint(facts: &SshKeyFacts) -> Option<&str> {
+    facts.key.as_ref().ok().map(KeySummary::fingerprint)
+}
+
+/// What matters about a key, each text read only once: curve arithmetic is slow without optimisation.
 pub fn facts_of(key: &SshKey) -> SshKeyFacts {
     thread_local! {
-        static PARSED: RefCell<HashMap<String, Result<SshPublicKey, SshPublicKeyError>>> = RefCell::default();
+        static READ: RefCell<HashMap<String, Result<KeySummary, SshPublicKeyError>>> = RefCell::default();
     }
     let text = &key.spec.public_key;
-    SshKeyFacts {
-        seniority: Seniority::of(&key.metadata),
-        home: home_of(&key.metadata).to_owned(),
-        key: PARSED.with_borrow_mut(|parsed| {
-            parsed
-                .entry(text.clone())
-                .or_insert_with(|| SshPublicKey::parse(text))
-                .clone()
-        }),
-        asks_for_default: key.spec.default == Some(true),
-        is_deleting: key.metadata.deletion_timestamp.is_some(),
-    }
+    let read = READ.with_borrow_mut(|read| {
+        read.entry(text.clone())
+            .or_insert_with(|| KeySummary::read(text))
+            .clone()
+    });
+    SshKeyFacts::of(key, read)
 }

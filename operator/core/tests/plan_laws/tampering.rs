@@ -25,9 +25,12 @@ pub enum Tampering {
     Relabel,
     /// The content is changed: subjects, selectors, amounts.
     Content,
+    /// A finalizer is put on, so that a deletion does not end it.
+    Hold,
 }
 
-pub fn any_tampering() -> impl Strategy<Value = Tampering> {
+/// Tampering that Keyplane undoes. A finalizer does no harm before the object is deleted.
+pub fn undone_tampering() -> impl Strategy<Value = Tampering> {
     prop::sample::select(vec![
         Tampering::StripLabels,
         Tampering::Relabel,
@@ -82,7 +85,8 @@ pub fn is_within_reach(place: &ChildRef, how: Tampering) -> bool {
     match place.kind {
         ChildKind::Namespace | ChildKind::ServiceAccount | ChildKind::Secret => how == Tampering::Content,
         ChildKind::RoleBinding => place.name != OWNERS_BINDING || how == Tampering::Content,
-        ChildKind::ResourceQuota | ChildKind::LimitRange | ChildKind::NetworkPolicy => true,
+        // Who holds these holds no right: only a namespace of their own.
+        ChildKind::ResourceQuota | ChildKind::LimitRange | ChildKind::NetworkPolicy => how != Tampering::Hold,
     }
 }
 
@@ -95,6 +99,7 @@ pub fn tamper(cluster: &mut Cluster, place: &ChildRef, how: Tampering) {
             labels.insert(OWNER_UID_LABEL.to_owned(), "somebody-else".to_owned());
         }
         Tampering::Content => change_content(child),
+        Tampering::Hold => metadata_mut(child).finalizers = Some(vec!["example.com/hold".to_owned()]),
     }
 }
 

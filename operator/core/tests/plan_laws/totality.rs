@@ -23,7 +23,7 @@ use keyplane_core::ownership::{
 };
 use keyplane_core::plan::{Action, plan_orphans, teardown};
 use keyplane_core::seniority::Seniority;
-use keyplane_core::ssh_key::{self, ObservedSshKey, SshKeyFacts};
+use keyplane_core::ssh_key::{self, KeySummary, ObservedSshKey, SshKeyFacts};
 use keyplane_crds::{
     Account, AccountSpec, ApiKey, ApiKeySpec, Condition, ConditionStatus, IDENTITIES_NAMESPACE,
     KEY_PREFIX_ANNOTATION, KubernetesExec, Namespace, NamespaceDefaults, NamespaceSpec, Owner, OwnerKind,
@@ -330,15 +330,17 @@ proptest! {
     fn any_ssh_key_has_a_plan(
         keys in prop::collection::vec(ssh_keys(), 1..4),
         account in prop::option::weighted(0.8, accounts()),
+        limit in 0..3_u32,
         now in moments(),
     ) {
-        let rivals: Vec<SshKeyFacts> = keys.iter().map(SshKeyFacts::of).collect();
-        for (key, facts) in keys.iter().zip(&rivals) {
+        let all: Vec<SshKeyFacts> =
+            keys.iter().map(|key| SshKeyFacts::of(key, KeySummary::read(&key.spec.public_key))).collect();
+        for (key, facts) in keys.iter().zip(&all) {
             let observed = ObservedSshKey {
                 ssh_key: Arc::new(key.clone()),
-                facts: facts.clone(),
+                key: facts.key.clone(),
                 account: account.clone().map(Arc::new),
-                rivals: rivals.clone(),
+                verdicts: Arc::new(ssh_key::verdicts(&facts.home, &all, limit)),
             };
             prop_assert!(ssh_key::plan(&observed, now).actions.is_empty());
         }
