@@ -1,15 +1,17 @@
 //! Which resources a change may concern: what is looked at again when something moves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::core::v1::Namespace as CoreNamespace;
 use keyplane_core::ownership::account_label;
+use keyplane_core::seniority::Seniority;
 use keyplane_crds::{Account, ApiKey, Namespace, SshKey};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
-use crate::index::{Change, ClusterView, fingerprint, fingerprint_key, home_key, kubernetes_name_key, owner_of_key, place_of_key, uid_key};
+use crate::index::{Change, ClusterView, home_key, is_digest_key, kubernetes_name_key, owner_of_key, place_of_key, uid_key};
 
 /// The queues of the reconcilers, and the rules by which changes reach them.
 #[derive(Clone)]
@@ -53,7 +55,9 @@ impl Dispatch {
     pub(super) fn account_changed(&self, change: &Change<Account>) {
         for account in &change.objects {
             send(&self.accounts, account);
-            self.home_changed(&account.name_any());
+            if change.concerns_others {
+                self.home_changed(&account.name_any());
+            }
             self.check_owner(account.as_ref());
         }
     }
@@ -62,8 +66,11 @@ impl Dispatch {
     pub(super) fn namespace_changed(&self, change: &Change<Namespace>) {
         for namespace in &change.objects {
             send(&self.namespaces, namespace);
-            self.api_keys_of(&namespace.namespace().unwrap_or_default());
             self.check_owner(namespace.as_ref());
+        }
+        if change.concerns_others {
+            let homes: BTreeSet<String> = change.objects.iter().filter_map(ResourceExt::namespace).collect();
+            homes.iter().for_each(|home| self.api_keys_of(home));
         }
     }
 
@@ -73,8 +80,15 @@ impl Dispatch {
             send(&self.api_keys, key);
             self.check_owner(key.as_ref());
         }
-        for rival in change.keys.iter().filter(|key| key.starts_with("digest/")).flat_map(|key| self.view.api_keys.find(key)) {
-            send(&self.api_keys, &rival);
+        if !change.concerns_others {
+            return;
+        }
+        for key in change.keys.iter().filter(|key| is_digest_key(key)) {
+            let mut rivals = self.view.api_keys.find(key);
+            rivals.sort_by_cached_key(|rival| Seniority::of(&rival.metadata));
+            // The oldest is the key, or has just become it; the next was until just now. To the others nothing
+            // changes, however many they are.
+            rivals.iter().take(2).for_each(|rival| send(&self.api_keys, rival));
         }
     }
 
@@ -82,11 +96,9 @@ impl Dispatch {
     pub(super) fn ssh_key_changed(&self, change: &Change<SshKey>) {
         for key in &change.objects {
             send(&self.ssh_keys, key);
-            self.ssh_keys_of(&key.namespace().unwrap_or_default());
-            for rival in fingerprint(key).iter().flat_map(|text| self.view.ssh_keys.find(&fingerprint_key(text))) {
-                send(&self.ssh_keys, &rival);
-                self.ssh_keys_of(&rival.namespace().unwrap_or_default());
-            }
+        }
+        if change.concerns_others {
+            self.view.ssh_keys_changed(change).iter().for_each(|home| self.ssh_keys_of(home));
         }
     }
 

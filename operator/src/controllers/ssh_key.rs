@@ -1,16 +1,15 @@
 //! SshKey: observe and write.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use keyplane_core::plan::Plan;
-use keyplane_core::ssh_key::{ObservedSshKey, SshKeyFacts, plan};
+use keyplane_core::ssh_key::{ObservedSshKey, plan};
 use keyplane_crds::{SshKey, SshKeyStatus};
 use kube::{Api, Client, ResourceExt};
 
 use super::reconcile::Reconciler;
-use crate::index::{ClusterView, fingerprint, fingerprint_key, home_key};
+use crate::index::ClusterView;
 
 /// Reconciles SshKeys.
 pub(super) struct SshKeyReconciler;
@@ -20,12 +19,13 @@ impl Reconciler for SshKeyReconciler {
     type Status = SshKeyStatus;
 
     fn plan(view: &ClusterView, ssh_key: &Arc<SshKey>, now: DateTime<Utc>) -> Plan<SshKeyStatus> {
-        let home = ssh_key.namespace().unwrap_or_default();
+        let account = view.account_of(&ssh_key.namespace().unwrap_or_default());
+        let live = account.as_ref().filter(|_| ssh_key.metadata.deletion_timestamp.is_none());
         let observed = ObservedSshKey {
             ssh_key: ssh_key.clone(),
-            facts: SshKeyFacts::of(ssh_key),
-            account: view.account_of(&home),
-            rivals: rivals(view, &home).iter().map(|rival| SshKeyFacts::of(rival)).collect(),
+            key: view.public_key_of(ssh_key),
+            verdicts: live.map(|account| view.ssh_key_verdicts(ssh_key, account)).unwrap_or_default(),
+            account,
         };
         plan(&observed, now)
     }
@@ -37,13 +37,4 @@ impl Reconciler for SshKeyReconciler {
     fn api(client: Client, ssh_key: &SshKey) -> Api<SshKey> {
         Api::namespaced(client, &ssh_key.namespace().unwrap_or_default())
     }
-}
-
-/// The account's keys, and every key that shares a fingerprint with one of them.
-fn rivals(view: &ClusterView, home: &str) -> Vec<Arc<SshKey>> {
-    let own = view.ssh_keys.find(&home_key(home));
-    let sharing = own.iter().filter_map(|key| fingerprint(key)).flat_map(|text| view.ssh_keys.find(&fingerprint_key(&text)));
-    let by_uid: BTreeMap<_, _> =
-        sharing.chain(own.iter().cloned()).map(|key| (key.uid().unwrap_or_default(), key)).collect();
-    by_uid.into_values().collect()
 }

@@ -8,11 +8,13 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use keyplane_core::api_key::OwnedNamespace;
 use keyplane_core::child::Child;
 use keyplane_core::ownership::{account_label, account_of_home, kubernetes_name, owner_uid};
-use keyplane_core::ssh_public_key::SshPublicKey;
+use keyplane_core::ssh_key::KeySummary;
 use keyplane_crds::{Account, ApiKey, Namespace, SshKey};
 use kube::Resource;
 
 use super::indexed::Indexed;
+use super::ssh_key_reads::Reading;
+use super::ssh_key_view::SshKeyBook;
 
 /// Everything the controller watches.
 pub(crate) struct ClusterView {
@@ -20,6 +22,7 @@ pub(crate) struct ClusterView {
     pub(crate) namespaces: Arc<Indexed<Namespace>>,
     pub(crate) api_keys: Arc<Indexed<ApiKey>>,
     pub(crate) ssh_keys: Arc<Indexed<SshKey>>,
+    pub(super) ssh_key_book: SshKeyBook,
     pub(crate) core_namespaces: Arc<Indexed<CoreNamespace>>,
     pub(crate) service_accounts: Arc<Indexed<ServiceAccount>>,
     pub(crate) secrets: Arc<Indexed<Secret>>,
@@ -31,17 +34,38 @@ pub(crate) struct ClusterView {
 
 /// The look-up key of the objects in a home namespace.
 pub(crate) fn home_key(namespace: &str) -> String {
-    format!("home/{namespace}")
+    format!("{HOME_KEY}{namespace}")
+}
+
+const HOME_KEY: &str = "home/";
+
+/// The namespace in a key that [`home_key`] made.
+pub(super) fn home_of_key(key: &str) -> Option<&str> {
+    key.strip_prefix(HOME_KEY)
 }
 
 /// The look-up key of the ApiKeys with a digest.
 pub(crate) fn digest_key(digest: &str) -> String {
-    format!("digest/{digest}")
+    format!("{DIGEST_KEY}{digest}")
+}
+
+const DIGEST_KEY: &str = "digest/";
+
+/// Whether [`digest_key`] made the key.
+pub(crate) fn is_digest_key(key: &str) -> bool {
+    key.starts_with(DIGEST_KEY)
 }
 
 /// The look-up key of the SshKeys with a fingerprint.
-pub(crate) fn fingerprint_key(fingerprint: &str) -> String {
-    format!("fingerprint/{fingerprint}")
+pub(super) fn fingerprint_key(fingerprint: &str) -> String {
+    format!("{FINGERPRINT_KEY}{fingerprint}")
+}
+
+const FINGERPRINT_KEY: &str = "fingerprint/";
+
+/// Whether [`fingerprint_key`] made the key.
+pub(super) fn is_fingerprint_key(key: &str) -> bool {
+    key.starts_with(FINGERPRINT_KEY)
 }
 
 /// The look-up key of the Namespaces that want a core Namespace of this name.
@@ -51,7 +75,14 @@ pub(crate) fn kubernetes_name_key(name: &str) -> String {
 
 /// The look-up key of the object with a UID.
 pub(crate) fn uid_key(uid: &str) -> String {
-    format!("uid/{uid}")
+    format!("{UID_KEY}{uid}")
+}
+
+const UID_KEY: &str = "uid/";
+
+/// The UID in a key that [`uid_key`] made.
+pub(super) fn uid_of_key(key: &str) -> Option<&str> {
+    key.strip_prefix(UID_KEY)
 }
 
 /// The look-up key of the objects made for the resource with a UID.
@@ -66,7 +97,7 @@ pub(crate) fn owner_of_key(key: &str) -> Option<&str> {
     key.strip_prefix(OWNER_KEY)
 }
 
-fn own_keys<K: Resource<DynamicType = ()>>(object: &K) -> Vec<String> {
+pub(super) fn own_keys<K: Resource<DynamicType = ()>>(object: &K) -> Vec<String> {
     let uid = object.meta().uid.as_deref().map(uid_key);
     let home = object.meta().namespace.as_deref().map(home_key);
     uid.into_iter().chain(home).collect()
@@ -82,17 +113,6 @@ fn namespace_keys(namespace: &Namespace) -> Vec<String> {
     let mut keys = own_keys(namespace);
     keys.push(kubernetes_name_key(&kubernetes_name(namespace)));
     keys
-}
-
-fn ssh_key_keys(key: &SshKey) -> Vec<String> {
-    let mut keys = own_keys(key);
-    keys.extend(fingerprint(key).map(|fingerprint| fingerprint_key(&fingerprint)));
-    keys
-}
-
-/// The fingerprint of an SshKey that can be parsed.
-pub(crate) fn fingerprint(key: &SshKey) -> Option<String> {
-    SshPublicKey::parse(&key.spec.public_key).ok().map(|key| key.fingerprint().to_owned())
 }
 
 fn child_keys<K: Resource<DynamicType = ()>>(object: &K) -> Vec<String> {
@@ -119,11 +139,18 @@ fn placed_child_keys<K: Resource<DynamicType = ()>>(object: &K) -> Vec<String> {
 impl ClusterView {
     /// An empty view.
     pub(crate) fn new() -> Self {
+        Self::reading(KeySummary::read)
+    }
+
+    /// An empty view that reads the SshKeys' public keys with `read`.
+    pub(super) fn reading(read: fn(&str) -> Reading) -> Self {
+        let (ssh_key_book, ssh_keys) = SshKeyBook::new(read);
         Self {
             accounts: Arc::new(Indexed::new(own_keys)),
             namespaces: Arc::new(Indexed::new(namespace_keys)),
             api_keys: Arc::new(Indexed::new(api_key_keys)),
-            ssh_keys: Arc::new(Indexed::new(ssh_key_keys)),
+            ssh_keys,
+            ssh_key_book,
             core_namespaces: Arc::new(Indexed::new(child_keys)),
             service_accounts: Arc::new(Indexed::new(child_keys)),
             secrets: Arc::new(Indexed::new(child_keys)),

@@ -16,6 +16,35 @@ pub(crate) struct Change<K: Resource> {
     pub(crate) objects: Vec<Arc<K>>,
     /// Every look-up key that leads, or led, to one of them.
     pub(crate) keys: BTreeSet<String>,
+    /// Whether rules about other objects may see a difference: an object came, went or is being deleted, or its spec
+    /// changed. False when only its status, labels or the like did: every write of a status comes back as a change,
+    /// and must not set all the neighbours going.
+    pub(crate) concerns_others: bool,
+}
+
+/// What another object's rules see of a version of an object.
+#[derive(PartialEq)]
+struct Version {
+    uid: Option<String>,
+    /// Counts the changes of the spec; core kinds without a status have none.
+    generation: Option<i64>,
+    is_deleting: bool,
+}
+
+impl Version {
+    fn of(object: &impl Resource) -> Self {
+        let metadata = object.meta();
+        Self {
+            uid: metadata.uid.clone(),
+            generation: metadata.generation,
+            is_deleting: metadata.deletion_timestamp.is_some(),
+        }
+    }
+
+    /// Whether an object that was at this version says the same to others at the next.
+    fn says_the_same(&self, next: &Self) -> bool {
+        self.generation.is_some() && self == next
+    }
 }
 
 struct Lookups<K: Resource<DynamicType = ()>> {
@@ -30,7 +59,7 @@ pub(crate) struct Indexed<K: Resource<DynamicType = ()> + Clone + 'static> {
     store: Store<K>,
     writer: std::sync::Mutex<Writer<K>>,
     lookups: RwLock<Lookups<K>>,
-    keys: fn(&K) -> Vec<String>,
+    keys: Box<dyn Fn(&K) -> Vec<String> + Send + Sync>,
 }
 
 impl<K> Indexed<K>
@@ -38,13 +67,13 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     /// An empty index whose look-up keys are what `keys` says of an object.
-    pub(crate) fn new(keys: fn(&K) -> Vec<String>) -> Self {
+    pub(crate) fn new(keys: impl Fn(&K) -> Vec<String> + Send + Sync + 'static) -> Self {
         let (store, writer) = kube::runtime::reflector::store();
         Self {
             store,
             writer: std::sync::Mutex::new(writer),
             lookups: RwLock::new(Lookups { by_key: HashMap::new(), keys_of: HashMap::new() }),
-            keys,
+            keys: Box::new(keys),
         }
     }
 
@@ -70,6 +99,10 @@ where
     pub(crate) fn apply(&self, event: &Event<K>) -> Option<Change<K>> {
         // Readers hold the look-ups' lock: none sees the store of one moment and the look-ups of another.
         let mut lookups = self.lookups.write().unwrap_or_else(PoisonError::into_inner);
+        let before = match event {
+            Event::Apply(object) => self.store.get(&ObjectRef::from_obj(object)).map(|known| Version::of(known.as_ref())),
+            _ => None,
+        };
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).apply_watcher_event(event);
         match event {
             Event::Apply(object) => {
@@ -78,11 +111,12 @@ where
                 let new = (self.keys)(object);
                 keys.extend(new.iter().cloned());
                 lookups.insert(reference, new);
-                Some(Change { objects: vec![Arc::new(object.clone())], keys })
+                let concerns_others = before.is_none_or(|before| !before.says_the_same(&Version::of(object)));
+                Some(Change { objects: vec![Arc::new(object.clone())], keys, concerns_others })
             }
             Event::Delete(object) => {
                 let keys = lookups.remove(&ObjectRef::from_obj(object)).into_iter().collect();
-                Some(Change { objects: vec![Arc::new(object.clone())], keys })
+                Some(Change { objects: vec![Arc::new(object.clone())], keys, concerns_others: true })
             }
             Event::Init | Event::InitApply(_) => None,
             Event::InitDone => {
@@ -93,7 +127,7 @@ where
                     lookups.insert(ObjectRef::from_obj(object.as_ref()), (self.keys)(object));
                 }
                 keys.extend(lookups.by_key.keys().cloned());
-                Some(Change { objects, keys })
+                Some(Change { objects, keys, concerns_others: true })
             }
         }
     }

@@ -3,10 +3,13 @@
 mod cluster_view;
 mod guarded;
 mod indexed;
+mod ssh_key_reads;
+mod ssh_key_verdicts;
+mod ssh_key_view;
 mod watch;
 
 pub(crate) use cluster_view::{
-    ClusterView, api_key_keys, digest_key, fingerprint, fingerprint_key, home_key, kubernetes_name_key, owner_of_key, place_of_key, uid_key,
+    ClusterView, api_key_keys, digest_key, home_key, is_digest_key, kubernetes_name_key, owner_of_key, place_of_key, uid_key,
 };
 pub(crate) use guarded::Guarded;
 pub(crate) use indexed::{Change, Indexed};

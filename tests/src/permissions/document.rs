@@ -27,7 +27,7 @@ const INTRODUCTION: &str = "\
 # Permissions
 
 What Keyplane's own processes may do in a cluster, what a key may do, and what keeps both within their bounds. This page is made
-from the manifests in `charts/keyplane/files`, which the demo, the tests and the chart apply as they are; the reasons are the
+from the manifests in `charts/keyplane/files`, which the demo and the tests apply as they are; the reasons are the
 annotation `keyplane.dev/why` of each. A test compares it with what a running API server grants, and fails when anything widens.
 
 For all of it holds, and is tested: no rule has a `*`; nobody has `escalate` or `impersonate`; `bind` is only for the four roles below;
