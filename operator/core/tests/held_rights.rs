@@ -1,5 +1,7 @@
 //! A right that somebody holds in being with a finalizer is freed from it, and no key is Ready while it lasts.
 
+#![allow(clippy::indexing_slicing, reason = "a test may fail by panicking")]
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};

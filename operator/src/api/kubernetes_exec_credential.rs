@@ -11,12 +11,13 @@ use chrono::{SecondsFormat, Utc};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use keyplane_core::api_key::Refusal;
-use keyplane_core::key_format::PlaintextKey;
+use keyplane_core::key_format::{KeyDigest, PlaintextKey};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use crate::exchange::{KeyIndex, Token, TokenError, TokenIssuer};
+use crate::runtime::Refusals;
 
 const PATH: &str = "/v1/kubernetes/exec-credential";
 const V1: &str = "client.authentication.k8s.io/v1";
@@ -30,13 +31,14 @@ const REFUSED: &str = "Missing, invalid, revoked, or expired API key";
 struct Exchange {
     index: Arc<KeyIndex>,
     issuer: Arc<TokenIssuer>,
+    refusals: Arc<Refusals>,
 }
 
 /// The surface's routes.
 pub(crate) fn routes(index: Arc<KeyIndex>, issuer: Arc<TokenIssuer>) -> Router {
     Router::new()
         .route(PATH, post(exchange).fallback(method_not_allowed))
-        .with_state(Exchange { index, issuer })
+        .with_state(Exchange { index, issuer, refusals: Arc::default() })
 }
 
 /// What is read of a request's ExecCredential; the rest of it is the client's own business.
@@ -64,8 +66,15 @@ struct IssuedStatus<'a> {
 }
 
 async fn exchange(State(exchange): State<Exchange>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
-    let digest = presented_key(&headers).ok_or_else(refused)?.digest();
-    let admitted = exchange.index.admit(&digest, Utc::now()).map_err(|refusal| problem(&refusal))?;
+    let Some(key) = presented_key(&headers) else {
+        exchange.refusals.count();
+        return Err(refused());
+    };
+    let digest = key.digest();
+    let admitted = exchange.index.admit(&digest, Utc::now()).map_err(|refusal| {
+        say(&refusal, &digest, &exchange.refusals);
+        problem(&refusal)
+    })?;
     let api_version = requested_version(&body)?;
     let token = exchange.issuer.issue(&admitted).await.map_err(|error| {
         tracing::warn!(key = %admitted.key.uid().unwrap_or_default(), %error, "no token issued");
@@ -86,6 +95,17 @@ async fn exchange(State(exchange): State<Exchange>, headers: HeaderMap, body: By
         "token issued"
     );
     Ok(answer(api_version, &token))
+}
+
+/// Of a key that is declared its digest is said, which stands in its resource.
+fn say(refusal: &Refusal, digest: &KeyDigest, refusals: &Refusals) {
+    let reason = match refusal {
+        Refusal::Unknown => return refusals.count(),
+        Refusal::NoKubernetes => "scope without Kubernetes",
+        Refusal::NotReady { reason, .. } => reason,
+        Refusal::SettingUp => "access is being set up",
+    };
+    tracing::info!(%digest, reason, "no token");
 }
 
 /// The one key that the request presents. Two headers are ambiguous and count as none.

@@ -69,8 +69,10 @@ impl Dispatch {
             self.check_owner(namespace.as_ref());
         }
         if change.concerns_others {
-            let homes: BTreeSet<String> = change.objects.iter().filter_map(ResourceExt::namespace).collect();
-            homes.iter().for_each(|home| self.api_keys_of(home));
+            let homes: BTreeSet<String> = change.objects.iter().filter_map(|namespace| namespace.namespace()).collect();
+            for home in &homes {
+                self.api_keys_of(home);
+            }
         }
     }
 
@@ -98,7 +100,9 @@ impl Dispatch {
             send(&self.ssh_keys, key);
         }
         if change.concerns_others {
-            self.view.ssh_keys_changed(change).iter().for_each(|home| self.ssh_keys_of(home));
+            for home in self.view.ssh_keys_changed(change) {
+                self.ssh_keys_of(&home);
+            }
         }
     }
 
@@ -170,4 +174,117 @@ where
     K: Resource<DynamicType = ()>,
 {
     let _ = queue.unbounded_send(ObjectRef::from_obj(object.as_ref()));
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const PUBLIC_KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFhmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZm";
+
+    fn object<K: DeserializeOwned>(kind: &str, home: Option<&str>, name: &str, generation: i64, spec: &Value) -> K {
+        serde_json::from_value(json!({
+            "apiVersion": "keyplane.dev/v1alpha1", "kind": kind, "spec": spec,
+            "metadata": {"name": name, "namespace": home, "uid": format!("{kind}-{name}"), "generation": generation},
+        }))
+        .unwrap()
+    }
+
+    fn account(generation: i64) -> Account {
+        object("Account", None, "acme", generation, &json!({}))
+    }
+
+    fn namespace(generation: i64) -> Namespace {
+        object("Namespace", Some("acme"), "web", generation, &json!({}))
+    }
+
+    fn api_key(name: &str, generation: i64) -> ApiKey {
+        object("ApiKey", Some("acme"), name, generation, &json!({"digest": "one", "scope": {"all": true}}))
+    }
+
+    fn ssh_key(home: &str, name: &str, generation: i64) -> SshKey {
+        object("SshKey", Some(home), name, generation, &json!({"publicKey": PUBLIC_KEY}))
+    }
+
+    fn queued<K: Resource<DynamicType = ()>>(queue: &mut UnboundedReceiver<ObjectRef<K>>) -> BTreeSet<String> {
+        std::iter::from_fn(|| queue.try_recv().ok()).map(|reference| reference.name).collect()
+    }
+
+    fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+        names.map(ToOwned::to_owned).into()
+    }
+
+    /// An account with a namespace, four ApiKeys of one digest and two SshKeys, one of which another account has too;
+    /// and nothing queued.
+    fn settled() -> (Dispatch, Queues) {
+        let view = Arc::new(ClusterView::new());
+        view.accounts.apply(&Event::Apply(account(1)));
+        view.namespaces.apply(&Event::Apply(namespace(1)));
+        for name in ["a", "b", "c", "d"] {
+            view.api_keys.apply(&Event::Apply(api_key(name, 1)));
+        }
+        for (home, name) in [("acme", "one"), ("acme", "two"), ("other", "three")] {
+            view.ssh_keys.apply(&Event::Apply(ssh_key(home, name, 1)));
+        }
+        Dispatch::new(view)
+    }
+
+    #[test]
+    fn an_update_of_a_status_concerns_the_object_alone() {
+        let (dispatch, mut queues) = settled();
+        let view = &dispatch.view;
+        dispatch.ssh_key_changed(&view.ssh_keys.apply(&Event::Apply(ssh_key("acme", "one", 1))).unwrap());
+        dispatch.api_key_changed(&view.api_keys.apply(&Event::Apply(api_key("d", 1))).unwrap());
+        dispatch.namespace_changed(&view.namespaces.apply(&Event::Apply(namespace(1))).unwrap());
+        dispatch.account_changed(&view.accounts.apply(&Event::Apply(account(1))).unwrap());
+        assert_eq!(queued(&mut queues.ssh_keys), names(["one"]));
+        assert_eq!(queued(&mut queues.api_keys), names(["d"]));
+        assert_eq!(queued(&mut queues.namespaces), names(["web"]));
+        assert_eq!(queued(&mut queues.accounts), names(["acme"]));
+    }
+
+    #[test]
+    fn an_ssh_key_that_says_something_else_or_is_gone_concerns_its_account_and_who_has_the_same_key() {
+        let mut dying = ssh_key("acme", "one", 1);
+        dying.metadata.deletion_timestamp = serde_json::from_value(json!("2026-11-21T10:00:00Z")).unwrap();
+        let mut again = ssh_key("acme", "one", 1);
+        again.metadata.uid = Some("another".to_owned());
+        for event in [
+            Event::Apply(ssh_key("acme", "one", 2)),
+            Event::Apply(dying),
+            Event::Apply(again),
+            Event::Delete(ssh_key("acme", "one", 1)),
+        ] {
+            let (dispatch, mut queues) = settled();
+            dispatch.ssh_key_changed(&dispatch.view.ssh_keys.apply(&event).unwrap());
+            assert_eq!(queued(&mut queues.ssh_keys), names(["one", "two", "three"]), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn of_many_api_keys_with_one_digest_a_change_concerns_the_two_oldest_only() {
+        let (dispatch, mut queues) = settled();
+        let view = &dispatch.view;
+        dispatch.api_key_changed(&view.api_keys.apply(&Event::Apply(api_key("d", 2))).unwrap());
+        assert_eq!(queued(&mut queues.api_keys), names(["a", "b", "d"]));
+        dispatch.api_key_changed(&view.api_keys.apply(&Event::Delete(api_key("a", 1))).unwrap());
+        assert_eq!(queued(&mut queues.api_keys), names(["a", "b", "c"]));
+    }
+
+    #[test]
+    fn an_account_or_namespace_that_says_something_else_concerns_its_home() {
+        let (dispatch, mut queues) = settled();
+        let view = &dispatch.view;
+        dispatch.namespace_changed(&view.namespaces.apply(&Event::Apply(namespace(2))).unwrap());
+        assert_eq!(queued(&mut queues.api_keys), names(["a", "b", "c", "d"]));
+        assert!(queued(&mut queues.ssh_keys).is_empty());
+        dispatch.account_changed(&view.accounts.apply(&Event::Apply(account(2))).unwrap());
+        assert_eq!(queued(&mut queues.api_keys), names(["a", "b", "c", "d"]));
+        assert_eq!(queued(&mut queues.ssh_keys), names(["one", "two"]));
+    }
 }

@@ -11,11 +11,13 @@ use futures::channel::mpsc::UnboundedReceiver;
 use futures::{FutureExt, StreamExt};
 use keyplane_core::plan::{Action as Step, Plan};
 use keyplane_core::readiness::{Readiness, Reason, Status};
+use keyplane_crds::{ConditionStatus, READY};
 use kube::runtime::controller::{Action, Config, applier};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Instrument;
 
 use super::error::ReconcileError;
 use super::execute::{is_current, set_finalizer, write_child, write_status};
@@ -107,7 +109,7 @@ async fn carry_out<R: Reconciler>(object: &Arc<R::Resource>, context: &Context) 
         let done = match step {
             Step::AddFinalizer => set_finalizer(&api, object.as_ref(), true).await,
             Step::RemoveFinalizer => set_finalizer(&api, object.as_ref(), false).await,
-            other => write_child(&context.client, other).await,
+            other => write_child(&context.client, other).instrument(span(object.as_ref())).await,
         };
         if let Err(ReconcileError::Refused(message)) = &done {
             let text = format!("the API server refused: {message}");
@@ -115,6 +117,7 @@ async fn carry_out<R: Reconciler>(object: &Arc<R::Resource>, context: &Context) 
             let stored = R::stored_status(object);
             if let Some(status) = keyplane_core::plan::changed(status, stored.as_ref()) {
                 write_status(&api, object.as_ref(), stored.as_ref(), &status).await?;
+                say_readiness(object.as_ref(), stored.as_ref(), &status);
             }
         }
         done?;
@@ -124,12 +127,42 @@ async fn carry_out<R: Reconciler>(object: &Arc<R::Resource>, context: &Context) 
             // The resource is newer now than the one that was seen; the status follows with the next look at it.
             return Ok(Action::requeue(FIRST_PAUSE));
         }
-        write_status(&api, object.as_ref(), R::stored_status(object).as_ref(), status).await?;
+        let stored = R::stored_status(object);
+        write_status(&api, object.as_ref(), stored.as_ref(), status).await?;
+        say_readiness(object.as_ref(), stored.as_ref(), status);
     }
     Ok(match plan.wake_at {
         Some(moment) => Action::requeue((moment - now).to_std().unwrap_or(FIRST_PAUSE).min(LONGEST_WAIT)),
         None => Action::await_change(),
     })
+}
+
+/// What the lines about a resource's derived objects say it is about.
+fn span<K: Resource<DynamicType = ()>>(object: &K) -> tracing::Span {
+    tracing::info_span!("for", kind = %K::kind(&()), name = place(object))
+}
+
+/// Where a resource stands, as `namespace/name` or `name`.
+fn place<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    match object.namespace() {
+        Some(namespace) => format!("{namespace}/{}", object.name_any()),
+        None => object.name_any(),
+    }
+}
+
+/// Says when a resource becomes ready or not, or is not ready for another reason.
+fn say_readiness<K: Resource<DynamicType = ()>, S: Status>(object: &K, stored: Option<&S>, status: &S) {
+    let ready = |status: &S| {
+        let condition = status.conditions().iter().find(|condition| condition.type_ == READY)?;
+        Some((condition.status == ConditionStatus::True, condition.reason.clone()))
+    };
+    let (before, now) = (stored.and_then(ready), ready(status));
+    let (kind, name) = (K::kind(&()), place(object));
+    match now {
+        Some((true, reason)) if before != Some((true, reason.clone())) => tracing::info!(%kind, name, reason, "ready"),
+        Some((false, reason)) if before != Some((false, reason.clone())) => tracing::info!(%kind, name, reason, "not ready"),
+        _ => {}
+    }
 }
 
 fn retry<R: Reconciler>(object: &R::Resource, error: &ReconcileError, context: &Context) -> Action {
@@ -141,11 +174,11 @@ fn retry<R: Reconciler>(object: &R::Resource, error: &ReconcileError, context: &
     };
     let pause = pause_after(failures);
     let kind = R::Resource::kind(&());
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let name = place(object);
     if matches!(error, ReconcileError::Stale(_)) && failures < 5 {
-        tracing::debug!(%kind, namespace, name, %error, "trying again");
+        tracing::debug!(%kind, name, %error, "trying again");
     } else {
-        tracing::warn!(%kind, namespace, name, %error, failures, pause_ms = pause.as_millis(), "attempt failed");
+        tracing::warn!(%kind, name, %error, failures, pause_ms = pause.as_millis(), "attempt failed");
     }
     Action::requeue(pause)
 }

@@ -10,7 +10,6 @@ use axum_server::Handle;
 use http::StatusCode;
 use hyper_util::rt::TokioTimer;
 use kube::Client;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tower_http::timeout::TimeoutLayer;
 
@@ -18,7 +17,7 @@ use super::key_index::KeyIndex;
 use super::tls;
 use super::token::TokenIssuer;
 use crate::api;
-use crate::runtime::ApiArguments;
+use crate::runtime::{ApiArguments, shutdown_requested};
 
 /// The largest body that is read. An ExecCredential with a cluster's CA bundle in it is a few kilobytes.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -50,13 +49,17 @@ pub(crate) async fn serve(
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_LIMIT));
     // Answering before the keys are known would refuse good ones.
-    index.synced().await?;
+    tokio::select! {
+        synced = index.synced() => synced?,
+        ended = shutdown_requested() => return ended,
+    }
     let listener = std::net::TcpListener::bind(arguments.listen)
         .with_context(|| format!("cannot listen on {}: choose another --listen", arguments.listen))?;
     listener.set_nonblocking(true)?;
     let handle = Handle::new();
     tokio::spawn(end_gracefully(handle.clone()));
-    tracing::info!(address = %arguments.listen, "the API is served");
+    // The port may have been left to the system.
+    tracing::info!(address = %listener.local_addr()?, "the API is served");
     on_ready();
     let mut server = axum_server::from_tcp_rustls(listener, certificate)?.handle(handle);
     // A client that sends its request's head by the byte, or nothing at all, is not waited for.
@@ -71,12 +74,8 @@ pub(crate) async fn serve(
 
 /// Lets requests under way end when the process is asked to.
 async fn end_gracefully(handle: Handle<std::net::SocketAddr>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    if shutdown_requested().await.is_err() {
         return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
     handle.graceful_shutdown(Some(DRAIN));
 }

@@ -47,6 +47,9 @@ impl Version {
     }
 }
 
+/// The look-up keys of an object.
+type Keys<K> = dyn Fn(&K) -> Vec<String> + Send + Sync;
+
 struct Lookups<K: Resource<DynamicType = ()>> {
     by_key: HashMap<String, HashSet<ObjectRef<K>>>,
     keys_of: HashMap<ObjectRef<K>, Vec<String>>,
@@ -59,7 +62,7 @@ pub(crate) struct Indexed<K: Resource<DynamicType = ()> + Clone + 'static> {
     store: Store<K>,
     writer: std::sync::Mutex<Writer<K>>,
     lookups: RwLock<Lookups<K>>,
-    keys: Box<dyn Fn(&K) -> Vec<String> + Send + Sync>,
+    keys: Box<Keys<K>>,
 }
 
 impl<K> Indexed<K>

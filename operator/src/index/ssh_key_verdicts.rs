@@ -60,3 +60,39 @@ impl SshKeyVerdicts {
         self.decided.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(verdict: Verdict) -> BTreeMap<String, Verdict> {
+        BTreeMap::from([("one".to_owned(), verdict)])
+    }
+
+    #[test]
+    fn what_was_gathered_before_a_change_is_not_kept_after_it() {
+        let verdicts = SshKeyVerdicts::default();
+        let homes = BTreeSet::from(["acme".to_owned()]);
+        verdicts.of("acme", 1, "one", || {
+            verdicts.forget(&homes);
+            one(Verdict::Duplicate)
+        });
+        assert_eq!(
+            *verdicts.of("acme", 1, "one", || one(Verdict::Invalid)),
+            one(Verdict::Invalid)
+        );
+    }
+
+    #[test]
+    fn another_limit_or_a_key_not_decided_about_is_decided_anew() {
+        let verdicts = SshKeyVerdicts::default();
+        verdicts.of("acme", 1, "one", || one(Verdict::LimitReached));
+        assert_eq!(
+            *verdicts.of("acme", 1, "one", BTreeMap::new),
+            one(Verdict::LimitReached)
+        );
+        assert!(verdicts.of("acme", 1, "two", BTreeMap::new).is_empty());
+        verdicts.of("acme", 1, "one", || one(Verdict::LimitReached));
+        assert!(verdicts.of("acme", 2, "one", BTreeMap::new).is_empty());
+    }
+}

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::guarded::{Guarded, Unreadable};
 use super::indexed::{Change, Indexed};
+use crate::runtime::{cause, unanswered};
 
 /// How long one watch request lives, in seconds. A half-open connection is noticed a little later, instead of
 /// after five minutes: this bounds how stale the exchange can be.
@@ -28,9 +29,11 @@ pub(crate) async fn watch_into<K>(
 ) where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
 {
+    let client = api.clone().into_client();
     // Authorization depends on what is listed, so the most recent state is asked for, not a cached one.
     let config = config.list_semantic(ListSemantic::MostRecent).timeout(WATCH_SECONDS);
-    feed(watcher::watcher(api, config).default_backoff(), &index, keep, on_change).await;
+    let unanswered = || unanswered(&client);
+    feed(watcher::watcher(api, config).default_backoff(), &index, keep, on_change, unanswered).await;
 }
 
 async fn feed<K>(
@@ -38,21 +41,86 @@ async fn feed<K>(
     index: &Indexed<K>,
     keep: fn(&K) -> bool,
     on_change: impl Fn(Change<K>),
+    on_no_answer: impl Fn(),
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + 'static,
 {
     let mut events = std::pin::pin!(events);
+    let mut trouble = Trouble::default();
     while let Some(event) = events.next().await {
         let event = match event {
-            Ok(event) => decoded(event, index),
+            Ok(event) => {
+                // Each attempt to list begins with Init, also one that fails.
+                if !matches!(event, Event::Init) {
+                    trouble.over::<K>();
+                }
+                decoded(event, index)
+            }
             Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted; it is resumed by itself");
+                trouble.say::<K>(&error, &on_no_answer);
                 None
             }
         };
         if let Some(change) = event.and_then(|event| kept(event, keep)).and_then(|event| index.apply(&event)) {
             on_change(change);
         }
+    }
+}
+
+/// What a watch is refused with: said once, until it is something else or over.
+#[derive(Default)]
+struct Trouble(Option<u16>);
+
+impl Trouble {
+    fn say<K: Resource<DynamicType = ()>>(&mut self, error: &watcher::Error, on_no_answer: &impl Fn()) {
+        let (code, message) = match error {
+            watcher::Error::WatchError(status) => (status.code, status.message.clone()),
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error) => match error {
+                kube::Error::Api(status) => (status.code, status.message.clone()),
+                // The watch may have ended in the middle of an answer; whether more is wrong is found out elsewhere.
+                kube::Error::SerdeError(_) => (0, cause(error)),
+                _ => return on_no_answer(),
+            },
+            watcher::Error::NoResourceVersion => (0, error.to_string()),
+        };
+        let kind = qualified::<K>();
+        // Too old to be resumed: it is listed anew, as intended.
+        if code == 410 {
+            tracing::debug!(kind, "watch begins anew");
+        } else if code == 503 {
+            on_no_answer();
+        } else if self.0.replace(code) != Some(code) {
+            tracing::warn!(kind, error = message, "{}; it is tried again", remedy::<K>(code));
+        }
+    }
+
+    fn over<K: Resource<DynamicType = ()>>(&mut self) {
+        if self.0.take().is_some() {
+            tracing::info!(kind = qualified::<K>(), "is watched again");
+        }
+    }
+}
+
+fn remedy<K: Resource<DynamicType = ()>>(code: u16) -> String {
+    let resource = match K::group(&()) {
+        group if group.is_empty() => K::plural(&()).into_owned(),
+        group => format!("{}.{group}", K::plural(&())),
+    };
+    match code {
+        401 => "the API server does not accept the credentials: renew them, or check --context".to_owned(),
+        403 => format!("may not list or watch {resource}: apply charts/keyplane/files, or check --context"),
+        404 => format!("the resource {resource} is not installed: apply crds/generated"),
+        _ => format!("{resource} cannot be watched"),
+    }
+}
+
+/// The kind with its group: there is a Namespace of Kubernetes and one of Keyplane.
+fn qualified<K: Resource<DynamicType = ()>>() -> String {
+    match K::group(&()) {
+        group if group.is_empty() => format!("core/{}", K::kind(&())),
+        group => format!("{group}/{}", K::kind(&())),
     }
 }
 
@@ -97,7 +165,7 @@ fn object<K: Resource<DynamicType = ()>>(guarded: Guarded<K>) -> Result<K, Box<O
         let Unreadable { error, metadata } = *unreadable;
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let name = metadata.name.as_deref().unwrap_or_default();
-        tracing::warn!(kind = %K::kind(&()), namespace, name, %error, "object left out: it cannot be decoded");
+        tracing::warn!(kind = qualified::<K>(), namespace, name, %error, "object left out: it cannot be decoded");
         Box::new(metadata)
     })
 }
@@ -131,7 +199,7 @@ mod tests {
 
     async fn fed(events: Vec<Event<Guarded<ApiKey>>>) -> Indexed<ApiKey> {
         let index = Indexed::new(api_key_keys);
-        feed(stream::iter(events.into_iter().map(Ok)), &index, |_| true, |_| {}).await;
+        feed(stream::iter(events.into_iter().map(Ok)), &index, |_| true, |_| {}, || {}).await;
         index
     }
 

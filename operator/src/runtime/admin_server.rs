@@ -44,6 +44,7 @@ pub(super) async fn serve(listen: SocketAddr, readiness: Readiness) -> anyhow::R
     let listener = tokio::net::TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}: choose another --admin-listen"))?;
+    tracing::info!(address = %listener.local_addr()?, "/healthz and /readyz are served");
     axum::serve(listener, router).await.context("the admin server ended")
 }
 

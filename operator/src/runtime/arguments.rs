@@ -5,16 +5,43 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+const CONNECTION: &str = "Cluster";
+const ADMINISTRATION: &str = "Log and probes";
+
+/// What is logged. The client's own lines are left out: what they tell is said once, by those who know what to do.
+const LOG: &str = "info,kube_client=off,kube_runtime=off,kube_lease_manager=off";
+
 const EXAMPLES: &str = "\
 Examples:
-  keyplane all --kubeconfig admin.conf --listen 127.0.0.1:8443
-      both halves in one process, with a certificate made at start
+  keyplane all --kubeconfig keyplane.kubeconfig --context keyplane-controller --api-context keyplane-api
+      both halves in one process, each with an identity and rights of its own
   keyplane controller
       the reconcilers, in a pod, as the pod's ServiceAccount
   keyplane api --tls-certificate-file /tls/tls.crt --tls-private-key-file /tls/tls.key
       the HTTP API, in a pod, with the certificate of a mounted Secret
 
 Exit codes: 0 ended by a signal, 1 failed (the last line of the log says why), 2 wrong usage.";
+
+const ALL_EXAMPLES: &str = "\
+Examples:
+  keyplane all --kubeconfig keyplane.kubeconfig --context keyplane-controller --api-context keyplane-api \\
+      --listen 127.0.0.1:8443 --tls-ca-out keyplane-ca.pem
+      each half with an identity of its own, and a certificate made at start";
+
+const CONTROLLER_EXAMPLES: &str = "\
+Examples:
+  keyplane controller
+      in a pod, as the pod's ServiceAccount
+  keyplane controller --kubeconfig keyplane.kubeconfig --context keyplane-controller
+      elsewhere, as Keyplane's own identity";
+
+const API_EXAMPLES: &str = "\
+Examples:
+  keyplane api --tls-certificate-file /tls/tls.crt --tls-private-key-file /tls/tls.key
+      in a pod, with the certificate of a mounted Secret
+  keyplane api --kubeconfig keyplane.kubeconfig --context keyplane-api \\
+      --listen 127.0.0.1:8443 --tls-name localhost --tls-name keyplane.example --tls-ca-out keyplane-ca.pem
+      elsewhere, with a certificate made at start";
 
 /// Keyplane: the account access plane of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -30,21 +57,24 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the reconcilers and the HTTP API in one process
+    #[command(after_help = ALL_EXAMPLES)]
     All {
         #[command(flatten)]
         controller: ControllerArguments,
         #[command(flatten)]
         api: ApiArguments,
         /// Context for the HTTP API's requests, so that each half keeps its own rights (default: --context)
-        #[arg(long)]
+        #[arg(long, help_heading = CONNECTION)]
         api_context: Option<String>,
     },
     /// Run the reconcilers (leader-elected)
+    #[command(after_help = CONTROLLER_EXAMPLES)]
     Controller {
         #[command(flatten)]
         controller: ControllerArguments,
     },
     /// Run the HTTP API
+    #[command(after_help = API_EXAMPLES)]
     Api {
         #[command(flatten)]
         api: ApiArguments,
@@ -58,21 +88,22 @@ pub(crate) enum Command {
 
 /// Arguments of every process.
 #[derive(Debug, Args)]
+#[command(next_help_heading = CONNECTION)]
 pub(crate) struct CommonArguments {
-    /// Kubeconfig file (default: the pod's ServiceAccount, else $KUBECONFIG or ~/.kube/config)
+    /// Kubeconfig file (default: $KUBECONFIG or ~/.kube/config, else the pod's ServiceAccount)
     #[arg(long, global = true)]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig (default: its current context)
     #[arg(long, global = true)]
     pub(crate) context: Option<String>,
     /// Where /healthz and /readyz are served, as plain HTTP
-    #[arg(long, global = true, default_value = "0.0.0.0:8080")]
+    #[arg(long, global = true, default_value = "0.0.0.0:8080", value_parser = address, help_heading = ADMINISTRATION)]
     pub(crate) admin_listen: SocketAddr,
     /// How the log is written
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, help_heading = ADMINISTRATION)]
     pub(crate) log_format: LogFormat,
     /// What is logged, as tracing filters, such as `info` or `keyplane=debug`
-    #[arg(long, global = true, env = "KEYPLANE_LOG", default_value = "info")]
+    #[arg(long, global = true, env = "KEYPLANE_LOG", default_value = LOG, help_heading = ADMINISTRATION)]
     pub(crate) log: String,
 }
 
@@ -87,6 +118,7 @@ pub(crate) enum LogFormat {
 
 /// Arguments of the reconcilers.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Reconcilers")]
 pub(crate) struct ControllerArguments {
     /// Namespace of the lease that elects the leader
     #[arg(long, env = "KEYPLANE_NAMESPACE", default_value = "keyplane-system")]
@@ -98,9 +130,10 @@ pub(crate) struct ControllerArguments {
 
 /// Arguments of the HTTP API.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "HTTP API")]
 pub(crate) struct ApiArguments {
     /// Where the API is served, over TLS
-    #[arg(long, default_value = "0.0.0.0:8443")]
+    #[arg(long, default_value = "0.0.0.0:8443", value_parser = address)]
     pub(crate) listen: SocketAddr,
     /// Certificate chain (PEM), such as tls.crt of a mounted Secret; read again when it changes
     #[arg(long, requires = "tls_private_key_file")]
@@ -108,7 +141,7 @@ pub(crate) struct ApiArguments {
     /// Private key (PEM), such as tls.key of a mounted Secret
     #[arg(long, requires = "tls_certificate_file")]
     pub(crate) tls_private_key_file: Option<PathBuf>,
-    /// Names and addresses in the certificate that is made at start when no file is given
+    /// Names and addresses in the certificate that is made at start when no file is given; may be repeated
     #[arg(long, default_values_t = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()])]
     pub(crate) tls_name: Vec<String>,
     /// Where to write the CA certificate (PEM) of the certificate that is made at start
@@ -117,4 +150,24 @@ pub(crate) struct ApiArguments {
     /// Life of a cluster token, in seconds
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(i64).range(600..=86_400))]
     pub(crate) token_seconds: i64,
+}
+
+/// An address with a port. What is most often given instead is a port alone.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.trim_start_matches(':').parse::<u16>().unwrap_or(8443);
+        format!("an IP address and a port are needed, such as 0.0.0.0:{port} or [::]:{port}")
+    })
+}
+
+impl Command {
+    /// Its name on the command line.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::All { .. } => "all",
+            Self::Controller { .. } => "controller",
+            Self::Api { .. } => "api",
+            Self::Completion { .. } => "completion",
+        }
+    }
 }

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use anyhow::{anyhow, bail};
 use kube::{Client, Config};
+
+use super::api_error::cause;
+use super::{kubeconfig, reachability};
 
 /// How long connecting to the API server may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -14,22 +16,26 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Without it, a request on a half-open connection would wait for ever, and what is known would grow stale unseen.
 const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
-/// A client for the given context, or for the pod's ServiceAccount, or for the default kubeconfig.
+/// A client, and the URL of its API server.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) server: String,
+}
+
+/// A client for the given context, or for the default kubeconfig, or for the pod's ServiceAccount.
 ///
 /// # Errors
-/// When there is no usable configuration.
-pub(super) async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
-    let options = KubeConfigOptions { context: context.map(ToOwned::to_owned), ..KubeConfigOptions::default() };
-    let mut config = match kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(file, &options).await.with_context(|| format!("kubeconfig {}", path.display()))?
-        }
-        None if context.is_some() => Config::from_kubeconfig(&options).await.context("the default kubeconfig")?,
-        None => Config::infer().await.context(
-            "no cluster: neither a pod's ServiceAccount nor a kubeconfig was found; give --kubeconfig FILE",
-        )?,
+/// When there is no usable configuration. Nothing of a kubeconfig's content is in the error.
+pub(super) async fn connect(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Connection> {
+    let mut config = match file {
+        Some(path) => kubeconfig::of_file(path, context).await?,
+        None => match kubeconfig::of_default(context).await? {
+            Some(config) => config,
+            None if context.is_some() => bail!("--context needs a kubeconfig, and none was found: give --kubeconfig FILE"),
+            None => Config::incluster().map_err(|_| {
+                anyhow!("no cluster: neither a kubeconfig nor a pod's ServiceAccount was found; give --kubeconfig FILE")
+            })?,
+        },
     };
     config.connect_timeout = Some(CONNECT_LIMIT);
     config.read_timeout = Some(SILENCE_LIMIT);
@@ -37,5 +43,9 @@ pub(super) async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> 
     // The client's own repetitions know nothing of the plan: a failed write is planned anew, a failed mint is the
     // caller's to repeat.
     config.default_retry = false;
-    Client::try_from(config).context("cannot make a client for the API server")
+    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    let client = Client::try_from(config)
+        .map_err(|error| anyhow!("cannot make a client for the API server {server}: {}", cause(&error)))?;
+    reachability::server_is(&server);
+    Ok(Connection { client, server })
 }

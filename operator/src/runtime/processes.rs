@@ -9,8 +9,9 @@ use kube::Client;
 
 use super::admin_server::{self, Readiness};
 use super::arguments::{Arguments, Command, CommonArguments, ControllerArguments};
+use super::cluster_client::{self, Connection};
 use super::lease::Leadership;
-use super::{cluster_client, shutdown, telemetry};
+use super::{shutdown, telemetry};
 use crate::{controllers, exchange};
 
 /// The parts that readiness waits for.
@@ -33,7 +34,10 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         .context("cannot start the runtime")
         .and_then(|runtime| runtime.block_on(serve(arguments)));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             tracing::error!("keyplane ends: {error:#}");
             ExitCode::FAILURE
@@ -45,13 +49,14 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     // Another library may have chosen first; either choice is a whole provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let common = arguments.common;
-    let connect = async |context: Option<&str>| cluster_client::client(common.kubeconfig.as_deref(), context).await;
-    let client = connect(common.context.as_deref()).await?;
+    let connect = async |context: Option<&str>| cluster_client::connect(common.kubeconfig.as_deref(), context).await;
+    let Connection { client, server } = connect(common.context.as_deref()).await?;
+    tracing::info!(%server, "keyplane {} {}", env!("CARGO_PKG_VERSION"), arguments.command.name());
     match arguments.command {
         Command::All { controller, api, api_context } => {
             let readiness = Readiness::awaiting(&[CONTROLLER, API]);
             let api_client = match &api_context {
-                Some(context) => connect(Some(context)).await?,
+                Some(context) => connect(Some(context)).await?.client,
                 None => client.clone(),
             };
             let serving = Box::pin(exchange::serve(api_client, api, {
@@ -94,7 +99,7 @@ async fn reconcile(client: Client, arguments: &ControllerArguments, readiness: &
     let gaining = Leadership::gain(client.clone(), &arguments.namespace, arguments.lease_seconds);
     readiness.reached(CONTROLLER);
     let leadership = tokio::select! {
-        gained = gaining => gained?,
+        gained = gaining => gained,
         ended = shutdown::requested() => return ended,
     };
     let result = tokio::select! {

@@ -5,5 +5,6 @@ mod access_reviews;
 mod attempt;
 mod key_roles;
 mod laws;
+mod policies_on_derived;
 mod policies_on_keyplane;
 mod policies_on_tenants;

@@ -35,7 +35,9 @@ pub fn plan(observed: &ObservedSshKey, now: DateTime<Utc>) -> Plan<SshKeyStatus>
     }
     let stored = ssh_key.status.as_ref();
     // A key that no verdict names is gone from what was gathered; it is looked at again when it is back.
-    let Some((readiness, default)) = readiness(observed) else { return Plan::of(Vec::new()) };
+    let Some((readiness, default)) = readiness(observed) else {
+        return Plan::of(Vec::new());
+    };
     let public_key = observed.key.as_ref().ok();
     let status = SshKeyStatus {
         type_: public_key.map(|key| key.key_type().as_str().to_owned()),
@@ -43,28 +45,49 @@ pub fn plan(observed: &ObservedSshKey, now: DateTime<Utc>) -> Plan<SshKeyStatus>
         default,
         ..SshKeyStatus::default()
     }
-    .saying(&readiness, stored.map_or(&[], |status| &status.conditions), ssh_key.metadata.generation, now);
-    Plan { actions: Vec::new(), status: changed(status, stored), wake_at: None }
+    .saying(
+        &readiness,
+        stored.map_or(&[], |status| &status.conditions),
+        ssh_key.metadata.generation,
+        now,
+    );
+    Plan {
+        actions: Vec::new(),
+        status: changed(status, stored),
+        wake_at: None,
+    }
 }
 
 fn readiness(observed: &ObservedSshKey) -> Option<(Readiness, bool)> {
     let metadata = &observed.ssh_key.metadata;
     let Some(account) = &observed.account else {
-        return Some((account_not_found(metadata.namespace.as_deref().unwrap_or_default()), false));
+        return Some((
+            account_not_found(metadata.namespace.as_deref().unwrap_or_default()),
+            false,
+        ));
     };
     let key = match &observed.key {
         Ok(key) => key,
-        Err(error) => return Some((Readiness::not_ready(Reason::InvalidPublicKey, error.to_string()), false)),
+        Err(error) => {
+            return Some((
+                Readiness::not_ready(Reason::InvalidPublicKey, error.to_string()),
+                false,
+            ));
+        }
     };
     let refused = |reason, message: String| Some((Readiness::not_ready(reason, message), false));
-    match observed.verdicts.get(metadata.uid.as_deref().unwrap_or_default())? {
+    match observed
+        .verdicts
+        .get(metadata.uid.as_deref().unwrap_or_default())?
+    {
         Verdict::Registered { default } => {
             let message = key.warning().unwrap_or("the key is registered");
             Some((Readiness::ready(Reason::Registered, message), *default))
         }
         Verdict::Duplicate => refused(
             Reason::DuplicatePublicKey,
-            "This SSH key already exists in the system: an older SshKey holds it; register another key".to_owned(),
+            "This SSH key already exists in the system: an older SshKey holds it; register another key"
+                .to_owned(),
         ),
         Verdict::LimitReached => refused(
             Reason::LimitReached,

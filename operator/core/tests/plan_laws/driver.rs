@@ -31,23 +31,24 @@ enum Item {
 #[derive(Debug)]
 pub struct Budget {
     left: usize,
-    pub spent: usize,
+    /// What was written, or tried.
+    done: Vec<String>,
 }
 
 impl Budget {
     pub fn of(writes: usize) -> Self {
         Self {
             left: writes,
-            spent: 0,
+            done: Vec::new(),
         }
     }
 
     /// Takes one write from the budget; false when the controller is dead.
-    fn spend(&mut self) -> bool {
+    fn spend(&mut self, what: impl FnOnce() -> String) -> bool {
         let lives = self.left > 0;
         if lives {
             self.left -= 1;
-            self.spent += 1;
+            self.done.push(what());
         }
         lives
     }
@@ -57,18 +58,20 @@ impl Budget {
 /// number of writes.
 pub fn converge(cluster: &mut Cluster, seed: u64) -> usize {
     let mut spent = 0;
+    let mut last = Vec::new();
     for round in 0..MOST_ROUNDS {
         let mut budget = Budget::of(usize::MAX);
         look_at_all(cluster, seed.wrapping_add(round as u64), &mut budget);
         let before = cluster.clone();
         cluster.collect_namespaces();
-        if budget.spent == 0 && before.is_same(cluster) {
+        if budget.done.is_empty() && before.is_same(cluster) {
             return spent;
         }
-        spent += budget.spent;
+        spent += budget.done.len();
+        last = budget.done;
         cluster.pass(1);
     }
-    panic!("not settled after {MOST_ROUNDS} rounds: {cluster:#?}");
+    panic!("not settled after {MOST_ROUNDS} rounds; the last did {last:#?} in {cluster:#?}");
 }
 
 /// Looks at everything once, in an order that the seed decides, until the budget is spent.
@@ -111,7 +114,7 @@ fn attempt<R: Resource>(cluster: &mut Cluster, place: &Place, budget: &mut Budge
     lawful::finalizer_first(resource.metadata(), &plan.actions);
     for action in &plan.actions {
         lawful::step(cluster, resource.metadata(), action);
-        if !budget.spend() {
+        if !budget.spend(|| format!("{place:?}: {action:?}")) {
             return;
         }
         match carry_out(cluster, resource.as_ref(), action) {
@@ -120,7 +123,9 @@ fn attempt<R: Resource>(cluster: &mut Cluster, place: &Place, budget: &mut Budge
             Err(Refusal::Rejected) => {
                 let readiness = Readiness::not_ready(Reason::ApplyFailed, "the API server refused");
                 let status = resource.refused_status(&readiness, now);
-                if changed(status.clone(), resource.status()).is_some() && budget.spend() {
+                if changed(status.clone(), resource.status()).is_some()
+                    && budget.spend(|| format!("{place:?}: {status:?}"))
+                {
                     cluster.write_status::<R>(place, resource.metadata().uid.as_deref(), &status);
                 }
                 return;
@@ -128,7 +133,7 @@ fn attempt<R: Resource>(cluster: &mut Cluster, place: &Place, budget: &mut Budge
         }
     }
     if let Some(status) = &plan.status
-        && budget.spend()
+        && budget.spend(|| format!("{place:?}: {status:?}"))
     {
         cluster.write_status::<R>(place, resource.metadata().uid.as_deref(), status);
     }
@@ -150,7 +155,11 @@ fn carry_out<R: Resource>(cluster: &mut Cluster, resource: &R, action: &Action) 
         }
         Action::Create(child) => cluster.create_child(child),
         Action::Update { desired, uid } => cluster.update_child(desired, uid),
-        Action::Delete { child, uid } | Action::Release { child, uid } => cluster.delete_child(child, uid),
+        Action::Delete { child, uid } => cluster.delete_child(child, uid),
+        Action::Release { child, uid } => {
+            cluster.release_child(child, uid);
+            Ok(())
+        }
     }
 }
 
@@ -158,12 +167,15 @@ fn sweep(cluster: &mut Cluster, uid: &str, budget: &mut Budget) {
     let actions = plan_orphans(&leftovers(cluster, uid));
     lawful::order(&actions);
     for action in actions {
-        if !budget.spend() {
+        if !budget.spend(|| format!("sweep: {action:?}")) {
             return;
         }
         let done = match &action {
             Action::Delete { child, uid } => cluster.delete_child(child, uid),
-            Action::Release { child, uid } => cluster.release_child(child, uid),
+            Action::Release { child, uid } => {
+                cluster.release_child(child, uid);
+                Ok(())
+            }
             _ => panic!("a sweep only takes away: {action:#?}"),
         };
         if done.is_err() {

@@ -144,9 +144,9 @@ impl Cluster {
     }
 
     /// Takes the finalizers off an object, and the subjects off a `RoleBinding`.
-    pub fn release_child(&mut self, place: &ChildRef, uid: &str) -> Result<(), Refusal> {
+    pub fn release_child(&mut self, place: &ChildRef, uid: &str) {
         let Some(found) = self.objects.get_mut(place).filter(|found| found.uid() == uid) else {
-            return Ok(());
+            return;
         };
         metadata_mut(found).finalizers = None;
         if let Child::RoleBinding(binding) = found {
@@ -155,7 +155,6 @@ impl Cluster {
         if found.is_terminating() {
             self.objects.remove(place);
         }
-        Ok(())
     }
 
     pub fn create<R: Resource>(&mut self, mut resource: R) -> Result<(), Refusal> {

@@ -80,14 +80,12 @@ pub fn children_of(cluster: &Cluster, uid: &str, account: &str) -> Vec<Child> {
 
 /// What is swept of the owner with this UID: all, where nobody knows it, else what stands with another account.
 pub fn leftovers(cluster: &Cluster, uid: &str) -> Vec<Child> {
-    match account_name_of(cluster, uid) {
-        Some(account) => bindings_of(cluster, uid, |place| place != Some(account.as_str())),
-        None => {
-            let mut orphans = identity_of(cluster, uid);
-            orphans.extend(bindings_of(cluster, uid, |_| true));
-            orphans
-        }
+    if let Some(account) = account_name_of(cluster, uid) {
+        return bindings_of(cluster, uid, |place| place != Some(account.as_str()));
     }
+    let mut orphans = identity_of(cluster, uid);
+    orphans.extend(bindings_of(cluster, uid, |_| true));
+    orphans
 }
 
 /// The UIDs that objects of ours name as their owners'.

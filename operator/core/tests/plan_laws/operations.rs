@@ -172,7 +172,7 @@ impl Operation {
                 });
             }
             Self::EditAccount(at, spec) => {
-                edit::<Account>(cluster, &account(at), |found| found.spec = spec.clone())
+                edit::<Account>(cluster, &account(at), |found| found.spec = spec.clone());
             }
             Self::DeleteAccount(at) => cluster.delete::<Account>(&account(at)),
             Self::CreateNamespace(home, name) => {
@@ -207,14 +207,14 @@ impl Operation {
             }
             Self::EditScope(at, scope) => {
                 let scope = scope.resolve(cluster, names.namespaces);
-                edit_key(cluster, at, |key| key.spec.scope = scope);
+                edit_key(cluster, *at, |key| key.spec.scope = scope);
             }
             Self::EditExpiry(at, halves) => {
                 let end = halves.map(|halves| cluster.now + TimeDelta::minutes(30 * halves));
-                edit_key(cluster, at, |key| key.spec.expires_at = end);
+                edit_key(cluster, *at, |key| key.spec.expires_at = end);
             }
-            Self::Revoke(at) => edit_key(cluster, at, |key| key.spec.revoked = Some(true)),
-            Self::DeleteKey(at) => with_one::<ApiKey>(cluster, at, Cluster::delete::<ApiKey>),
+            Self::Revoke(at) => edit_key(cluster, *at, |key| key.spec.revoked = Some(true)),
+            Self::DeleteKey(at) => with_one::<ApiKey>(cluster, *at, Cluster::delete::<ApiKey>),
             Self::CreateSshKey {
                 home,
                 name,
@@ -232,16 +232,30 @@ impl Operation {
                     status: None,
                 });
             }
-            Self::EditSshDefault(at, default) => with_one::<SshKey>(cluster, at, |cluster, place| {
+            Self::EditSshDefault(at, default) => with_one::<SshKey>(cluster, *at, |cluster, place| {
                 edit::<SshKey>(cluster, place, |key| key.spec.default = Some(*default));
             }),
-            Self::DeleteSshKey(at) => with_one::<SshKey>(cluster, at, Cluster::delete::<SshKey>),
+            Self::DeleteSshKey(at) => with_one::<SshKey>(cluster, *at, Cluster::delete::<SshKey>),
+            disturbance => disturbance.disturb(cluster, names),
+        }
+        // Two objects of one second are rivals whose UIDs decide; most are not.
+        if !matches!(
+            self,
+            Self::CreateKey { name: 0, .. } | Self::CreateSshKey { name: 0, .. }
+        ) {
+            cluster.pass(1);
+        }
+    }
+
+    /// The steps that are no declarations.
+    fn disturb(&self, cluster: &mut Cluster, names: Names) {
+        match self {
             Self::StripFinalizer(at) => {
-                with_one::<ApiKey>(cluster, at, |cluster, place| {
-                    cluster.set_finalizers::<ApiKey>(place, vec![])
+                with_one::<ApiKey>(cluster, *at, |cluster, place| {
+                    cluster.set_finalizers::<ApiKey>(place, vec![]);
                 });
-                with_one::<Namespace>(cluster, at, |cluster, place| {
-                    cluster.set_finalizers::<Namespace>(place, vec![])
+                with_one::<Namespace>(cluster, *at, |cluster, place| {
+                    cluster.set_finalizers::<Namespace>(place, vec![]);
                 });
             }
             Self::SquatNamespace(home, name) => {
@@ -252,30 +266,22 @@ impl Operation {
                 );
                 let _ = cluster.create_child(&core_namespace(&core));
             }
-            Self::DeleteCore(at) => tampering::delete_one(cluster, at, true),
-            Self::DeleteChild(at) => tampering::delete_one(cluster, at, false),
-            Self::Tamper(at, how) => tampering::tamper_with_one(cluster, at, *how),
-            Self::ForgeBinding { key, within } => tampering::forge_binding(cluster, key, within),
-            Self::ForgeReady(at) => {
-                with_one::<ApiKey>(cluster, at, |cluster, place| forge_ready(cluster, place))
-            }
+            Self::DeleteCore(at) => tampering::delete_one(cluster, *at, true),
+            Self::DeleteChild(at) => tampering::delete_one(cluster, *at, false),
+            Self::Tamper(at, how) => tampering::tamper_with_one(cluster, *at, *how),
+            Self::ForgeBinding { key, within } => tampering::forge_binding(cluster, *key, *within),
+            Self::ForgeReady(at) => with_one::<ApiKey>(cluster, *at, forge_ready),
             Self::CollectNamespaces => cluster.collect_namespaces(),
             Self::PassHours(hours) => cluster.pass(3600 * hours),
             Self::Reconcile { seed, writes } => {
                 crate::driver::look_at_all(cluster, *seed, &mut crate::driver::Budget::of(*writes));
             }
-        }
-        // Two objects of one second are rivals whose UIDs decide; most are not.
-        if !matches!(
-            self,
-            Self::CreateKey { name: 0, .. } | Self::CreateSshKey { name: 0, .. }
-        ) {
-            cluster.pass(1);
+            declaration => unreachable!("{declaration:?} is applied above"),
         }
     }
 }
 
-fn with_one<R: Resource>(cluster: &mut Cluster, at: &Index, act: impl FnOnce(&mut Cluster, &Place)) {
+fn with_one<R: Resource>(cluster: &mut Cluster, at: Index, act: impl FnOnce(&mut Cluster, &Place)) {
     let places: Vec<Place> = R::table(cluster).keys().cloned().collect();
     if !places.is_empty() {
         act(cluster, at.get(&places));
@@ -296,7 +302,7 @@ fn edit<R: Resource>(cluster: &mut Cluster, place: &Place, change: impl FnOnce(&
 }
 
 /// A write to a key's spec, which admission refuses once the key is over.
-fn edit_key(cluster: &mut Cluster, at: &Index, change: impl FnOnce(&mut ApiKey)) {
+fn edit_key(cluster: &mut Cluster, at: Index, change: impl FnOnce(&mut ApiKey)) {
     with_one::<ApiKey>(cluster, at, |cluster, place| {
         let state = cluster.api_keys[place]
             .status

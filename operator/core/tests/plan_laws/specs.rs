@@ -53,11 +53,6 @@ impl ScopeChoice {
                 ssh_keys: Some(true),
                 ..Scope::default()
             },
-            Self::Everywhere(role) => exec(KubernetesExec {
-                all_namespaces: Some(true),
-                role: *role,
-                ..KubernetesExec::default()
-            }),
             Self::Ids(at, role) if !ids.is_empty() => {
                 let namespace_ids = at.iter().map(|index| index.get(&ids).clone()).collect();
                 exec(KubernetesExec {
@@ -66,7 +61,7 @@ impl ScopeChoice {
                     ..KubernetesExec::default()
                 })
             }
-            Self::Ids(_, role) => exec(KubernetesExec {
+            Self::Everywhere(role) | Self::Ids(_, role) => exec(KubernetesExec {
                 all_namespaces: Some(true),
                 role: *role,
                 ..KubernetesExec::default()

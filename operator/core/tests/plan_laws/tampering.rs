@@ -57,7 +57,7 @@ pub fn derived(cluster: &Cluster) -> Vec<ChildRef> {
         .collect()
 }
 
-pub fn delete_one(cluster: &mut Cluster, at: &Index, core: bool) {
+pub fn delete_one(cluster: &mut Cluster, at: Index, core: bool) {
     let places: Vec<ChildRef> = derived(cluster)
         .into_iter()
         .filter(|place| (place.kind == ChildKind::Namespace) == core)
@@ -69,7 +69,7 @@ pub fn delete_one(cluster: &mut Cluster, at: &Index, core: bool) {
     }
 }
 
-pub fn tamper_with_one(cluster: &mut Cluster, at: &Index, how: Tampering) {
+pub fn tamper_with_one(cluster: &mut Cluster, at: Index, how: Tampering) {
     let places: Vec<ChildRef> = derived(cluster)
         .into_iter()
         .filter(|place| is_within_reach(place, how))
@@ -143,7 +143,7 @@ fn change_content(child: &mut Child) {
 }
 
 /// A `RoleBinding` with the name of a key's, in any core Namespace, to a Role of the attacker's own.
-pub fn forge_binding(cluster: &mut Cluster, key: &Index, within: &Index) {
+pub fn forge_binding(cluster: &mut Cluster, key: Index, within: Index) {
     let cores: Vec<ChildRef> = derived(cluster)
         .into_iter()
         .filter(|place| place.kind == ChildKind::Namespace)

@@ -347,17 +347,24 @@ proptest! {
     }
 
     #[test]
-    fn of_any_orphans_identities_and_anchors_are_deleted_and_nothing_that_holds_work(children in children(), has_finalizer in any::<bool>()) {
+    fn of_any_orphans_identities_and_anchors_are_deleted_and_nothing_that_holds_work(
+        children in children(),
+        has_finalizer in any::<bool>(),
+    ) {
         let actions = plan_orphans(&children);
         crate::lawful::order(&actions);
-        let deleted = |kinds: &[ChildKind]| {
-            let is_one = |action: &&Action| matches!(action, Action::Delete { child, .. } if kinds.contains(&child.kind));
-            actions.iter().filter(is_one).count()
-        };
-        let identities = [ChildKind::ServiceAccount, ChildKind::Secret];
-        let live = children.iter().filter(|child| identities.contains(&child.kind()) && !child.is_terminating()).count();
-        prop_assert_eq!(deleted(&identities), live);
-        prop_assert_eq!(deleted(&identities) + deleted(&[ChildKind::RoleBinding]), actions.len());
+        for action in &actions {
+            let (Action::Delete { child, .. } | Action::Release { child, .. }) = action else {
+                return Err(TestCaseError::fail(format!("a sweep only takes away: {action:?}")));
+            };
+            let rights = [ChildKind::RoleBinding, ChildKind::Secret, ChildKind::ServiceAccount];
+            prop_assert!(rights.contains(&child.kind));
+        }
+        for child in children.iter().filter(|child| !child.is_terminating()) {
+            let deletion = Action::Delete { child: child.reference(), uid: child.uid().to_owned() };
+            let is_identity = matches!(child.kind(), ChildKind::Secret | ChildKind::ServiceAccount);
+            prop_assert!(!is_identity || actions.contains(&deletion));
+        }
         let steps = teardown(&children, has_finalizer);
         prop_assert_eq!(steps.contains(&Action::RemoveFinalizer), children.is_empty() && has_finalizer);
         for child in &children {

@@ -64,6 +64,15 @@ impl Attempt {
         }
     }
 
+    /// To delete an object, or those of a collection, with this propagation policy.
+    pub fn delete_by(path: impl Into<String>, propagation: &str) -> Self {
+        Self {
+            method: Method::DELETE,
+            path: path.into(),
+            body: json!({"propagationPolicy": propagation}),
+        }
+    }
+
     /// To create what has a path of its own, such as a token.
     pub fn post(path: impl Into<String>, body: Value) -> Self {
         Self {
@@ -78,7 +87,15 @@ impl Attempt {
             ADMINISTRATOR => cluster.client().await?,
             user => cluster.access().client_as(user).await?,
         };
-        send(&client, self.method.clone(), &self.path, query, &self.body).await
+        let mut body = self.body.clone();
+        // With a body, the API server takes a deletion's options from there alone.
+        if let Some(options) = body.as_object_mut()
+            && self.method == Method::DELETE
+            && query == DRY_RUN
+        {
+            options.insert("dryRun".to_owned(), json!(["All"]));
+        }
+        send(&client, self.method.clone(), &self.path, query, &body).await
     }
 
     /// Makes the change.
