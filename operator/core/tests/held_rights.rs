@@ -1,6 +1,6 @@
 //! A right that somebody holds in being with a finalizer is freed from it, and no key is Ready while it lasts.
 
-#![allow(clippy::indexing_slicing, reason = "a test may fail by panicking")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::sync::Arc;
 
