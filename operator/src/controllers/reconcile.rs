@@ -22,6 +22,7 @@ use tracing::Instrument;
 use super::error::ReconcileError;
 use super::execute::{is_current, set_finalizer, write_child, write_status};
 use crate::index::{ClusterView, Indexed};
+use crate::runtime::unanswered;
 
 /// How long one attempt may take.
 const ATTEMPT_LIMIT: Duration = Duration::from_mins(1);
@@ -175,7 +176,13 @@ fn retry<R: Reconciler>(object: &R::Resource, error: &ReconcileError, context: &
     let pause = pause_after(failures);
     let kind = R::Resource::kind(&());
     let name = place(object);
-    if matches!(error, ReconcileError::Stale(_)) && failures < 5 {
+    let expected = match error {
+        ReconcileError::Stale(_) => failures < 5,
+        // That the API server does not answer is said once for all resources.
+        ReconcileError::Unreachable(_) => unanswered(&context.client) || failures < 3,
+        ReconcileError::Refused(_) | ReconcileError::TimedOut(_) => false,
+    };
+    if expected {
         tracing::debug!(%kind, name, %error, "trying again");
     } else {
         tracing::warn!(%kind, name, %error, failures, pause_ms = pause.as_millis(), "attempt failed");

@@ -32,8 +32,10 @@ pub(crate) async fn watch_into<K>(
     let client = api.clone().into_client();
     // Authorization depends on what is listed, so the most recent state is asked for, not a cached one.
     let config = config.list_semantic(ListSemantic::MostRecent).timeout(WATCH_SECONDS);
-    let unanswered = || unanswered(&client);
-    feed(watcher::watcher(api, config).default_backoff(), &index, keep, on_change, unanswered).await;
+    let on_no_answer = || {
+        unanswered(&client);
+    };
+    feed(watcher::watcher(api, config).default_backoff(), &index, keep, on_change, on_no_answer).await;
 }
 
 async fn feed<K>(
@@ -216,6 +218,17 @@ mod tests {
         .await;
         assert!(index.find(&digest_key("1")).is_empty());
         assert_eq!(index.find(&digest_key("3")).len(), 1);
+    }
+
+    #[test]
+    fn a_refused_watch_names_the_resource_with_its_group_and_the_remedy() {
+        assert_eq!(
+            remedy::<ApiKey>(403),
+            "may not list or watch apikeys.keyplane.dev: apply charts/keyplane/files, or check --context"
+        );
+        assert_eq!(remedy::<ApiKey>(404), "the resource apikeys.keyplane.dev is not installed: apply crds/generated");
+        assert_eq!(qualified::<keyplane_crds::Namespace>(), "keyplane.dev/Namespace");
+        assert_eq!(qualified::<k8s_openapi::api::core::v1::Namespace>(), "core/Namespace");
     }
 
     #[tokio::test]

@@ -106,11 +106,11 @@ mod tests {
 
     const SECRET: &str = "kpk_s3cretS3CRETs3cret";
 
-    async fn refusal(content: &[u8], context: Option<&str>) -> String {
+    async fn refusal(file: &[u8], context: Option<&str>) -> String {
         let mut random = [0_u8; 8];
         getrandom::fill(&mut random).unwrap();
         let path = std::env::temp_dir().join(format!("keyplane-kubeconfig-{}", u64::from_be_bytes(random)));
-        std::fs::write(&path, content).unwrap();
+        std::fs::write(&path, file).unwrap();
         let outcome = of_file(&path, context).await;
         std::fs::remove_file(&path).unwrap();
         // The whole chain and the debug form: whatever the log may show.

@@ -90,17 +90,20 @@ impl Trouble {
     fn say(&mut self, error: &LeaseManagerError) {
         let code = match error {
             LeaseManagerError::KubeError(kube::Error::Api(status)) => status.code,
-            LeaseManagerError::KubeError(_) => return unanswered(&self.client),
+            LeaseManagerError::KubeError(_) => {
+                unanswered(&self.client);
+                return;
+            }
             _ => 0,
         };
         if self.said.replace(code) != Some(code) {
-            let what = format!("the lease {}/{LEASE} cannot be taken; it is tried again", self.namespace);
+            let what = format!("the lease {}/{LEASE} cannot be taken", self.namespace);
             let remedy = match code {
                 403 | 404 => ": apply charts/keyplane/files, or check --namespace and --context",
-                401 => ": the API server does not accept the credentials; renew them, or check --context",
+                401 => ", for the API server does not accept the credentials: renew them, or check --context",
                 _ => "",
             };
-            tracing::warn!(error = text(error), "{what}{remedy}");
+            tracing::warn!(error = text(error), "{what}{remedy}; it is tried again");
         }
     }
 }
@@ -116,10 +119,8 @@ fn text(error: &LeaseManagerError) -> String {
 async fn say_who_holds(client: Client, namespace: &str) {
     let lease = Api::<Lease>::namespaced(client, namespace).get_opt(LEASE).await.ok().flatten();
     let holder = lease.and_then(|lease| lease.spec).and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty());
-    match holder {
-        Some(holder) => tracing::info!(namespace, lease = LEASE, holder, "waiting for the lease"),
-        None => tracing::info!(namespace, lease = LEASE, "waiting for the lease; nobody holds it"),
-    }
+    let holder = holder.as_deref().unwrap_or("nobody");
+    tracing::info!(namespace, lease = LEASE, holder, "waiting for the lease");
 }
 
 /// This process, for people who look at the lease.

@@ -16,6 +16,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 
 static SERVER: OnceLock<String> = OnceLock::new();
 static ASKING: AtomicBool = AtomicBool::new(false);
+static REPORTED: AtomicBool = AtomicBool::new(false);
 
 /// Tells which API server the lines are about. Both halves of a process talk to the same one.
 pub(super) fn server_is(url: &str) {
@@ -24,25 +25,24 @@ pub(super) fn server_is(url: &str) {
 }
 
 /// A request got no answer. One that was merely cut off is no news: only when the API server does not answer a
-/// question of its own either, it is reported.
-pub(crate) fn unanswered(client: &Client) {
+/// question of its own either, it is reported. Returns whether it has been reported already.
+pub(crate) fn unanswered(client: &Client) -> bool {
     if !ASKING.swap(true, Ordering::AcqRel) {
         tokio::spawn(ask_until_answered(client.clone()));
     }
+    REPORTED.load(Ordering::Acquire)
 }
 
 async fn ask_until_answered(client: Client) {
     let began = Instant::now();
     let server = SERVER.get().map_or("", String::as_str);
-    let mut reported = false;
     while let Err(cause) = ask(&client).await {
-        if !reported {
+        if !REPORTED.swap(true, Ordering::AcqRel) {
             tracing::warn!("the API server {server} does not answer ({cause}); going on with what is known");
-            reported = true;
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
-    if reported {
+    if REPORTED.swap(false, Ordering::AcqRel) {
         tracing::info!("the API server {server} answers again after {} s", began.elapsed().as_secs());
     }
     ASKING.store(false, Ordering::Release);

@@ -48,6 +48,6 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(refusals.due(start + Duration::from_secs(59)), None);
         }
-        assert_eq!(refusals.due(start + Duration::from_secs(60)), Some(1001));
+        assert_eq!(refusals.due(start + REPORT_EVERY), Some(1001));
     }
 }

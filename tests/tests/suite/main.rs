@@ -10,6 +10,7 @@ mod exchange;
 mod gitops;
 mod hostile;
 mod main_job;
+mod operator_log;
 mod permissions;
 mod poison;
 mod request;

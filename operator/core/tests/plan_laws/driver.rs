@@ -111,6 +111,7 @@ fn attempt<R: Resource>(cluster: &mut Cluster, place: &Place, budget: &mut Budge
     let now = cluster.now;
     let plan = R::plan(cluster, &resource, now);
     lawful::order(&plan.actions);
+    lawful::freed(&plan.actions);
     lawful::finalizer_first(resource.metadata(), &plan.actions);
     for action in &plan.actions {
         lawful::step(cluster, resource.metadata(), action);

@@ -39,6 +39,21 @@ pub fn order(actions: &[Action]) {
     );
 }
 
+/// Only rights are freed from other people's finalizers: anything else harms nobody by lingering.
+pub fn freed(actions: &[Action]) {
+    for action in actions {
+        let Action::Release { child, .. } = action else {
+            continue;
+        };
+        let rights = [
+            ChildKind::RoleBinding,
+            ChildKind::Secret,
+            ChildKind::ServiceAccount,
+        ];
+        assert!(rights.contains(&child.kind), "{child} is no right");
+    }
+}
+
 /// Nothing is made for a resource that could then be deleted without a trace.
 pub fn finalizer_first(resource: &ObjectMeta, actions: &[Action]) {
     let is_held = resource

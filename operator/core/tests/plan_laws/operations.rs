@@ -61,6 +61,8 @@ pub enum Operation {
     DeleteSshKey(Index),
     /// The owner takes Keyplane's finalizer off.
     StripFinalizer(Index),
+    /// A key goes without having been cleaned up after: its finalizer was taken off before.
+    Vanish(Index),
     /// Somebody makes a core Namespace where an account or a namespace would have one.
     SquatNamespace(usize, Option<usize>),
     /// An administrator deletes a core Namespace.
@@ -119,6 +121,7 @@ pub fn any_operation() -> impl Strategy<Value = Operation> {
         3 => benign(),
         1 => prop_oneof![
             any::<Index>().prop_map(O::StripFinalizer),
+            any::<Index>().prop_map(O::Vanish),
             (0..3_usize, prop::option::of(0..3_usize)).prop_map(|(home, name)| O::SquatNamespace(home, name)),
             any::<Index>().prop_map(O::DeleteCore),
             any::<Index>().prop_map(O::DeleteChild),
@@ -258,6 +261,10 @@ impl Operation {
                     cluster.set_finalizers::<Namespace>(place, vec![]);
                 });
             }
+            Self::Vanish(at) => with_one::<ApiKey>(cluster, *at, |cluster, place| {
+                cluster.set_finalizers::<ApiKey>(place, vec![]);
+                cluster.delete::<ApiKey>(place);
+            }),
             Self::SquatNamespace(home, name) => {
                 let home = names.accounts[*home];
                 let core = name.map_or_else(

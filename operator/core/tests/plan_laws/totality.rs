@@ -271,6 +271,7 @@ fn assert_modest(resource: &ObjectMeta, actions: &[Action]) {
         "nothing is given to what is being deleted"
     );
     crate::lawful::order(actions);
+    crate::lawful::freed(actions);
     crate::lawful::finalizer_first(resource, actions);
 }
 

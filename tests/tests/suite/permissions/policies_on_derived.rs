@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::attempt::Outcome::{self, Accepted, Forbidden, Refused};
 use super::attempt::{ADMINISTRATOR, Attempt, CONTROLLER, Stage, person, role_binding};
 
-const BINDINGS: &str = "only Keyplane's controller writes RoleBindings called keyplane-key-* or keyplane-owners";
+const BINDINGS: &str =
+    "only Keyplane's controller writes RoleBindings called keyplane-key-* or keyplane-owners";
 const BOUNDS: &str = "only Keyplane's controller writes the ResourceQuota and LimitRange keyplane";
 const BACKGROUND: &str = "is deleted in the background only";
 
@@ -31,9 +32,7 @@ impl Reached {
         let shared = shared_keyplane().await?;
         let tenant = Tenant::create(shared.cluster, &shared.keyplane, "derived").await?;
         let web = tenant.namespace("web").await?;
-        tenant
-            .key("key", &["--all-namespaces", "--role", role])
-            .await?;
+        tenant.key("key", &["--all-namespaces", "--role", role]).await?;
         let uid = tenant.stored_key("key").await?.uid().context("a UID")?;
         let bindings = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{web}/rolebindings");
         Ok(Self {
@@ -85,7 +84,13 @@ fn of_name(namespace: &str, name: &str, version: &str, kind: &str, spec: &Value)
 }
 
 fn quota(namespace: &str, name: &str) -> Attempt {
-    of_name(namespace, name, "v1", "ResourceQuota", &json!({"hard": {"pods": "5"}}))
+    of_name(
+        namespace,
+        name,
+        "v1",
+        "ResourceQuota",
+        &json!({"hard": {"pods": "5"}}),
+    )
 }
 
 fn limits(namespace: &str, name: &str) -> Attempt {
@@ -260,7 +265,10 @@ async fn no_key_reaches_the_identities_of_keys() -> Result<()> {
             Attempt::merge(format!("{place}/serviceaccounts/{name}"), hold()),
             Forbidden,
         ),
-        (Attempt::merge(format!("{place}/secrets/{name}"), hold()), Forbidden),
+        (
+            Attempt::merge(format!("{place}/secrets/{name}"), hold()),
+            Forbidden,
+        ),
         (Attempt::delete(format!("{place}/secrets/{name}")), Forbidden),
         (
             Attempt::merge(format!("/api/v1/namespaces/{}", reached.web), hold()),
