@@ -21,7 +21,7 @@ demo: programs ## Walk through the main job on a control plane that comes and go
 	$(DEV) demo
 
 test: programs ## Run all tests, the ones on a real control plane included
-	$(CARGO) test --locked --workspace --no-fail-fast
+	$(CARGO) test --locked --workspace --no-fail-fast -- --show-output
 	cd tests/cluster/supervise && go test ./...
 
 up: programs ## Start a control plane and Keyplane and leave them running (CONTEXT=name: on an existing cluster)

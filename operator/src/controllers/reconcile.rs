@@ -140,7 +140,7 @@ async fn carry_out<R: Reconciler>(object: &Arc<R::Resource>, context: &Context) 
 
 /// What the lines about a resource's derived objects say it is about.
 fn span<K: Resource<DynamicType = ()>>(object: &K) -> tracing::Span {
-    tracing::info_span!("for", kind = %K::kind(&()), name = place(object))
+    tracing::info_span!("resource", kind = %K::kind(&()), name = place(object))
 }
 
 /// Where a resource stands, as `namespace/name` or `name`.

@@ -1,6 +1,8 @@
 //! A hostile customer against its neighbour: nothing that an account's owner writes yields a right in a namespace
 //! that is not the account's, at any moment (invariant I7).
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a poisoned lock is the test's own panic; its figures are its report")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
