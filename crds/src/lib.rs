@@ -4,7 +4,10 @@
 //! see (ownership, limits, duplicates) is a condition, decided in `keyplane-core`. The YAML under `generated/`
 //! is made from these types by `cargo run -p keyplane-crds --bin generate-crds`.
 
-#![allow(clippy::duplicated_attributes, reason = "each printer column has a type and a path; two columns may share either")]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type and a path; two columns may share either"
+)]
 
 mod account;
 mod api_key;
@@ -15,8 +18,8 @@ mod quantities;
 mod ssh_key;
 
 pub use account::{
-    Account, AccountLimits, AccountSpec, AccountStatus, ContainerDefaults, Isolation, NamespaceDefaults, Owner,
-    OwnerKind, PodSecurityLevel, ResourceQuotaDefaults,
+    Account, AccountLimits, AccountSpec, AccountStatus, ContainerDefaults, Isolation, NamespaceDefaults,
+    Owner, OwnerKind, PodSecurityLevel, ResourceQuotaDefaults,
 };
 pub use api_key::{
     ApiKey, ApiKeySpec, ApiKeyState, ApiKeyStatus, ClusterRoleName, GrantedNamespace, KubernetesExec, Scope,

@@ -18,8 +18,16 @@ use crate::Condition;
     status = "SshKeyStatus",
     derive = "PartialEq",
     doc = "A registered SSH public key of the account in whose home namespace it stands.",
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
-    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
     printcolumn(name = "Type", type_ = "string", json_path = ".status.type"),
     printcolumn(name = "Fingerprint", type_ = "string", json_path = ".status.fingerprint"),
     printcolumn(name = "Default", type_ = "boolean", json_path = ".status.default"),

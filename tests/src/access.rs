@@ -20,19 +20,13 @@ impl Access {
     /// The current context of one file.
     #[must_use]
     pub fn of_file(kubeconfig: &Path) -> Self {
-        Self {
-            kubeconfig: kubeconfig.as_os_str().to_owned(),
-            context: None,
-        }
+        Self { kubeconfig: kubeconfig.as_os_str().to_owned(), context: None }
     }
 
     /// A named context. `kubeconfig` is what `KUBECONFIG` may hold: one file, or several separated by colons.
     #[must_use]
     pub fn of_context(kubeconfig: &OsStr, context: &str) -> Self {
-        Self {
-            kubeconfig: kubeconfig.to_owned(),
-            context: Some(context.to_owned()),
-        }
+        Self { kubeconfig: kubeconfig.to_owned(), context: Some(context.to_owned()) }
     }
 
     /// A value for the environment variable `KUBECONFIG`.
@@ -67,10 +61,7 @@ impl Access {
     }
 
     async fn config(&self) -> Result<Config> {
-        let options = KubeConfigOptions {
-            context: self.context.clone(),
-            ..KubeConfigOptions::default()
-        };
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let mut config = Config::from_custom_kubeconfig(self.read()?, &options).await?;
         config.default_retry = false;
         Ok(config)

@@ -81,10 +81,7 @@ impl AuditEvent {
     /// Whether the request could change an object.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        matches!(
-            self.verb.as_str(),
-            "create" | "update" | "patch" | "delete" | "deletecollection"
-        )
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 }
 
@@ -92,9 +89,7 @@ impl AuditLog {
     /// The log in this file.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self {
-            path: path.to_path_buf(),
-        }
+        Self { path: path.to_path_buf() }
     }
 
     /// The end of the log as it is now.
@@ -102,10 +97,8 @@ impl AuditLog {
     /// # Errors
     /// When the log cannot be read.
     pub fn mark(&self) -> Result<Mark> {
-        let metadata = self
-            .path
-            .metadata()
-            .with_context(|| format!("cannot read {}", self.path.display()))?;
+        let metadata =
+            self.path.metadata().with_context(|| format!("cannot read {}", self.path.display()))?;
         Ok(Mark(metadata.len()))
     }
 
@@ -121,9 +114,7 @@ impl AuditLog {
         file.seek(SeekFrom::Start(mark.0))?;
         file.read_to_string(&mut text)?;
         // The server may be in the middle of the last line.
-        let whole = text
-            .rfind('\n')
-            .map_or("", |end| text.get(..end).unwrap_or_default());
+        let whole = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
         whole
             .lines()
             .map(|line| serde_json::from_str(line).with_context(|| format!("no audit record: {line}")))

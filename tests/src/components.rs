@@ -39,11 +39,7 @@ impl ControlPlanePorts {
     /// When the system has no port left.
     pub fn choose() -> Result<Self> {
         let [etcd, etcd_peer, kube_apiserver] = ports::free()?;
-        Ok(Self {
-            etcd,
-            etcd_peer,
-            kube_apiserver,
-        })
+        Ok(Self { etcd, etcd_peer, kube_apiserver })
     }
 }
 
@@ -66,12 +62,7 @@ impl Components {
         if !pki.exists() {
             pki.create()?;
         }
-        let components = Self {
-            dir: dir.to_path_buf(),
-            ports,
-            programs: programs.clone(),
-            pki,
-        };
+        let components = Self { dir: dir.to_path_buf(), ports, programs: programs.clone(), pki };
         components.write_kubeconfig("admin")?;
         components.write_kubeconfig("controller-manager")?;
         private_file::write(&dir.join("audit-policy.yaml"), AUDIT_POLICY)?;

@@ -81,14 +81,7 @@ impl ControlPlane {
         match outcome {
             Ok((own, access, uid)) => {
                 let kubectl = Kubectl::new(&programs.kubectl, &access, &dir.path().join("kubectl-cache"));
-                Ok(Self {
-                    own: Some(own),
-                    dir,
-                    access,
-                    kubectl,
-                    supervise: supervise.to_path_buf(),
-                    uid,
-                })
+                Ok(Self { own: Some(own), dir, access, kubectl, supervise: supervise.to_path_buf(), uid })
             }
             Err(error) => {
                 if !error.is::<PortTaken>() {
@@ -113,19 +106,10 @@ impl ControlPlane {
         let client = access.client().await?;
         // The client trusts the authority made for this start alone, so whoever answers is ours.
         readiness::api_server(&client, || check_all_running([&etcd, &kube_apiserver])).await?;
-        let kube_controller_manager = Supervised::start(
-            supervise,
-            dir,
-            components.kube_controller_manager(),
-            Ending::AtOnce,
-        )
-        .await?;
-        let own = OwnPrograms {
-            kube_controller_manager,
-            kube_apiserver,
-            etcd,
-            audit_log: components.audit_log(),
-        };
+        let kube_controller_manager =
+            Supervised::start(supervise, dir, components.kube_controller_manager(), Ending::AtOnce).await?;
+        let own =
+            OwnPrograms { kube_controller_manager, kube_apiserver, etcd, audit_log: components.audit_log() };
         readiness::controllers(&client, || check_all_running(own.all())).await?;
         let uid = readiness::cluster_uid(&client).await?;
         Ok((own, access, uid))
@@ -148,14 +132,7 @@ impl ControlPlane {
             .with_context(|| format!("the cluster of the context {context} does not answer"))?;
         let dir = InstanceDir::create(&supervise)?;
         let kubectl = Kubectl::new(&program, &access, &dir.path().join("kubectl-cache"));
-        Ok(Self {
-            own: None,
-            dir,
-            access,
-            kubectl,
-            supervise,
-            uid,
-        })
+        Ok(Self { own: None, dir, access, kubectl, supervise, uid })
     }
 
     /// The existing cluster that `KEYPLANE_TEST_CONTEXT` names (a context of `KUBECONFIG`), or one of our own.
@@ -168,10 +145,7 @@ impl ControlPlane {
         else {
             return Self::start().await;
         };
-        let context = context
-            .to_str()
-            .context("KEYPLANE_TEST_CONTEXT is not UTF-8")?
-            .to_owned();
+        let context = context.to_str().context("KEYPLANE_TEST_CONTEXT is not UTF-8")?.to_owned();
         let Some(kubeconfig) = std::env::var_os("KUBECONFIG") else {
             bail!(
                 "KEYPLANE_TEST_CONTEXT is set and KUBECONFIG is not: set it to the file with the context {context}"
@@ -233,10 +207,7 @@ impl ControlPlane {
     /// # Errors
     /// When the kubeconfig names none.
     pub fn server_url(&self) -> Result<String> {
-        self.access
-            .cluster()?
-            .server
-            .context("the kubeconfig names no server")
+        self.access.cluster()?.server.context("the kubeconfig names no server")
     }
 
     /// The authority of the API server's certificate, as PEM; none when the system's own are meant.
@@ -268,11 +239,7 @@ impl ControlPlane {
     /// The process ids of etcd, the API server and the controller manager; none for an existing cluster.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        self.own
-            .iter()
-            .flat_map(OwnPrograms::all)
-            .map(Supervised::pid)
-            .collect()
+        self.own.iter().flat_map(OwnPrograms::all).map(Supervised::pid).collect()
     }
 
     /// The program that keeps others from outliving us.

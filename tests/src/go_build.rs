@@ -83,10 +83,7 @@ impl GoProgram {
         }
         std::fs::create_dir_all(&partial)?;
         let program = partial.join("program");
-        say(format!(
-            "keyplane: building {} with Go; the first time takes {}",
-            self.title, self.usual_time
-        ));
+        say(format!("keyplane: building {} with Go; the first time takes {}", self.title, self.usual_time));
         let go = Command::new("go")
             .args(["build", "-v", "-trimpath", "-ldflags", flags, "-o"])
             .arg(&program)
@@ -118,20 +115,13 @@ impl GoProgram {
         let stderr = go.stderr.take().context("go has no standard error")?;
         let (sender, lines) = channel();
         let reader = std::thread::spawn(move || {
-            BufReader::new(stderr)
-                .lines()
-                .map_while(Result::ok)
-                .all(|line| sender.send(line).is_ok())
+            BufReader::new(stderr).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
         });
         let said = self.report(&lines);
         let _ = reader.join();
         let status = go.wait()?;
         if !status.success() {
-            bail!(
-                "building {} failed ({status}); Go said last:\n{}",
-                self.title,
-                said.join("\n")
-            );
+            bail!("building {} failed ({status}); Go said last:\n{}", self.title, said.join("\n"));
         }
         Ok(())
     }
@@ -159,17 +149,10 @@ impl GoProgram {
                 reported = Instant::now();
                 let at = recent.last().map_or("preparing", String::as_str);
                 let seconds = started.elapsed().as_secs();
-                say(format!(
-                    "keyplane: {}: {seconds} s, {packages} packages compiled ({at})",
-                    self.title
-                ));
+                say(format!("keyplane: {}: {seconds} s, {packages} packages compiled ({at})", self.title));
             }
         }
-        say(format!(
-            "keyplane: {} built in {} s",
-            self.title,
-            started.elapsed().as_secs()
-        ));
+        say(format!("keyplane: {} built in {} s", self.title, started.elapsed().as_secs()));
         recent
     }
 }
@@ -181,28 +164,19 @@ fn source_hash(module: &Path, flags: &str) -> Result<String> {
         .map(|entry| Ok(entry?.path()))
         .collect::<std::io::Result<_>>()?;
     sources.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == OsStr::new("go"))
-            || path
-                .file_name()
-                .is_some_and(|name| name == "go.mod" || name == "go.sum")
+        path.extension().is_some_and(|extension| extension == OsStr::new("go"))
+            || path.file_name().is_some_and(|name| name == "go.mod" || name == "go.sum")
     });
     sources.sort();
     let mut hash = Sha256::new();
     hash.update(flags);
     for source in sources {
         let content = std::fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
-        hash.update(Sha256::digest(
-            source.file_name().unwrap_or_default().as_encoded_bytes(),
-        ));
+        hash.update(Sha256::digest(source.file_name().unwrap_or_default().as_encoded_bytes()));
         hash.update(Sha256::digest(content));
     }
     // 64 bits tell a handful of builds apart and keep the paths readable.
-    let first = hash
-        .finalize()
-        .iter()
-        .take(8)
-        .fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+    let first = hash.finalize().iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
     Ok(format!("{first:016x}"))
 }
 

@@ -44,15 +44,7 @@ pub async fn install(kubectl: &Kubectl, access: &Access, dir: &Path) -> Result<I
     apply(kubectl, DEFINITIONS).await?;
     apply(kubectl, MANIFESTS).await?;
     let definitions = in_checkout(DEFINITIONS);
-    kubectl
-        .run([
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "-f",
-            &definitions,
-        ])
-        .await?;
+    kubectl.run(["wait", "--for=condition=Established", "--timeout=60s", "-f", &definitions]).await?;
 
     let client = access.client().await?;
     for identity in [CONTROLLER, API] {
@@ -66,13 +58,7 @@ pub async fn install(kubectl: &Kubectl, access: &Access, dir: &Path) -> Result<I
 async fn apply(kubectl: &Kubectl, files: &str) -> Result<()> {
     let path = in_checkout(files);
     kubectl
-        .run([
-            "apply",
-            "--server-side",
-            "--field-manager=keyplane-install",
-            "-f",
-            &path,
-        ])
+        .run(["apply", "--server-side", "--field-manager=keyplane-install", "-f", &path])
         .await
         .with_context(|| format!("installing {files}"))?;
     Ok(())
@@ -96,10 +82,7 @@ async fn mint(client: &Client, identity: &str) -> Result<String> {
         .create_token_request(identity, &PostParams::default(), &request)
         .await
         .with_context(|| format!("no token for the ServiceAccount {SYSTEM_NAMESPACE}/{identity}"))?;
-    granted
-        .status
-        .and_then(|status| status.token)
-        .context("the server granted an empty token")
+    granted.status.and_then(|status| status.token).context("the server granted an empty token")
 }
 
 /// Tokens are in files of their own: clients read those again, so a running Keyplane sees a renewed token.

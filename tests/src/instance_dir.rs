@@ -22,10 +22,7 @@ impl InstanceDir {
     /// # Errors
     /// When it cannot be created or `supervise` does not start.
     pub fn create(supervise: &Path) -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("keyplane-")
-            .tempdir()
-            .context("no temporary directory")?;
+        let dir = tempfile::Builder::new().prefix("keyplane-").tempdir().context("no temporary directory")?;
         let remover = Command::new(supervise)
             .arg("--remove")
             .arg(dir.path())
@@ -37,10 +34,7 @@ impl InstanceDir {
             .process_group(0)
             .spawn()
             .with_context(|| format!("{} does not start", supervise.display()))?;
-        let instance = Self {
-            path: dir.keep(),
-            remover,
-        };
+        let instance = Self { path: dir.keep(), remover };
         if std::env::var_os("KEYPLANE_KEEP").is_some_and(|value| value == "1") {
             instance.keep();
         }

@@ -92,12 +92,7 @@ impl KeyplaneOptions {
             option("--lease-seconds", seconds.to_string().into());
         }
         arguments.extend(self.extra.iter().map(OsString::from));
-        Launch {
-            name: self.name.clone(),
-            program: program.to_path_buf(),
-            arguments,
-            dir: dir.to_path_buf(),
-        }
+        Launch { name: self.name.clone(), program: program.to_path_buf(), arguments, dir: dir.to_path_buf() }
     }
 
     /// The file that takes the authority of the server's self-made certificate.
@@ -166,11 +161,7 @@ impl Keyplane {
         let ports = KeyplanePorts::choose()?;
         let launch = options.launch(&workspace::binary("keyplane")?, dir, ports);
         let process = Supervised::start(supervise, dir, launch, Ending::InOrder).await?;
-        let keyplane = Self {
-            process,
-            ports,
-            ca_file: options.ca_file(dir),
-        };
+        let keyplane = Self { process, ports, ca_file: options.ca_file(dir) };
         keyplane.ready().await?;
         Ok(keyplane)
     }
@@ -260,10 +251,8 @@ pub async fn answers_ready(ports: KeyplanePorts) -> Result<()> {
     let url = format!("{}/readyz", ports.admin_url());
     tokio::task::spawn_blocking(move || {
         // Not `http_proxy`: the address is this machine's own.
-        let agent = ureq::Agent::config_builder()
-            .proxy(None)
-            .timeout_global(Some(Duration::from_secs(5)))
-            .build();
+        let agent =
+            ureq::Agent::config_builder().proxy(None).timeout_global(Some(Duration::from_secs(5))).build();
         ureq::Agent::from(agent).get(url).call().map(drop)
     })
     .await??;

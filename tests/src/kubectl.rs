@@ -42,11 +42,7 @@ impl Captured {
     /// # Errors
     /// When it failed; the message holds all that it printed.
     pub fn success(self) -> Result<String> {
-        if self.code == Some(0) {
-            Ok(self.stdout)
-        } else {
-            bail!("{self}")
-        }
+        if self.code == Some(0) { Ok(self.stdout) } else { bail!("{self}") }
     }
 
     /// The standard error of a command that must fail.
@@ -63,14 +59,8 @@ impl Captured {
 
 impl std::fmt::Display for Captured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let code = self
-            .code
-            .map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
-        write!(
-            f,
-            "{} ended with {code}\n{}{}",
-            self.command, self.stdout, self.stderr
-        )
+        let code = self.code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+        write!(f, "{} ended with {code}\n{}{}", self.command, self.stdout, self.stderr)
     }
 }
 
@@ -90,10 +80,7 @@ impl Kubectl {
     /// The same kubectl for another identity.
     #[must_use]
     pub fn with_access(&self, access: &Access) -> Self {
-        Self {
-            access: access.clone(),
-            ..self.clone()
-        }
+        Self { access: access.clone(), ..self.clone() }
     }
 
     /// The same kubectl with one more environment variable.
@@ -126,9 +113,7 @@ impl Kubectl {
     /// # Errors
     /// When the server refuses it, with the server's own words.
     pub async fn apply(&self, manifest: &str) -> Result<String> {
-        self.capture(["apply", "--server-side", "-f", "-"], manifest)
-            .await?
-            .success()
+        self.capture(["apply", "--server-side", "-f", "-"], manifest).await?.success()
     }
 
     /// Runs a command with this standard input, whatever its exit code.
@@ -140,21 +125,12 @@ impl Kubectl {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        let arguments: Vec<OsString> = arguments
-            .into_iter()
-            .map(|argument| argument.as_ref().to_owned())
-            .collect();
+        let arguments: Vec<OsString> =
+            arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
         let words = arguments.iter().map(|argument| argument.to_string_lossy());
-        let command = std::iter::once("kubectl".into())
-            .chain(words)
-            .collect::<Vec<_>>()
-            .join(" ");
+        let command = std::iter::once("kubectl".into()).chain(words).collect::<Vec<_>>().join(" ");
         let mut child = Command::new(&self.program)
-            .args(
-                self.access
-                    .context()
-                    .map(|context| format!("--context={context}")),
-            )
+            .args(self.access.context().map(|context| format!("--context={context}")))
             .args(&arguments)
             .env("KUBECONFIG", self.access.kubeconfig())
             .env("KUBECACHEDIR", &self.cache)

@@ -36,10 +36,8 @@ impl Launch {
     /// What it has logged so far, over all its starts.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read(self.log_file()).map_or_else(
-            |_| String::new(),
-            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-        )
+        std::fs::read(self.log_file())
+            .map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The end of the log, for an error message.
@@ -86,10 +84,8 @@ impl Launch {
 
 /// The file's name and its last lines.
 pub(crate) fn last_words(log: &Path) -> String {
-    let text = std::fs::read(log).map_or_else(
-        |_| String::new(),
-        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-    );
+    let text = std::fs::read(log)
+        .map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned());
     let lines: Vec<&str> = text.lines().collect();
     let end = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default();
     format!("its log is {} and ends so:\n{}", log.display(), end.join("\n"))

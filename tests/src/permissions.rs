@@ -102,9 +102,7 @@ impl Shipped {
         let mut shipped = Self::default();
         for file in files {
             let yaml = std::fs::read_to_string(&file)?;
-            shipped
-                .add(&yaml)
-                .with_context(|| format!("in {}", file.display()))?;
+            shipped.add(&yaml).with_context(|| format!("in {}", file.display()))?;
         }
         Ok(shipped)
     }
@@ -175,10 +173,7 @@ impl Shipped {
         subjects: Option<Vec<k8s_openapi::api::rbac::v1::Subject>>,
     ) {
         for subject in subjects.unwrap_or_default() {
-            let place = subject
-                .namespace
-                .map(|namespace| format!("{namespace}/"))
-                .unwrap_or_default();
+            let place = subject.namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
             self.bindings.push(ShippedBinding {
                 subject: format!("{} {place}{}", subject.kind, subject.name),
                 namespace: namespace.map(ToOwned::to_owned),
@@ -220,9 +215,7 @@ impl Shipped {
             selectors.iter().any(|selector| {
                 let wanted = selector.match_labels.clone().unwrap_or_default();
                 !wanted.is_empty()
-                    && wanted
-                        .iter()
-                        .all(|(label, value)| candidate.labels.get(label) == Some(value))
+                    && wanted.iter().all(|(label, value)| candidate.labels.get(label) == Some(value))
             })
         };
         self.roles
@@ -240,9 +233,7 @@ impl Shipped {
     pub fn grants(&self) -> Result<Vec<Grant>> {
         let mut grants = Vec::new();
         for binding in &self.bindings {
-            let place = (!binding.cluster_role)
-                .then_some(binding.namespace.as_deref())
-                .flatten();
+            let place = (!binding.cluster_role).then_some(binding.namespace.as_deref()).flatten();
             let rules = self.rules_of(self.role(place, &binding.role)?);
             let place = binding.namespace.as_deref().unwrap_or("everywhere");
             grants.extend(Grant::of_rules(&binding.subject, place, &rules));

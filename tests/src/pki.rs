@@ -34,9 +34,7 @@ impl Pki {
     /// The certificates that are in `dir`.
     #[must_use]
     pub fn in_dir(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_path_buf(),
-        }
+        Self { dir: dir.to_path_buf() }
     }
 
     /// Whether the certificates have been made: the file that is written last is there.
@@ -56,20 +54,8 @@ impl Pki {
         let cluster = authority("keyplane-test-cluster")?;
         private_file::write(&self.ca(), cluster.pem())?;
         self.issue(&cluster, "server", "kube-apiserver", None, &SERVER_NAMES)?;
-        self.issue(
-            &cluster,
-            "admin",
-            "keyplane-test-admin",
-            Some("system:masters"),
-            &[],
-        )?;
-        self.issue(
-            &cluster,
-            "controller-manager",
-            "system:kube-controller-manager",
-            None,
-            &[],
-        )?;
+        self.issue(&cluster, "admin", "keyplane-test-admin", Some("system:masters"), &[])?;
+        self.issue(&cluster, "controller-manager", "system:kube-controller-manager", None, &[])?;
 
         // An authority apart: what may talk to the API server may not thereby talk to its database.
         let database = authority("keyplane-test-etcd")?;
@@ -96,15 +82,10 @@ impl Pki {
         if let Some(group) = group {
             params.distinguished_name.push(DnType::OrganizationName, group);
         }
-        params.key_usages = vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyEncipherment,
-        ];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if !reached_as.is_empty() {
-            params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ServerAuth);
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
@@ -153,11 +134,8 @@ fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::CrlSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
+    params.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
@@ -176,12 +154,7 @@ mod tests {
         assert!(pki.exists());
         for entry in std::fs::read_dir(dir.path().join("pki")).unwrap() {
             let entry = entry.unwrap();
-            assert_eq!(
-                entry.metadata().unwrap().permissions().mode() & 0o777,
-                0o600,
-                "{:?}",
-                entry.path()
-            );
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
         }
     }
 

@@ -16,11 +16,7 @@ pub struct PortTaken {
 
 impl std::fmt::Display for PortTaken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "the port chosen for {} was taken by another program",
-            self.program
-        )
+        write!(f, "the port chosen for {} was taken by another program", self.program)
     }
 }
 
@@ -38,13 +34,9 @@ pub fn free<const N: usize>() -> Result<[u16; N]> {
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<std::io::Result<_>>()
         .context("no free port on 127.0.0.1")?;
-    let ports: Vec<u16> = held
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect::<std::io::Result<_>>()?;
-    ports
-        .try_into()
-        .map_err(|_| anyhow!("asked for {N} ports and did not get them"))
+    let ports: Vec<u16> =
+        held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<std::io::Result<_>>()?;
+    ports.try_into().map_err(|_| anyhow!("asked for {N} ports and did not get them"))
 }
 
 /// Whether a program's log says that its port was taken.

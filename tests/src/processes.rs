@@ -34,10 +34,7 @@ fn command_line(pid: u32) -> Option<Vec<u8>> {
             return Some(line);
         }
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        if status
-            .lines()
-            .any(|line| line.starts_with("State:") && line.contains(['Z', 'X']))
-        {
+        if status.lines().any(|line| line.starts_with("State:") && line.contains(['Z', 'X'])) {
             return None;
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -77,9 +74,7 @@ pub fn kill_9(pid: u32) -> Result<()> {
 }
 
 fn signal(pid: u32, signal: Signal) -> Result<()> {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .with_context(|| format!("{pid} is no process id"))?;
+    let pid =
+        i32::try_from(pid).ok().and_then(Pid::from_raw).with_context(|| format!("{pid} is no process id"))?;
     kill_process(pid, signal).with_context(|| format!("cannot signal process {pid:?}"))
 }

@@ -94,17 +94,11 @@ impl Programs {
         };
         let server = minor_version(&programs.kube_apiserver, &["--version"])?;
         if server < OLDEST_MINOR {
-            bail!(
-                "{} is 1.{server}, and Keyplane needs 1.{OLDEST_MINOR}",
-                programs.kube_apiserver.display()
-            );
+            bail!("{} is 1.{server}, and Keyplane needs 1.{OLDEST_MINOR}", programs.kube_apiserver.display());
         }
         let client = minor_version(&programs.kubectl, &["version", "--client"])?;
         if client.abs_diff(server) > 1 {
-            bail!(
-                "{} is 1.{client}, too far from the server's 1.{server}",
-                programs.kubectl.display()
-            );
+            bail!("{} is 1.{client}, too far from the server's 1.{server}", programs.kubectl.display());
         }
         Ok(programs)
     }
@@ -128,18 +122,12 @@ pub fn on_path(name: &str) -> Result<PathBuf> {
 }
 
 fn find_in(dirs: &[PathBuf], name: &str) -> Result<PathBuf> {
-    dirs.iter()
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file())
-        .with_context(|| {
-            format!(
-                "{name} is not in {}",
-                dirs.iter()
-                    .map(|d| d.display().to_string())
-                    .collect::<Vec<_>>()
-                    .join(":")
-            )
-        })
+    dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file()).with_context(|| {
+        format!(
+            "{name} is not in {}",
+            dirs.iter().map(|d| d.display().to_string()).collect::<Vec<_>>().join(":")
+        )
+    })
 }
 
 /// The `36` of `Kubernetes v1.36.3` or `Client Version: v1.36.3`.
@@ -177,10 +165,7 @@ mod tests {
     #[test]
     fn the_version_stamped_is_the_one_go_mod_names() {
         let stamps = version_stamps("require (\n\tk8s.io/kubernetes v1.36.3\n)");
-        assert!(
-            stamps.contains("component-base/version.gitVersion=v1.36.3 "),
-            "{stamps}"
-        );
+        assert!(stamps.contains("component-base/version.gitVersion=v1.36.3 "), "{stamps}");
         assert!(stamps.contains("gitMinor=36"), "{stamps}");
     }
 
@@ -189,10 +174,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("etcd"), "").unwrap();
         let reason = Programs::among(&[dir.path().to_path_buf()], Found::Assets).unwrap_err();
-        assert!(
-            reason.to_string().contains("kube-apiserver is not in"),
-            "{reason}"
-        );
+        assert!(reason.to_string().contains("kube-apiserver is not in"), "{reason}");
     }
 
     #[test]
@@ -204,9 +186,6 @@ mod tests {
             std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         }
         let reason = Programs::among(&[dir.path().to_path_buf()], Found::Path).unwrap_err();
-        assert!(
-            reason.to_string().contains("is 1.32, and Keyplane needs 1.33"),
-            "{reason}"
-        );
+        assert!(reason.to_string().contains("is 1.32, and Keyplane needs 1.33"), "{reason}");
     }
 }

@@ -15,15 +15,10 @@ use crate::waiting::{PATIENCE, Seen, until};
 pub async fn api_server(client: &Client, check: impl Fn() -> Result<()>) -> Result<()> {
     until("the API server", PATIENCE, || async {
         check()?;
-        Ok(
-            match client
-                .request_text(Request::get("/readyz").body(Vec::new())?)
-                .await
-            {
-                Ok(_) => Seen::Done(()),
-                Err(error) => Seen::NotYet(error.to_string()),
-            },
-        )
+        Ok(match client.request_text(Request::get("/readyz").body(Vec::new())?).await {
+            Ok(_) => Seen::Done(()),
+            Err(error) => Seen::NotYet(error.to_string()),
+        })
     })
     .await
 }
@@ -42,10 +37,7 @@ pub async fn controllers(client: &Client, check: impl Fn() -> Result<()>) -> Res
             Ok(role) => role,
             Err(error) => return Ok(Seen::NotYet(error.to_string())),
         };
-        if edit
-            .and_then(|role| role.rules)
-            .is_none_or(|rules| rules.is_empty())
-        {
+        if edit.and_then(|role| role.rules).is_none_or(|rules| rules.is_empty()) {
             return Ok(Seen::NotYet("the ClusterRole edit is empty".to_owned()));
         }
         Ok(match accounts.get_opt("default").await {
@@ -70,8 +62,5 @@ pub async fn cluster_uid(client: &Client) -> Result<String> {
         })
     })
     .await?;
-    system
-        .metadata
-        .uid
-        .context("the namespace kube-system has no UID")
+    system.metadata.uid.context("the namespace kube-system has no UID")
 }

@@ -39,9 +39,8 @@ pub async fn shared_cluster() -> Result<&'static ControlPlane> {
 /// When it does not start or the manifests are refused; the same error for everybody.
 pub async fn shared_installation() -> Result<(&'static ControlPlane, &'static Installation)> {
     let cluster = shared_cluster().await?;
-    let installation = once(&INSTALLATION, || {
-        install::install(cluster.kubectl(), cluster.access(), cluster.dir())
-    });
+    let installation =
+        once(&INSTALLATION, || install::install(cluster.kubectl(), cluster.access(), cluster.dir()));
     Ok((cluster, installation.await?))
 }
 
@@ -54,11 +53,7 @@ pub async fn shared_keyplane() -> Result<&'static SharedKeyplane> {
         let (cluster, installation) = shared_installation().await?;
         let options = KeyplaneOptions::all(installation);
         let keyplane = Keyplane::start(cluster.supervise(), cluster.dir(), &options).await?;
-        Ok(SharedKeyplane {
-            cluster,
-            installation: installation.clone(),
-            keyplane,
-        })
+        Ok(SharedKeyplane { cluster, installation: installation.clone(), keyplane })
     })
     .await
 }
@@ -68,8 +63,6 @@ where
     F: FnOnce() -> Fut,
     Fut: Future<Output = Result<T>>,
 {
-    let outcome = cell
-        .get_or_init(|| async { start().await.map_err(|error| format!("{error:#}")) })
-        .await;
+    let outcome = cell.get_or_init(|| async { start().await.map_err(|error| format!("{error:#}")) }).await;
     outcome.as_ref().map_err(|error| anyhow!("{error}"))
 }

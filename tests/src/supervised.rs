@@ -132,12 +132,7 @@ async fn spawn(supervise: &Path, instance: &Path, launch: &Launch, ending: Endin
         Ending::InOrder => "5s",
         Ending::AtOnce => "0s",
     };
-    let how = [
-        "--grace".into(),
-        grace.into(),
-        "--instance".into(),
-        instance.as_os_str().to_owned(),
-    ];
+    let how = ["--grace".into(), grace.into(), "--instance".into(), instance.as_os_str().to_owned()];
     let mut supervisor = launch
         .under(supervise, &how as &[OsString])?
         .stdin(Stdio::piped())
@@ -150,11 +145,7 @@ async fn spawn(supervise: &Path, instance: &Path, launch: &Launch, ending: Endin
         if let Some(pid) = launch.pid() {
             return Ok(Seen::Done(pid));
         }
-        match supervisor_state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .try_wait()?
-        {
+        match supervisor_state.lock().unwrap_or_else(PoisonError::into_inner).try_wait()? {
             None => Ok(Seen::NotYet("no process id yet".to_owned())),
             Some(status) => Err(ended(launch, status)),
         }
@@ -165,10 +156,7 @@ async fn spawn(supervise: &Path, instance: &Path, launch: &Launch, ending: Endin
 
 fn ended(launch: &Launch, status: ExitStatus) -> anyhow::Error {
     if taken_according_to(&launch.last_words()) {
-        return PortTaken {
-            program: launch.name.clone(),
-        }
-        .into();
+        return PortTaken { program: launch.name.clone() }.into();
     }
     anyhow::anyhow!("{} has ended ({status}); {}", launch.name, launch.last_words())
 }

@@ -115,10 +115,8 @@ impl Tenant {
     /// When it is not Ready in time; the message holds what kubectl describes of it.
     pub async fn wait_ready(&self, what: &str) -> Result<()> {
         let home = format!("--namespace={}", self.account);
-        let waited = self
-            .kubectl
-            .capture(["wait", "--for=condition=Ready", "--timeout=60s", &home, what], "")
-            .await?;
+        let waited =
+            self.kubectl.capture(["wait", "--for=condition=Ready", "--timeout=60s", &home, what], "").await?;
         if waited.code == Some(0) {
             return Ok(());
         }
@@ -204,7 +202,8 @@ impl Tenant {
         until(&format!("ApiKey {name} with reason {reason}"), PATIENCE, || async {
             let key = self.stored_key(name).await?;
             let seen = key.status.as_ref().and_then(|status| status.conditions.first());
-            let current = seen.is_some_and(|condition| condition.observed_generation == key.metadata.generation);
+            let current =
+                seen.is_some_and(|condition| condition.observed_generation == key.metadata.generation);
             Ok(match seen {
                 Some(condition) if current && condition.reason == reason => Seen::Done(key.clone()),
                 other => Seen::NotYet(format!("{other:?}")),

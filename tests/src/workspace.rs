@@ -29,9 +29,7 @@ pub fn target() -> PathBuf {
 pub fn binary_dir() -> Result<PathBuf> {
     let me = std::env::current_exe().context("the path of the running program is unknown")?;
     let dir = me.parent().context("the running program has no directory")?;
-    let nested = dir
-        .file_name()
-        .is_some_and(|name| name == "deps" || name == "examples");
+    let nested = dir.file_name().is_some_and(|name| name == "deps" || name == "examples");
     Ok(if nested { dir.parent().unwrap_or(dir) } else { dir }.to_path_buf())
 }
 
@@ -43,20 +41,12 @@ pub fn binary_dir() -> Result<PathBuf> {
 pub fn binary(name: &str) -> Result<PathBuf> {
     let dir = binary_dir()?;
     let path = dir.join(name);
-    let release = if dir.ends_with("release") {
-        " --release"
-    } else {
-        ""
-    };
+    let release = if dir.ends_with("release") { " --release" } else { "" };
     let Ok(built) = path.metadata().and_then(|metadata| metadata.modified()) else {
         bail!("{} is not there: run `{BUILD}{release}` first", path.display());
     };
     if let Some(source) = newer_source(&path, built) {
-        bail!(
-            "{} is older than {}: run `{BUILD}{release}` first",
-            path.display(),
-            source.display()
-        );
+        bail!("{} is older than {}: run `{BUILD}{release}` first", path.display(), source.display());
     }
     Ok(path)
 }
@@ -69,10 +59,5 @@ fn newer_source(binary: &Path, built: SystemTime) -> Option<PathBuf> {
         .filter_map(|line| line.split_once(": "))
         .flat_map(|(_, sources)| sources.split(' '))
         .map(PathBuf::from)
-        .find(|source| {
-            source
-                .metadata()
-                .and_then(|m| m.modified())
-                .is_ok_and(|changed| changed > built)
-        })
+        .find(|source| source.metadata().and_then(|m| m.modified()).is_ok_and(|changed| changed > built))
 }

@@ -26,7 +26,11 @@ fn run(check: bool) -> Result<bool, Box<dyn std::error::Error>> {
             std::fs::write(&path, yaml)?;
         } else if std::fs::read_to_string(&path).unwrap_or_default() != yaml {
             same = false;
-            writeln!(std::io::stderr(), "{} differs from the types in crds/src: run `make generate` and commit the result", path.display())?;
+            writeln!(
+                std::io::stderr(),
+                "{} differs from the types in crds/src: run `make generate` and commit the result",
+                path.display()
+            )?;
         }
     }
     Ok(same)

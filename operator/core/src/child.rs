@@ -1,6 +1,8 @@
 //! The objects Keyplane makes for its resources, as data.
 
-use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem, Namespace, ResourceQuota, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    LimitRange, LimitRangeItem, Namespace, ResourceQuota, Secret, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -128,7 +130,8 @@ impl Child {
     pub fn matches(&self, desired: &Self) -> bool {
         match (self, desired) {
             (Self::ResourceQuota(observed), Self::ResourceQuota(desired)) => {
-                let hard = |quota: &ResourceQuota| quota.spec.clone().and_then(|spec| spec.hard).unwrap_or_default();
+                let hard =
+                    |quota: &ResourceQuota| quota.spec.clone().and_then(|spec| spec.hard).unwrap_or_default();
                 let (observed_hard, desired_hard) = (hard(observed), hard(desired));
                 holds(&json!(observed.metadata), &json!(desired.metadata))
                     && same_quantities(amounts(&observed_hard), amounts(&desired_hard))
@@ -147,7 +150,9 @@ impl Child {
     #[must_use]
     pub fn must_be_replaced_for(&self, desired: &Self) -> bool {
         match (self, desired) {
-            (Self::RoleBinding(observed), Self::RoleBinding(desired)) => observed.role_ref != desired.role_ref,
+            (Self::RoleBinding(observed), Self::RoleBinding(desired)) => {
+                observed.role_ref != desired.role_ref
+            }
             (Self::Secret(observed), Self::Secret(desired)) => {
                 // A Secret's type is fixed, and an anchor that holds data is immutable with it.
                 observed.type_ != desired.type_ || observed.data.as_ref().is_some_and(|data| !data.is_empty())
@@ -207,7 +212,11 @@ fn same_optional(observed: Option<&Amounts>, desired: Option<&Amounts>) -> bool 
 /// a label in the pod selector leaves pods unprotected, a namespace selector lets every namespace in.
 fn same_ingress(observed: &NetworkPolicy, desired: &NetworkPolicy) -> bool {
     let rules = |policy: &NetworkPolicy| {
-        policy.spec.clone().map(|spec| (spec.pod_selector, spec.policy_types, spec.ingress)).unwrap_or_default()
+        policy
+            .spec
+            .clone()
+            .map(|spec| (spec.pod_selector, spec.policy_types, spec.ingress))
+            .unwrap_or_default()
     };
     rules(observed) == rules(desired)
 }

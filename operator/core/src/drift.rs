@@ -9,11 +9,12 @@ use crate::quantity::same_amount;
 #[must_use]
 pub fn holds(observed: &Value, desired: &Value) -> bool {
     match (observed, desired) {
-        (Value::Object(observed), Value::Object(desired)) => desired
-            .iter()
-            .all(|(key, value)| observed.get(key).is_some_and(|observed| holds(observed, value)) || is_empty(value)),
+        (Value::Object(observed), Value::Object(desired)) => desired.iter().all(|(key, value)| {
+            observed.get(key).is_some_and(|observed| holds(observed, value)) || is_empty(value)
+        }),
         (Value::Array(observed), Value::Array(desired)) => {
-            observed.len() == desired.len() && observed.iter().zip(desired).all(|(observed, desired)| holds(observed, desired))
+            observed.len() == desired.len()
+                && observed.iter().zip(desired).all(|(observed, desired)| holds(observed, desired))
         }
         (observed, desired) => observed == desired,
     }
@@ -38,5 +39,7 @@ pub fn same_quantities<'a>(
     let observed: std::collections::BTreeMap<_, _> = observed.into_iter().collect();
     let desired: std::collections::BTreeMap<_, _> = desired.into_iter().collect();
     observed.len() == desired.len()
-        && desired.iter().all(|(name, amount)| observed.get(name).is_some_and(|observed| same_amount(observed, amount)))
+        && desired
+            .iter()
+            .all(|(name, amount)| observed.get(name).is_some_and(|observed| same_amount(observed, amount)))
 }

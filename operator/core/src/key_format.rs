@@ -116,11 +116,7 @@ impl FromStr for KeyType {
     /// # Errors
     /// [`KeyFormatError::KeyType`] unless the text is 2 to 8 lower-case ASCII letters.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if is_key_type(text) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(KeyFormatError::KeyType)
-        }
+        if is_key_type(text) { Ok(Self(text.to_owned())) } else { Err(KeyFormatError::KeyType) }
     }
 }
 
@@ -156,26 +152,20 @@ impl PlaintextKey {
         if text.len() > KEY_LEN_MAX {
             return Err(KeyFormatError::Length);
         }
-        let (key_type, body) = text
-            .split_once('_')
-            .filter(|(t, _)| is_key_type(t))
-            .ok_or(KeyFormatError::NotAKey)?;
+        let (key_type, body) =
+            text.split_once('_').filter(|(t, _)| is_key_type(t)).ok_or(KeyFormatError::NotAKey)?;
         if !is_base62(body) {
             return Err(KeyFormatError::Character);
         }
         if body.len() != SECRET_LEN + CHECKSUM_LEN {
             return Err(KeyFormatError::Length);
         }
-        let (before, given) = text
-            .split_at_checked(key_type.len() + 1 + SECRET_LEN)
-            .ok_or(KeyFormatError::Length)?;
+        let (before, given) =
+            text.split_at_checked(key_type.len() + 1 + SECRET_LEN).ok_or(KeyFormatError::Length)?;
         if given != checksum(before) {
             return Err(KeyFormatError::Checksum);
         }
-        Ok(Self {
-            text: Zeroizing::new(text.to_owned()),
-            type_len: key_type.len(),
-        })
+        Ok(Self { text: Zeroizing::new(text.to_owned()), type_len: key_type.len() })
     }
 
     /// Makes a new key of a type, from the randomness that `fill` writes into the buffer it is given.
@@ -199,20 +189,12 @@ impl PlaintextKey {
             fill(random.as_mut_slice())?;
             let missing = end - text.len();
             text.extend(
-                random
-                    .iter()
-                    .copied()
-                    .filter(|byte| *byte < UNBIASED_BELOW)
-                    .take(missing)
-                    .map(base62_digit),
+                random.iter().copied().filter(|byte| *byte < UNBIASED_BELOW).take(missing).map(base62_digit),
             );
         }
         let checksum = checksum(&text);
         text.push_str(&checksum);
-        Ok(Self {
-            text,
-            type_len: key_type.as_str().len(),
-        })
+        Ok(Self { text, type_len: key_type.as_str().len() })
     }
 
     /// The key in plaintext, for the one place that hands it out or sends it.
@@ -230,12 +212,7 @@ impl PlaintextKey {
     /// The part that may be shown, to tell keys apart: the type and the first 4 characters of the secret.
     #[must_use]
     pub fn prefix(&self) -> KeyPrefix {
-        KeyPrefix(
-            self.text
-                .chars()
-                .take(self.type_len + 1 + PREFIX_SECRET_LEN)
-                .collect(),
-        )
+        KeyPrefix(self.text.chars().take(self.type_len + 1 + PREFIX_SECRET_LEN).collect())
     }
 }
 

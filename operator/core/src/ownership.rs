@@ -78,7 +78,10 @@ impl Owner {
             kind,
             uid: metadata.uid.clone().unwrap_or_default(),
             account: account.to_owned(),
-            reference: metadata.namespace.as_ref().map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}")),
+            reference: metadata
+                .namespace
+                .as_ref()
+                .map_or_else(|| name.clone(), |namespace| format!("{namespace}/{name}")),
         }
     }
 
@@ -153,7 +156,10 @@ pub fn is_made_for(core: &CoreNamespace, uid: Option<&str>) -> bool {
 /// The account whose home namespace this is: the live Account of the same name for whose UID the core Namespace
 /// was made. Anything else (a namespace that only has the name, an Account being deleted) is nobody's home.
 #[must_use]
-pub fn account_of_home<'a>(home: Option<&CoreNamespace>, account: Option<&'a Account>) -> Option<&'a Account> {
+pub fn account_of_home<'a>(
+    home: Option<&CoreNamespace>,
+    account: Option<&'a Account>,
+) -> Option<&'a Account> {
     let (home, account) = (home?, account?);
     (home.metadata.name == account.metadata.name
         && is_made_for(home, account.metadata.uid.as_deref())

@@ -119,7 +119,9 @@ impl Convergence {
                     Action::Create(desired.clone()),
                 ]),
                 Some(child) if !child.matches(desired) => {
-                    convergence.actions.push(Action::Update { desired: desired.clone(), uid: child.uid().to_owned() });
+                    convergence
+                        .actions
+                        .push(Action::Update { desired: desired.clone(), uid: child.uid().to_owned() });
                 }
                 Some(_) => {}
             }
@@ -182,7 +184,8 @@ fn is_right(child: &Child) -> bool {
 /// Frees a right that is being deleted from finalizers. Keyplane puts none on what it makes.
 fn release(child: &Child) -> Option<Action> {
     let is_held = child.metadata().finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
-    (is_held && is_right(child)).then(|| Action::Release { child: child.reference(), uid: child.uid().to_owned() })
+    (is_held && is_right(child))
+        .then(|| Action::Release { child: child.reference(), uid: child.uid().to_owned() })
 }
 
 /// `RoleBinding`s first (Forbidden at the next request), then the anchor (its tokens are Unauthorized within the

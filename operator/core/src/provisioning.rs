@@ -51,5 +51,9 @@ pub(crate) fn provision(
         None => (Readiness::not_ready(Reason::Provisioning, format!("the {place} is being set up")), true),
     };
     let finalizer = needs_finalizer.then_some(Action::AddFinalizer);
-    Provisioning { actions: finalizer.into_iter().chain(convergence.actions).collect(), readiness, is_mending }
+    Provisioning {
+        actions: finalizer.into_iter().chain(convergence.actions).collect(),
+        readiness,
+        is_mending,
+    }
 }

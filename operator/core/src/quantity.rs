@@ -117,16 +117,24 @@ mod tests {
 
     #[test]
     fn equal_amounts_in_different_clothes_are_equal() {
-        for (left, right) in
-            [("1000m", "1"), ("1Gi", "1024Mi"), ("0.5", "500m"), ("1e3", "1k"), ("2", "2.0"), ("100M", "1e8"), ("+1", "1")]
-        {
+        for (left, right) in [
+            ("1000m", "1"),
+            ("1Gi", "1024Mi"),
+            ("0.5", "500m"),
+            ("1e3", "1k"),
+            ("2", "2.0"),
+            ("100M", "1e8"),
+            ("+1", "1"),
+        ] {
             assert!(same_amount(left, right), "{left} and {right}");
         }
     }
 
     #[test]
     fn different_amounts_and_non_quantities_are_not_equal() {
-        for (left, right) in [("1Gi", "1G"), ("1", "1m"), ("", "0"), ("one", "1"), ("1..0", "1"), ("-1", "1"), ("1-", "1")] {
+        for (left, right) in
+            [("1Gi", "1G"), ("1", "1m"), ("", "0"), ("one", "1"), ("1..0", "1"), ("-1", "1"), ("1-", "1")]
+        {
             assert!(!same_amount(left, right), "{left} and {right}");
         }
     }

@@ -1,7 +1,9 @@
 //! The condition `Ready`: its fixed list of reasons and how it changes.
 
 use chrono::{DateTime, Utc};
-use keyplane_crds::{AccountStatus, ApiKeyStatus, Condition, ConditionStatus, NamespaceStatus, READY, SshKeyStatus};
+use keyplane_crds::{
+    AccountStatus, ApiKeyStatus, Condition, ConditionStatus, NamespaceStatus, READY, SshKeyStatus,
+};
 
 /// Why a resource is Ready or not: one word, the same for people, metrics and events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,7 +113,12 @@ impl Readiness {
 
     /// The `Ready` condition that says this, keeping the old condition's time when its status is the same.
     #[must_use]
-    pub fn condition(&self, previous: &[Condition], generation: Option<i64>, now: DateTime<Utc>) -> Condition {
+    pub fn condition(
+        &self,
+        previous: &[Condition],
+        generation: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Condition {
         let status = if self.ready { ConditionStatus::True } else { ConditionStatus::False };
         let since = previous
             .iter()

@@ -61,14 +61,8 @@ pub enum SshKeyType {
 }
 
 impl SshKeyType {
-    const ALL: [Self; 6] = [
-        Self::Rsa,
-        Self::Dss,
-        Self::Ed25519,
-        Self::EcdsaNistP256,
-        Self::EcdsaNistP384,
-        Self::EcdsaNistP521,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Rsa, Self::Dss, Self::Ed25519, Self::EcdsaNistP256, Self::EcdsaNistP384, Self::EcdsaNistP521];
 
     /// The type's name in SSH, such as `ssh-ed25519`.
     #[must_use]
@@ -127,12 +121,7 @@ impl SshPublicKey {
         let blob = blob::checked(said, &given)?;
         let fingerprint = format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&blob)));
         let comment = (!comment.is_empty()).then(|| comment.to_owned());
-        Ok(Self {
-            key_type: said,
-            blob,
-            fingerprint,
-            comment,
-        })
+        Ok(Self { key_type: said, blob, fingerprint, comment })
     }
 
     /// The key's type, as its blob says.
@@ -220,13 +209,8 @@ fn one_line(text: &str) -> Result<&str, SshPublicKeyError> {
 /// Whether the text holds a private key of OpenSSH, PEM, PKCS #8, `PuTTY` or age, or the base64 of the
 /// first without its frame. A comment that says so is refused as well: better than the opposite mistake.
 fn is_private_key(text: &str) -> bool {
-    const MARKS: [&str; 5] = [
-        "PRIVATE KEY",
-        "PuTTY-User-Key-File",
-        "Private-Lines:",
-        "AGE-SECRET-KEY-",
-        "b3BlbnNzaC1rZXktdjE",
-    ];
+    const MARKS: [&str; 5] =
+        ["PRIVATE KEY", "PuTTY-User-Key-File", "Private-Lines:", "AGE-SECRET-KEY-", "b3BlbnNzaC1rZXktdjE"];
     MARKS.iter().any(|mark| text.contains(mark))
 }
 
@@ -241,26 +225,18 @@ fn is_hidden(c: char) -> bool {
 
 /// What stands before the first blank, and what after the blanks that follow.
 fn split_at_blank(text: &str) -> (&str, &str) {
-    text.split_once(BLANKS).map_or((text, ""), |(first, rest)| {
-        (first, rest.trim_start_matches(BLANKS))
-    })
+    text.split_once(BLANKS).map_or((text, ""), |(first, rest)| (first, rest.trim_start_matches(BLANKS)))
 }
 
 /// The type that a line begins with, or why it cannot be taken.
 fn accepted_type(name: &str, line: &str) -> Result<SshKeyType, SshPublicKeyError> {
-    if let Some(accepted) = SshKeyType::ALL
-        .into_iter()
-        .find(|accepted| accepted.as_str() == name)
-    {
+    if let Some(accepted) = SshKeyType::ALL.into_iter().find(|accepted| accepted.as_str() == name) {
         return Ok(accepted);
     }
     if let Some(refused) = known_type(name.as_bytes()) {
         return Err(SshPublicKeyError::UnsupportedType(refused));
     }
-    if line
-        .split(BLANKS)
-        .any(|field| known_type(field.as_bytes()).is_some())
-    {
+    if line.split(BLANKS).any(|field| known_type(field.as_bytes()).is_some()) {
         return Err(SshPublicKeyError::Options);
     }
     Err(SshPublicKeyError::UnknownType)
@@ -269,7 +245,5 @@ fn accepted_type(name: &str, line: &str) -> Result<SshKeyType, SshPublicKeyError
 /// Our own copy of a type's name, if OpenSSH has that type: a name that is safe to repeat in a message.
 fn known_type(name: &[u8]) -> Option<&'static str> {
     let accepted = SshKeyType::ALL.into_iter().map(SshKeyType::as_str);
-    accepted
-        .chain(REFUSED_TYPES)
-        .find(|known| known.as_bytes() == name)
+    accepted.chain(REFUSED_TYPES).find(|known| known.as_bytes() == name)
 }

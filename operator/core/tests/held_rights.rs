@@ -33,8 +33,11 @@ fn observed(children: Vec<Child>) -> ObservedApiKey {
         "apiVersion": "keyplane.dev/v1alpha1", "kind": "Account",
         "metadata": {"name": "acme", "uid": "a1"}, "spec": {},
     }));
-    let namespace =
-        GrantedNamespace { id: "n1".to_owned(), name: "db".to_owned(), kubernetes_name: "acme-db".to_owned() };
+    let namespace = GrantedNamespace {
+        id: "n1".to_owned(),
+        name: "db".to_owned(),
+        kubernetes_name: "acme-db".to_owned(),
+    };
     ObservedApiKey {
         key: Arc::new(key),
         account: Some(Arc::new(account)),

@@ -45,10 +45,7 @@ fn keys() -> impl Strategy<Value = PlaintextKey> {
 }
 
 fn replaced(text: &str, at: usize, by: char) -> String {
-    text.chars()
-        .enumerate()
-        .map(|(i, c)| if i == at { by } else { c })
-        .collect()
+    text.chars().enumerate().map(|(i, c)| if i == at { by } else { c }).collect()
 }
 
 fn refused(text: &str) -> bool {
@@ -81,9 +78,7 @@ fn bytes_below_248_give_each_character_exactly_four_times() {
             buffer.fill(byte);
             Ok(())
         });
-        *count
-            .entry(made.unwrap().expose().chars().nth(4).unwrap())
-            .or_default() += 1;
+        *count.entry(made.unwrap().expose().chars().nth(4).unwrap()).or_default() += 1;
     }
     assert_eq!(count.keys().collect::<String>(), ALPHABET);
     assert!(count.values().all(|n| *n == 4), "{count:?}");
@@ -113,10 +108,7 @@ fn every_insertion_and_deletion_in_the_type_kpk_is_refused() {
     for at in 0..=3 {
         for letter in 'a'..='z' {
             let (before, after) = KNOWN_KEY.split_at(at);
-            assert!(
-                refused(&format!("{before}{letter}{after}")),
-                "{letter} inserted at {at}"
-            );
+            assert!(refused(&format!("{before}{letter}{after}")), "{letter} inserted at {at}");
         }
     }
     for at in 0..3 {
@@ -133,34 +125,13 @@ fn each_fault_of_a_key_has_its_own_error() {
         ("kpk", KeyFormatError::NotAKey),
         ("_", KeyFormatError::NotAKey),
         ("kpk_", KeyFormatError::Length),
-        (
-            "k_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3yPc0v",
-            KeyFormatError::NotAKey,
-        ),
-        (
-            "KPK_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3yPc0v",
-            KeyFormatError::NotAKey,
-        ),
-        (
-            "kpkpkpkpk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3yPc0v",
-            KeyFormatError::Length,
-        ),
-        (
-            "kpk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3yPc0",
-            KeyFormatError::Length,
-        ),
-        (
-            "kpk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3yPc0w",
-            KeyFormatError::Checksum,
-        ),
-        (
-            "kpk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef-3yPc0v",
-            KeyFormatError::Character,
-        ),
-        (
-            "kpk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefé3yPc0v",
-            KeyFormatError::Character,
-        ),
+        ("k_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3yPc0v", KeyFormatError::NotAKey),
+        ("KPK_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3yPc0v", KeyFormatError::NotAKey),
+        ("kpkpkpkpk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3yPc0v", KeyFormatError::Length),
+        ("kpk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3yPc0", KeyFormatError::Length),
+        ("kpk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3yPc0w", KeyFormatError::Checksum),
+        ("kpk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef-3yPc0v", KeyFormatError::Character),
+        ("kpk_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefé3yPc0v", KeyFormatError::Character),
         (KNOWN_DIGEST, KeyFormatError::DigestGiven),
     ];
     for (text, error) in rows {
@@ -190,11 +161,7 @@ fn a_digest_in_any_form_but_the_stored_one_is_refused() {
         format!("sha256:é{}", &hex[2..]),
     ];
     for text in faulty {
-        assert_eq!(
-            text.parse::<KeyDigest>().unwrap_err(),
-            KeyFormatError::Digest,
-            "{text:?}"
-        );
+        assert_eq!(text.parse::<KeyDigest>().unwrap_err(), KeyFormatError::Digest, "{text:?}");
     }
 }
 

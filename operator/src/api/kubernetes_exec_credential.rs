@@ -7,11 +7,12 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use keyplane_core::api_key::Refusal;
-use keyplane_core::key_format::{KeyDigest, PlaintextKey};
+use keyplane_core::api_key::{Refusal, Standing, standing};
+use keyplane_core::key_format::PlaintextKey;
+use keyplane_crds::ApiKey;
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
@@ -36,9 +37,11 @@ struct Exchange {
 
 /// The surface's routes.
 pub(crate) fn routes(index: Arc<KeyIndex>, issuer: Arc<TokenIssuer>) -> Router {
-    Router::new()
-        .route(PATH, post(exchange).fallback(method_not_allowed))
-        .with_state(Exchange { index, issuer, refusals: Arc::default() })
+    Router::new().route(PATH, post(exchange).fallback(method_not_allowed)).with_state(Exchange {
+        index,
+        issuer,
+        refusals: Arc::default(),
+    })
 }
 
 /// What is read of a request's ExecCredential; the rest of it is the client's own business.
@@ -65,14 +68,19 @@ struct IssuedStatus<'a> {
     token: &'a str,
 }
 
-async fn exchange(State(exchange): State<Exchange>, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+async fn exchange(
+    State(exchange): State<Exchange>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let Some(key) = presented_key(&headers) else {
         exchange.refusals.count();
         return Err(refused());
     };
     let digest = key.digest();
-    let admitted = exchange.index.admit(&digest, Utc::now()).map_err(|refusal| {
-        say(&refusal, &digest, &exchange.refusals);
+    let now = Utc::now();
+    let admitted = exchange.index.admit(&digest, now).map_err(|refusal| {
+        say(&refusal, exchange.index.declared(&digest), now, &exchange.refusals);
         problem(&refusal)
     })?;
     let api_version = requested_version(&body)?;
@@ -97,15 +105,23 @@ async fn exchange(State(exchange): State<Exchange>, headers: HeaderMap, body: By
     Ok(answer(api_version, &token))
 }
 
-/// Of a key that is declared its digest is said, which stands in its resource.
-fn say(refusal: &Refusal, digest: &KeyDigest, refusals: &Refusals) {
+/// Names a key that is declared; any other is only counted.
+fn say(refusal: &Refusal, key: Option<Arc<ApiKey>>, now: DateTime<Utc>, refusals: &Refusals) {
+    let Some(key) = key else { return refusals.count() };
     let reason = match refusal {
-        Refusal::Unknown => return refusals.count(),
+        Refusal::Unknown => match standing(&key, now) {
+            Standing::Revoked => "revoked",
+            Standing::Expired => "expired",
+            Standing::ExpiredAtCreation => "expired at creation",
+            Standing::Deleting => "being deleted",
+            Standing::Live => "not accepted",
+        },
         Refusal::NoKubernetes => "scope without Kubernetes",
         Refusal::NotReady { reason, .. } => reason,
         Refusal::SettingUp => "access is being set up",
     };
-    tracing::info!(%digest, reason, "no token");
+    let name = format!("{}/{}", key.namespace().unwrap_or_default(), key.name_any());
+    tracing::info!(key = key.uid().unwrap_or_default(), name, reason, "no token");
 }
 
 /// The one key that the request presents. Two headers are ambiguous and count as none.

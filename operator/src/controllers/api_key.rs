@@ -44,8 +44,12 @@ impl Reconciler for ApiKeyReconciler {
     fn refused_status(key: &ApiKey, readiness: &Readiness, now: DateTime<Utc>) -> ApiKeyStatus {
         let stored = key.status.clone().unwrap_or_default();
         let previous = stored.conditions.clone();
-        ApiKeyStatus { state: Some(ApiKeyState::Pending), ..stored }
-            .saying(readiness, &previous, key.metadata.generation, now)
+        ApiKeyStatus { state: Some(ApiKeyState::Pending), ..stored }.saying(
+            readiness,
+            &previous,
+            key.metadata.generation,
+            now,
+        )
     }
 
     fn api(client: Client, key: &ApiKey) -> Api<ApiKey> {

@@ -11,7 +11,9 @@ use keyplane_crds::{Account, ApiKey, Namespace, SshKey};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
-use crate::index::{Change, ClusterView, home_key, is_digest_key, kubernetes_name_key, owner_of_key, place_of_key, uid_key};
+use crate::index::{
+    Change, ClusterView, home_key, is_digest_key, kubernetes_name_key, owner_of_key, place_of_key, uid_key,
+};
 
 /// The queues of the reconcilers, and the rules by which changes reach them.
 #[derive(Clone)]
@@ -69,7 +71,8 @@ impl Dispatch {
             self.check_owner(namespace.as_ref());
         }
         if change.concerns_others {
-            let homes: BTreeSet<String> = change.objects.iter().filter_map(|namespace| namespace.namespace()).collect();
+            let homes: BTreeSet<String> =
+                change.objects.iter().filter_map(|namespace| namespace.namespace()).collect();
             for home in &homes {
                 self.api_keys_of(home);
             }
@@ -154,7 +157,11 @@ impl Dispatch {
     }
 
     fn home_changed(&self, home: &str) {
-        self.view.namespaces.find(&home_key(home)).iter().for_each(|namespace| send(&self.namespaces, namespace));
+        self.view
+            .namespaces
+            .find(&home_key(home))
+            .iter()
+            .for_each(|namespace| send(&self.namespaces, namespace));
         self.api_keys_of(home);
         self.ssh_keys_of(home);
     }
@@ -187,7 +194,13 @@ mod tests {
     const PUBLIC_KEY: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFhmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZm";
 
-    fn object<K: DeserializeOwned>(kind: &str, home: Option<&str>, name: &str, generation: i64, spec: &Value) -> K {
+    fn object<K: DeserializeOwned>(
+        kind: &str,
+        home: Option<&str>,
+        name: &str,
+        generation: i64,
+        spec: &Value,
+    ) -> K {
         serde_json::from_value(json!({
             "apiVersion": "keyplane.dev/v1alpha1", "kind": kind, "spec": spec,
             "metadata": {"name": name, "namespace": home, "uid": format!("{kind}-{name}"), "generation": generation},
@@ -211,7 +224,9 @@ mod tests {
         object("SshKey", Some(home), name, generation, &json!({"publicKey": PUBLIC_KEY}))
     }
 
-    fn queued<K: Resource<DynamicType = ()>>(queue: &mut UnboundedReceiver<ObjectRef<K>>) -> BTreeSet<String> {
+    fn queued<K: Resource<DynamicType = ()>>(
+        queue: &mut UnboundedReceiver<ObjectRef<K>>,
+    ) -> BTreeSet<String> {
         std::iter::from_fn(|| queue.try_recv().ok()).map(|reference| reference.name).collect()
     }
 

@@ -25,7 +25,9 @@ impl ReconcileError {
     /// Sorts an API error that came up while `object` was written.
     pub(crate) fn of(object: &impl Display, error: kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) if status.code == 409 => Self::Stale(format!("{object}: {}", status.message)),
+            kube::Error::Api(status) if status.code == 409 => {
+                Self::Stale(format!("{object}: {}", status.message))
+            }
             kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
                 Self::Refused(format!("{object}: {}", status.message))
             }

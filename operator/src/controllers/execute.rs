@@ -36,7 +36,10 @@ async fn within_limit<T>(
 ) -> Result<T, ReconcileError> {
     match tokio::time::timeout(REQUEST_LIMIT, request).await {
         Ok(result) => result.map_err(|error| ReconcileError::of(object, error)),
-        Err(_) => Err(ReconcileError::Unreachable(format!("{object}: no answer within {} s", REQUEST_LIMIT.as_secs()))),
+        Err(_) => Err(ReconcileError::Unreachable(format!(
+            "{object}: no answer within {} s",
+            REQUEST_LIMIT.as_secs()
+        ))),
     }
 }
 
@@ -47,7 +50,8 @@ pub(crate) async fn write_child(client: &Client, action: &Action) -> Result<(), 
             let reference = desired.reference();
             let api = child_api(client, &reference);
             let object = Guarded(Ok(dynamic(&reference, desired.to_value())?));
-            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            let params =
+                PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
             within_limit(&reference, api.create(&params, &object)).await?;
             tracing::info!(child = %reference, "created");
             Ok(())
@@ -87,7 +91,8 @@ async fn restate(api: &Api<Answered>, desired: &Child, uid: &str) -> Result<(), 
     }
     let mut patch = desired.to_value();
     set(&mut patch, "/metadata", "resourceVersion", json!(live.resource_version()));
-    let known = live.0.as_ref().ok().and_then(|live| live.data.pointer("/spec/hard")).and_then(Value::as_object);
+    let known =
+        live.0.as_ref().ok().and_then(|live| live.data.pointer("/spec/hard")).and_then(Value::as_object);
     let known = known.cloned().unwrap_or_default();
     if let Some(Value::Object(hard)) = patch.pointer_mut("/spec/hard") {
         without_the_rest(hard, &known);
@@ -208,8 +213,7 @@ fn own_reference<K: Resource<DynamicType = ()>>(object: &K) -> String {
 }
 
 fn dynamic(reference: &ChildRef, value: Value) -> Result<DynamicObject, ReconcileError> {
-    serde_json::from_value(value)
-        .map_err(|error| ReconcileError::Refused(format!("{reference}: {error}")))
+    serde_json::from_value(value).map_err(|error| ReconcileError::Refused(format!("{reference}: {error}")))
 }
 
 fn set(value: &mut Value, pointer: &str, name: &str, to: Value) {

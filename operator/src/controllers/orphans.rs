@@ -95,7 +95,9 @@ async fn owner_lives(client: &Client, child: &Child, uid: &str) -> Result<bool, 
         return Ok(false);
     }
     let reference = metadata.annotations.as_ref().and_then(|annotations| annotations.get(OWNER_ANNOTATION));
-    let Some((namespace, name)) = reference.and_then(|reference| reference.split_once('/')) else { return Ok(false) };
+    let Some((namespace, name)) = reference.and_then(|reference| reference.split_once('/')) else {
+        return Ok(false);
+    };
     let found = Api::<ApiKey>::namespaced(client.clone(), namespace).get_metadata_opt(name).await;
     found
         .map(|found| found.is_some_and(|object| object.metadata.uid.as_deref() == Some(uid)))

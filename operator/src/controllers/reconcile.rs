@@ -89,22 +89,34 @@ pub(super) async fn run<R: Reconciler>(
     .await;
 }
 
-async fn attempt<R: Reconciler>(object: Arc<R::Resource>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn attempt<R: Reconciler>(
+    object: Arc<R::Resource>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     let result = tokio::time::timeout(ATTEMPT_LIMIT, carry_out::<R>(&object, &context))
         .await
         .unwrap_or(Err(ReconcileError::TimedOut(ATTEMPT_LIMIT.as_secs())));
     if result.is_ok() {
-        context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&object.uid().unwrap_or_default());
+        context
+            .failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&object.uid().unwrap_or_default());
     }
     result
 }
 
-async fn carry_out<R: Reconciler>(object: &Arc<R::Resource>, context: &Context) -> Result<Action, ReconcileError> {
+async fn carry_out<R: Reconciler>(
+    object: &Arc<R::Resource>,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
     let now = Utc::now();
     let plan = R::plan(&context.view, object, now);
     let api = R::api(context.client.clone(), object);
     if plan.actions.iter().any(Step::gives) && !is_current(&api, object.as_ref()).await? {
-        return Err(ReconcileError::Stale("the resource is newer than the one the plan was made for".to_owned()));
+        return Err(ReconcileError::Stale(
+            "the resource is newer than the one the plan was made for".to_owned(),
+        ));
     }
     for step in &plan.actions {
         let done = match step {
@@ -160,8 +172,12 @@ fn say_readiness<K: Resource<DynamicType = ()>, S: Status>(object: &K, stored: O
     let (before, now) = (stored.and_then(ready), ready(status));
     let (kind, name) = (K::kind(&()), place(object));
     match now {
-        Some((true, reason)) if before != Some((true, reason.clone())) => tracing::info!(%kind, name, reason, "ready"),
-        Some((false, reason)) if before != Some((false, reason.clone())) => tracing::info!(%kind, name, reason, "not ready"),
+        Some((true, reason)) if before != Some((true, reason.clone())) => {
+            tracing::info!(%kind, name, reason, "ready")
+        }
+        Some((false, reason)) if before != Some((false, reason.clone())) => {
+            tracing::info!(%kind, name, reason, "not ready")
+        }
         _ => {}
     }
 }
@@ -192,7 +208,9 @@ fn retry<R: Reconciler>(object: &R::Resource, error: &ReconcileError, context: &
 
 /// Twice as long after each failure in a row, spread so that many failures do not come back at once.
 fn pause_after(failures: u32) -> Duration {
-    let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16))).min(LONGEST_PAUSE);
+    let pause = FIRST_PAUSE
+        .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16)))
+        .min(LONGEST_PAUSE);
     let mut random = [0_u8; 1];
     // Without randomness the pauses are only less well spread.
     let _ = getrandom::fill(&mut random);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::bail;
-use k8s_openapi::api::core::v1::{LimitRange, Namespace as CoreNamespace, ResourceQuota, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    LimitRange, Namespace as CoreNamespace, ResourceQuota, Secret, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use keyplane_core::ownership::{ISOLATION_POLICY, NAMESPACE_CHILD, is_binding_name};
@@ -33,15 +35,30 @@ pub(crate) async fn run(client: Client, on_synced: impl FnOnce()) -> anyhow::Res
         bail!("a watch ended before it had listed its objects");
     }
     on_synced();
-    tasks.spawn(reconcile::run::<AccountReconciler>(client.clone(), view.clone(), view.accounts.clone(), queues.accounts));
+    tasks.spawn(reconcile::run::<AccountReconciler>(
+        client.clone(),
+        view.clone(),
+        view.accounts.clone(),
+        queues.accounts,
+    ));
     tasks.spawn(reconcile::run::<NamespaceReconciler>(
         client.clone(),
         view.clone(),
         view.namespaces.clone(),
         queues.namespaces,
     ));
-    tasks.spawn(reconcile::run::<ApiKeyReconciler>(client.clone(), view.clone(), view.api_keys.clone(), queues.api_keys));
-    tasks.spawn(reconcile::run::<SshKeyReconciler>(client.clone(), view.clone(), view.ssh_keys.clone(), queues.ssh_keys));
+    tasks.spawn(reconcile::run::<ApiKeyReconciler>(
+        client.clone(),
+        view.clone(),
+        view.api_keys.clone(),
+        queues.api_keys,
+    ));
+    tasks.spawn(reconcile::run::<SshKeyReconciler>(
+        client.clone(),
+        view.clone(),
+        view.ssh_keys.clone(),
+        queues.ssh_keys,
+    ));
     tasks.spawn(orphans::run(client, view, queues.ownerless));
     match tasks.join_next().await {
         Some(Err(error)) => bail!("a controller task failed: {error}"),
@@ -54,7 +71,9 @@ fn spawn_watches(tasks: &mut JoinSet<()>, client: &Client, view: &Arc<ClusterVie
         ($kind:ty, $api:expr, $config:expr, $index:ident, $keep:expr, $on_change:ident) => {{
             let dispatch = dispatch.clone();
             let api: Api<Guarded<$kind>> = $api;
-            tasks.spawn(watch_into(api, $config, view.$index.clone(), $keep, move |change| dispatch.$on_change(&change)));
+            tasks.spawn(watch_into(api, $config, view.$index.clone(), $keep, move |change| {
+                dispatch.$on_change(&change)
+            }));
         }};
     }
     let all = Config::default;
@@ -65,12 +84,40 @@ fn spawn_watches(tasks: &mut JoinSet<()>, client: &Client, view: &Arc<ClusterVie
     watch!(ApiKey, Api::all(cluster()), all(), api_keys, |_| true, api_key_changed);
     watch!(SshKey, Api::all(cluster()), all(), ssh_keys, |_| true, ssh_key_changed);
     watch!(CoreNamespace, Api::all(cluster()), all(), core_namespaces, |_| true, core_namespace_changed);
-    watch!(ServiceAccount, Api::namespaced(cluster(), IDENTITIES_NAMESPACE), all(), service_accounts, |_| true, owners_changed);
-    watch!(Secret, Api::namespaced(cluster(), IDENTITIES_NAMESPACE), all(), secrets, |_| true, owners_changed);
+    watch!(
+        ServiceAccount,
+        Api::namespaced(cluster(), IDENTITIES_NAMESPACE),
+        all(),
+        service_accounts,
+        |_| true,
+        owners_changed
+    );
+    watch!(
+        Secret,
+        Api::namespaced(cluster(), IDENTITIES_NAMESPACE),
+        all(),
+        secrets,
+        |_| true,
+        owners_changed
+    );
     // By name, not by label: whoever may edit a RoleBinding could take our label off, but not our name.
     let ours = |binding: &RoleBinding| binding.metadata.name.as_deref().is_some_and(is_binding_name);
     watch!(RoleBinding, Api::all(cluster()), all(), role_bindings, ours, owners_changed);
-    watch!(ResourceQuota, Api::all(cluster()), named(NAMESPACE_CHILD), resource_quotas, |_| true, owners_changed);
+    watch!(
+        ResourceQuota,
+        Api::all(cluster()),
+        named(NAMESPACE_CHILD),
+        resource_quotas,
+        |_| true,
+        owners_changed
+    );
     watch!(LimitRange, Api::all(cluster()), named(NAMESPACE_CHILD), limit_ranges, |_| true, owners_changed);
-    watch!(NetworkPolicy, Api::all(cluster()), named(ISOLATION_POLICY), network_policies, |_| true, owners_changed);
+    watch!(
+        NetworkPolicy,
+        Api::all(cluster()),
+        named(ISOLATION_POLICY),
+        network_policies,
+        |_| true,
+        owners_changed
+    );
 }

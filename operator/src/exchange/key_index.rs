@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use keyplane_core::api_key::{ANCHOR_TYPE, Refusal, admit};
 use keyplane_core::key_format::KeyDigest;
 use keyplane_core::ownership::identity_name;
+use keyplane_core::seniority::Seniority;
 use keyplane_crds::{ApiKey, IDENTITIES_NAMESPACE};
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, ResourceExt};
@@ -48,10 +49,20 @@ impl KeyIndex {
     /// # Errors
     /// When a watch ended before.
     pub(crate) async fn synced(&self) -> anyhow::Result<()> {
-        if self.keys.store().wait_until_ready().await.is_err() || self.anchors.store().wait_until_ready().await.is_err() {
+        if self.keys.store().wait_until_ready().await.is_err()
+            || self.anchors.store().wait_until_ready().await.is_err()
+        {
             bail!("a watch ended before it had listed its objects");
         }
         Ok(())
+    }
+
+    /// The declared key with this digest, live or not: only for the log, never for an answer.
+    pub(crate) fn declared(&self, digest: &KeyDigest) -> Option<Arc<ApiKey>> {
+        let candidates = self.keys.find(&digest_key(&digest.to_string()));
+        candidates
+            .into_iter()
+            .min_by(|left, right| Seniority::of(&left.metadata).cmp(&Seniority::of(&right.metadata)))
     }
 
     /// Decides about the key with this digest, from memory.

@@ -64,7 +64,12 @@ pub(crate) async fn serve(
     let mut server = axum_server::from_tcp_rustls(listener, certificate)?.handle(handle);
     // A client that sends its request's head by the byte, or nothing at all, is not waited for.
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
-    server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_LIMIT).max_concurrent_streams(STREAMS);
+    server
+        .http_builder()
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEAD_LIMIT)
+        .max_concurrent_streams(STREAMS);
     let serving = server.serve(router.into_make_service());
     tokio::select! {
         result = serving => result.context("the API's server failed"),

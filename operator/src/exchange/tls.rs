@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum_server::tls_rustls::RustlsConfig;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 
 use crate::runtime::ApiArguments;
 
@@ -43,7 +46,9 @@ async fn follow(config: RustlsConfig, certificate: PathBuf, key: PathBuf) {
                 tracing::info!(file = %certificate.display(), "the new certificate is in use");
                 used = found;
             }
-            Err(error) => tracing::warn!(file = %certificate.display(), %error, "the new certificate cannot be used"),
+            Err(error) => {
+                tracing::warn!(file = %certificate.display(), %error, "the new certificate cannot be used")
+            }
         }
     }
 }
@@ -58,7 +63,8 @@ async fn self_made(names: &[String], ca_out: Option<&Path>) -> anyhow::Result<Ru
     let ca = ca_params.self_signed(&ca_key)?;
     let issuer = Issuer::from_params(&ca_params, &ca_key);
 
-    let mut params = CertificateParams::new(names.to_vec()).context("--tls-name holds something that is not a name")?;
+    let mut params =
+        CertificateParams::new(names.to_vec()).context("--tls-name holds something that is not a name")?;
     params.distinguished_name.push(DnType::CommonName, "keyplane");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
@@ -69,8 +75,11 @@ async fn self_made(names: &[String], ca_out: Option<&Path>) -> anyhow::Result<Ru
             .await
             .with_context(|| format!("cannot write the CA certificate to {}", path.display()))?;
     } else {
-        tracing::warn!("the API's certificate was made at start and its CA was written nowhere: give --tls-ca-out FILE");
+        tracing::warn!(
+            "the API's certificate was made at start and its CA was written nowhere: give --tls-ca-out FILE"
+        );
     }
-    let config = RustlsConfig::from_pem(certificate.pem().into_bytes(), key.serialize_pem().into_bytes()).await?;
+    let config =
+        RustlsConfig::from_pem(certificate.pem().into_bytes(), key.serialize_pem().into_bytes()).await?;
     Ok(config)
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{LimitRange, Namespace as CoreNamespace, ResourceQuota, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    LimitRange, Namespace as CoreNamespace, ResourceQuota, Secret, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use keyplane_core::api_key::OwnedNamespace;
@@ -165,8 +167,17 @@ impl ClusterView {
     pub(crate) async fn synced(&self) -> bool {
         macro_rules! wait { ($($index:ident),+) => { true $(&& self.$index.store().wait_until_ready().await.is_ok())+ } }
         wait!(
-            accounts, namespaces, api_keys, ssh_keys, core_namespaces, service_accounts, secrets, role_bindings,
-            resource_quotas, limit_ranges, network_policies
+            accounts,
+            namespaces,
+            api_keys,
+            ssh_keys,
+            core_namespaces,
+            service_accounts,
+            secrets,
+            role_bindings,
+            resource_quotas,
+            limit_ranges,
+            network_policies
         )
     }
 
@@ -195,7 +206,9 @@ impl ClusterView {
     pub(crate) fn children_of(&self, uid: &str, account: &str) -> Vec<Child> {
         let mut children = self.identity_of(uid);
         let key = owner_key(uid);
-        children.extend(self.core_namespaces.find(&key).iter().map(|object| Child::from(object.as_ref().clone())));
+        children.extend(
+            self.core_namespaces.find(&key).iter().map(|object| Child::from(object.as_ref().clone())),
+        );
         children.extend(self.bindings_of(uid, |place| place == Some(account)));
         children
     }
@@ -249,7 +262,9 @@ impl ClusterView {
         let key = uid_key(uid);
         let homed = self.api_keys.find(&key).first().and_then(|key| key.metadata.namespace.clone());
         homed
-            .or_else(|| self.namespaces.find(&key).first().and_then(|object| object.metadata.namespace.clone()))
+            .or_else(|| {
+                self.namespaces.find(&key).first().and_then(|object| object.metadata.namespace.clone())
+            })
             .or_else(|| self.accounts.find(&key).first().and_then(|object| object.metadata.name.clone()))
     }
 

@@ -33,9 +33,10 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
             metadata.remove("managedFields");
         }
         let metadata = bare_metadata(&value);
-        Ok(Self(serde_json::from_value(value).map_err(|error| {
-            Box::new(Unreadable { error: error.to_string(), metadata })
-        })))
+        Ok(Self(
+            serde_json::from_value(value)
+                .map_err(|error| Box::new(Unreadable { error: error.to_string(), metadata })),
+        ))
     }
 }
 
@@ -50,7 +51,9 @@ impl<K: Serialize> Serialize for Guarded<K> {
 
 /// What identifies the object, read field by field: none can spoil another.
 fn bare_metadata(value: &Value) -> ObjectMeta {
-    let text = |name: &str| value.pointer(&format!("/metadata/{name}")).and_then(Value::as_str).map(ToOwned::to_owned);
+    let text = |name: &str| {
+        value.pointer(&format!("/metadata/{name}")).and_then(Value::as_str).map(ToOwned::to_owned)
+    };
     ObjectMeta {
         name: text("name"),
         namespace: text("namespace"),

@@ -95,7 +95,13 @@ where
     /// The objects that a look-up key leads to.
     pub(crate) fn find(&self, key: &str) -> Vec<Arc<K>> {
         let lookups = self.lookups.read().unwrap_or_else(PoisonError::into_inner);
-        lookups.by_key.get(key).into_iter().flatten().filter_map(|reference| self.store.get(reference)).collect()
+        lookups
+            .by_key
+            .get(key)
+            .into_iter()
+            .flatten()
+            .filter_map(|reference| self.store.get(reference))
+            .collect()
     }
 
     /// Takes in a watch event. Nothing is reported while a list is under way.
@@ -103,7 +109,9 @@ where
         // Readers hold the look-ups' lock: none sees the store of one moment and the look-ups of another.
         let mut lookups = self.lookups.write().unwrap_or_else(PoisonError::into_inner);
         let before = match event {
-            Event::Apply(object) => self.store.get(&ObjectRef::from_obj(object)).map(|known| Version::of(known.as_ref())),
+            Event::Apply(object) => {
+                self.store.get(&ObjectRef::from_obj(object)).map(|known| Version::of(known.as_ref()))
+            }
             _ => None,
         };
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).apply_watcher_event(event);

@@ -9,7 +9,8 @@ mod ssh_key_view;
 mod watch;
 
 pub(crate) use cluster_view::{
-    ClusterView, api_key_keys, digest_key, home_key, is_digest_key, kubernetes_name_key, owner_of_key, place_of_key, uid_key,
+    ClusterView, api_key_keys, digest_key, home_key, is_digest_key, kubernetes_name_key, owner_of_key,
+    place_of_key, uid_key,
 };
 pub(crate) use guarded::Guarded;
 pub(crate) use indexed::{Change, Indexed};

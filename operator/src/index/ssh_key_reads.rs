@@ -20,10 +20,7 @@ pub(super) struct SshKeyReads {
 impl SshKeyReads {
     /// Nothing read yet. `read` is [`KeySummary::read`], unless a test counts.
     pub(super) fn new(read: fn(&str) -> Reading) -> Self {
-        Self {
-            read,
-            known: Mutex::default(),
-        }
+        Self { read, known: Mutex::default() }
     }
 
     /// Reads a key that is taken into memory, and keeps what it says until [`Self::forget`].
@@ -32,8 +29,7 @@ impl SshKeyReads {
         self.recall(uid, &key.spec.public_key).unwrap_or_else(|| {
             let text = &key.spec.public_key;
             let reading = (self.read)(text);
-            self.known()
-                .insert(uid.to_owned(), (text.as_str().into(), reading.clone()));
+            self.known().insert(uid.to_owned(), (text.as_str().into(), reading.clone()));
             reading
         })
     }
@@ -41,8 +37,7 @@ impl SshKeyReads {
     /// What a key says. One that is not in memory any more is read again, and not kept.
     pub(super) fn of(&self, key: &SshKey) -> Reading {
         let uid = key.metadata.uid.as_deref().unwrap_or_default();
-        self.recall(uid, &key.spec.public_key)
-            .unwrap_or_else(|| (self.read)(&key.spec.public_key))
+        self.recall(uid, &key.spec.public_key).unwrap_or_else(|| (self.read)(&key.spec.public_key))
     }
 
     /// Drops what the key with this UID said.
@@ -57,10 +52,7 @@ impl SshKeyReads {
     }
 
     fn recall(&self, uid: &str, text: &str) -> Option<Reading> {
-        self.known()
-            .get(uid)
-            .filter(|(known, _)| &**known == text)
-            .map(|(_, reading)| reading.clone())
+        self.known().get(uid).filter(|(known, _)| &**known == text).map(|(_, reading)| reading.clone())
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, (Box<str>, Reading)>> {

@@ -77,20 +77,14 @@ mod tests {
             verdicts.forget(&homes);
             one(Verdict::Duplicate)
         });
-        assert_eq!(
-            *verdicts.of("acme", 1, "one", || one(Verdict::Invalid)),
-            one(Verdict::Invalid)
-        );
+        assert_eq!(*verdicts.of("acme", 1, "one", || one(Verdict::Invalid)), one(Verdict::Invalid));
     }
 
     #[test]
     fn another_limit_or_a_key_not_decided_about_is_decided_anew() {
         let verdicts = SshKeyVerdicts::default();
         verdicts.of("acme", 1, "one", || one(Verdict::LimitReached));
-        assert_eq!(
-            *verdicts.of("acme", 1, "one", BTreeMap::new),
-            one(Verdict::LimitReached)
-        );
+        assert_eq!(*verdicts.of("acme", 1, "one", BTreeMap::new), one(Verdict::LimitReached));
         assert!(verdicts.of("acme", 1, "two", BTreeMap::new).is_empty());
         verdicts.of("acme", 1, "one", || one(Verdict::LimitReached));
         assert!(verdicts.of("acme", 2, "one", BTreeMap::new).is_empty());

@@ -26,22 +26,14 @@ impl SshKeyBook {
     /// An empty book, and the index of the keys that it is about.
     pub(super) fn new(read: fn(&str) -> Reading) -> (Self, Arc<Indexed<SshKey>>) {
         let reads = Arc::new(SshKeyReads::new(read));
-        let book = Self {
-            reads: reads.clone(),
-            verdicts: SshKeyVerdicts::default(),
-        };
+        let book = Self { reads: reads.clone(), verdicts: SshKeyVerdicts::default() };
         (book, Arc::new(Indexed::new(move |key| ssh_key_keys(key, &reads))))
     }
 }
 
 fn ssh_key_keys(key: &SshKey, reads: &SshKeyReads) -> Vec<String> {
     let mut keys = own_keys(key);
-    keys.extend(
-        reads
-            .learn(key)
-            .ok()
-            .map(|summary| fingerprint_key(summary.fingerprint())),
-    );
+    keys.extend(reads.learn(key).ok().map(|summary| fingerprint_key(summary.fingerprint())));
     keys
 }
 
@@ -56,9 +48,9 @@ impl ClusterView {
         let home = key.namespace().unwrap_or_default();
         let limit = ssh_key_limit(account);
         let uid = key.metadata.uid.as_deref().unwrap_or_default();
-        self.ssh_key_book.verdicts.of(&home, limit, uid, || {
-            verdicts(&home, &self.ssh_key_rivals(&home), limit)
-        })
+        self.ssh_key_book
+            .verdicts
+            .of(&home, limit, uid, || verdicts(&home, &self.ssh_key_rivals(&home), limit))
     }
 
     /// The account's keys, and every key that shares a fingerprint with one of them.
@@ -71,10 +63,7 @@ impl ClusterView {
         for fingerprint in &fingerprints {
             let sharing = self.ssh_keys.find(fingerprint);
             rivals.extend(
-                sharing
-                    .iter()
-                    .filter(|key| key.metadata.namespace.as_deref() != Some(home))
-                    .map(facts),
+                sharing.iter().filter(|key| key.metadata.namespace.as_deref() != Some(home)).map(facts),
             );
         }
         rivals
@@ -83,19 +72,10 @@ impl ClusterView {
     /// Takes in that SshKeys came, went or say something else. Returns the homes of all keys that it concerns: those
     /// of the same accounts, and those of the accounts that have one of the same public keys.
     pub(crate) fn ssh_keys_changed(&self, change: &Change<SshKey>) -> BTreeSet<String> {
-        let mut homes: BTreeSet<String> = change
-            .keys
-            .iter()
-            .filter_map(|key| home_of_key(key))
-            .map(ToOwned::to_owned)
-            .collect();
+        let mut homes: BTreeSet<String> =
+            change.keys.iter().filter_map(|key| home_of_key(key)).map(ToOwned::to_owned).collect();
         for fingerprint in change.keys.iter().filter(|key| is_fingerprint_key(key)) {
-            homes.extend(
-                self.ssh_keys
-                    .find(fingerprint)
-                    .iter()
-                    .filter_map(|key| key.namespace()),
-            );
+            homes.extend(self.ssh_keys.find(fingerprint).iter().filter_map(|key| key.namespace()));
         }
         for (key, uid) in change.keys.iter().filter_map(|key| Some((key, uid_of_key(key)?))) {
             if self.ssh_keys.find(key).is_empty() {
@@ -168,18 +148,13 @@ mod tests {
     }
 
     fn decide_about_all(view: &ClusterView, keys: &[SshKey]) -> Vec<Verdicts> {
-        keys.iter()
-            .map(|key| view.ssh_key_verdicts(key, &account()))
-            .collect()
+        keys.iter().map(|key| view.ssh_key_verdicts(key, &account())).collect()
     }
 
     #[test]
     fn each_public_key_is_read_once_however_often_it_is_seen_and_decided_about() {
-        let keys: Vec<SshKey> = public_keys()
-            .take(COUNT)
-            .enumerate()
-            .map(|(at, line)| ssh_key(at, &line))
-            .collect();
+        let keys: Vec<SshKey> =
+            public_keys().take(COUNT).enumerate().map(|(at, line)| ssh_key(at, &line)).collect();
         let view = ClusterView::reading(counted);
         for key in &keys {
             apply(&view, &Event::Apply(key.clone()));
@@ -188,10 +163,7 @@ mod tests {
         for key in &keys {
             apply(
                 &view,
-                &Event::Apply(SshKey {
-                    status: Some(keyplane_crds::SshKeyStatus::default()),
-                    ..key.clone()
-                }),
+                &Event::Apply(SshKey { status: Some(keyplane_crds::SshKeyStatus::default()), ..key.clone() }),
             );
         }
         apply(&view, &Event::Init);
@@ -205,11 +177,8 @@ mod tests {
 
     #[test]
     fn an_account_is_decided_about_once_for_each_change() {
-        let keys: Vec<SshKey> = public_keys()
-            .take(COUNT)
-            .enumerate()
-            .map(|(at, line)| ssh_key(at, &line))
-            .collect();
+        let keys: Vec<SshKey> =
+            public_keys().take(COUNT).enumerate().map(|(at, line)| ssh_key(at, &line)).collect();
         let view = ClusterView::new();
         for key in &keys {
             apply(&view, &Event::Apply(key.clone()));
@@ -221,15 +190,9 @@ mod tests {
         );
         apply(
             &view,
-            &Event::Apply(SshKey {
-                status: Some(keyplane_crds::SshKeyStatus::default()),
-                ..keys[0].clone()
-            }),
+            &Event::Apply(SshKey { status: Some(keyplane_crds::SshKeyStatus::default()), ..keys[0].clone() }),
         );
-        assert!(
-            Arc::ptr_eq(&decide_about_all(&view, &keys)[0], &before[0]),
-            "a status changes no verdict"
-        );
+        assert!(Arc::ptr_eq(&decide_about_all(&view, &keys)[0], &before[0]), "a status changes no verdict");
         apply(&view, &Event::Delete(keys[0].clone()));
         let after = decide_about_all(&view, &keys[1..]);
         assert!(
@@ -249,21 +212,14 @@ mod tests {
             let anew: BTreeMap<_, _> =
                 verdicts("acme", &view.ssh_key_rivals("acme"), ssh_key_limit(&account()));
             assert_eq!(*kept, anew);
-            assert_eq!(
-                view.ssh_key_rivals("acme").len(),
-                COUNT - at,
-                "copies of one key are gathered once"
-            );
+            assert_eq!(view.ssh_key_rivals("acme").len(), COUNT - at, "copies of one key are gathered once");
         }
     }
 
     #[test]
     fn nothing_is_kept_of_a_key_that_is_gone() {
-        let keys: Vec<SshKey> = public_keys()
-            .take(3)
-            .enumerate()
-            .map(|(at, line)| ssh_key(at, &line))
-            .collect();
+        let keys: Vec<SshKey> =
+            public_keys().take(3).enumerate().map(|(at, line)| ssh_key(at, &line)).collect();
         let view = ClusterView::new();
         for key in &keys {
             apply(&view, &Event::Apply(key.clone()));

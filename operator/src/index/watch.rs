@@ -63,7 +63,8 @@ async fn feed<K>(
                 None
             }
         };
-        if let Some(change) = event.and_then(|event| kept(event, keep)).and_then(|event| index.apply(&event)) {
+        if let Some(change) = event.and_then(|event| kept(event, keep)).and_then(|event| index.apply(&event))
+        {
             on_change(change);
         }
     }
@@ -191,7 +192,8 @@ mod tests {
     }
 
     fn unreadable(name: &str) -> Guarded<ApiKey> {
-        let metadata = ObjectMeta { name: Some(name.into()), namespace: Some("acme".into()), ..ObjectMeta::default() };
+        let metadata =
+            ObjectMeta { name: Some(name.into()), namespace: Some("acme".into()), ..ObjectMeta::default() };
         Guarded(Err(Box::new(Unreadable { error: "no".into(), metadata })))
     }
 
@@ -226,7 +228,10 @@ mod tests {
             remedy::<ApiKey>(403),
             "may not list or watch apikeys.keyplane.dev: apply charts/keyplane/files, or check --context"
         );
-        assert_eq!(remedy::<ApiKey>(404), "the resource apikeys.keyplane.dev is not installed: apply crds/generated");
+        assert_eq!(
+            remedy::<ApiKey>(404),
+            "the resource apikeys.keyplane.dev is not installed: apply crds/generated"
+        );
         assert_eq!(qualified::<keyplane_crds::Namespace>(), "keyplane.dev/Namespace");
         assert_eq!(qualified::<k8s_openapi::api::core::v1::Namespace>(), "core/Namespace");
     }

@@ -36,9 +36,15 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 /// The client's own text holds a credential plugin's whole output, and with it perhaps a token.
 fn credentials(error: &AuthError) -> String {
     match error {
-        AuthError::AuthExecStart(error) => format!("the kubeconfig's credential plugin cannot be run: {error}"),
-        AuthError::AuthExecRun { out, .. } => format!("the kubeconfig's credential plugin failed: {}", out.status),
-        AuthError::ReadTokenFile(error, path) => format!("the token file {} cannot be read: {error}", path.display()),
+        AuthError::AuthExecStart(error) => {
+            format!("the kubeconfig's credential plugin cannot be run: {error}")
+        }
+        AuthError::AuthExecRun { out, .. } => {
+            format!("the kubeconfig's credential plugin failed: {}", out.status)
+        }
+        AuthError::ReadTokenFile(error, path) => {
+            format!("the token file {} cannot be read: {error}", path.display())
+        }
         _ => "the kubeconfig's credentials cannot be used".to_owned(),
     }
 }
@@ -52,7 +58,11 @@ mod tests {
 
     #[test]
     fn a_failed_credential_plugins_output_is_not_shown() {
-        let out = Output { status: ExitStatus::from_raw(256), stdout: b"s3cret".to_vec(), stderr: b"s3cret".to_vec() };
+        let out = Output {
+            status: ExitStatus::from_raw(256),
+            stdout: b"s3cret".to_vec(),
+            stderr: b"s3cret".to_vec(),
+        };
         let error = AuthError::AuthExecRun { cmd: "plugin --token s3cret".to_owned(), out: Box::new(out) };
         let shown = cause(&kube::Error::Service(Box::new(error)));
         assert!(shown.contains("exit status: 1") && !shown.contains("s3cret"), "{shown}");

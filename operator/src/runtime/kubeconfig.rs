@@ -32,7 +32,9 @@ pub(super) async fn of_default(context: Option<&str>) -> anyhow::Result<Option<C
         Ok(file) if file.contexts.is_empty() && chosen.is_none() => return Ok(None),
         Ok(file) => file,
         Err(KubeconfigError::FindPath) => return Ok(None),
-        Err(KubeconfigError::ReadConfig(error, _)) if chosen.is_none() && error.kind() == io::ErrorKind::NotFound => {
+        Err(KubeconfigError::ReadConfig(error, _))
+            if chosen.is_none() && error.kind() == io::ErrorKind::NotFound =>
+        {
             return Ok(None);
         }
         Err(error) => bail!(unusable(&place, &error)),
@@ -43,8 +45,10 @@ pub(super) async fn of_default(context: Option<&str>) -> anyhow::Result<Option<C
 async fn select(file: Kubeconfig, place: &str, context: Option<&str>) -> anyhow::Result<Config> {
     let mut names: Vec<String> = file.contexts.iter().map(|context| context.name.clone()).collect();
     names.sort();
-    let names = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
-    let options = KubeConfigOptions { context: context.map(ToOwned::to_owned), ..KubeConfigOptions::default() };
+    let names =
+        if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+    let options =
+        KubeConfigOptions { context: context.map(ToOwned::to_owned), ..KubeConfigOptions::default() };
     Config::from_custom_kubeconfig(file, &options).await.map_err(|error| match (error, context) {
         (KubeconfigError::CurrentContextNotSet, _) => {
             anyhow!("{place} has no current context: choose one with --context; {names}")
@@ -63,15 +67,17 @@ fn unusable(place: &str, error: &KubeconfigError) -> String {
     let why = match error {
         KubeconfigError::ReadConfig(error, path) => return unreadable(place, path, error),
         KubeconfigError::Parse(error) => {
-            let position = error
-                .location()
-                .map_or_else(String::new, |location| format!(" (line {}, column {})", location.line(), location.column()));
+            let position = error.location().map_or_else(String::new, |location| {
+                format!(" (line {}, column {})", location.line(), location.column())
+            });
             format!("it is not a kubeconfig in YAML{position}")
         }
         KubeconfigError::KindMismatch | KubeconfigError::ApiVersionMismatch => {
             "its files have different kinds or versions".to_owned()
         }
-        KubeconfigError::LoadClusterOfContext(_) => "it has no cluster of the name that the context says".to_owned(),
+        KubeconfigError::LoadClusterOfContext(_) => {
+            "it has no cluster of the name that the context says".to_owned()
+        }
         KubeconfigError::MissingClusterUrl => "the context's cluster has no server".to_owned(),
         KubeconfigError::ParseClusterUrl(_) => "the server of the context's cluster is not a URL".to_owned(),
         KubeconfigError::LoadCertificateAuthority(error) => data("the certificate authority", error),
@@ -87,8 +93,12 @@ fn unreadable(place: &str, path: &Path, error: &io::Error) -> String {
     // Of several files in $KUBECONFIG, the one that is meant.
     let which = path.display();
     match error.kind() {
-        io::ErrorKind::NotFound => format!("{place} cannot be used: {which} does not exist; give another --kubeconfig"),
-        _ => format!("{place} cannot be used: {which} cannot be read ({error}); mend it or give another --kubeconfig"),
+        io::ErrorKind::NotFound => {
+            format!("{place} cannot be used: {which} does not exist; give another --kubeconfig")
+        }
+        _ => format!(
+            "{place} cannot be used: {which} cannot be read ({error}); mend it or give another --kubeconfig"
+        ),
     }
 }
 
@@ -160,8 +170,14 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_context_is_answered_with_those_there_are() {
         let two = b"contexts:\n- {name: b, context: {cluster: c}}\n- {name: a, context: {cluster: c}}\n";
-        assert!(refusal(two, Some("x")).await.contains("has no context x: choose another --context; it has a, b"));
-        assert!(refusal(two, None).await.contains("has no current context: choose one with --context; it has a, b"));
+        assert!(
+            refusal(two, Some("x")).await.contains("has no context x: choose another --context; it has a, b")
+        );
+        assert!(
+            refusal(two, None)
+                .await
+                .contains("has no current context: choose one with --context; it has a, b")
+        );
     }
 
     #[tokio::test]

@@ -118,7 +118,10 @@ fn text(error: &LeaseManagerError) -> String {
 /// Who is waited for. Only for people, so it does not matter when it cannot be read.
 async fn say_who_holds(client: Client, namespace: &str) {
     let lease = Api::<Lease>::namespaced(client, namespace).get_opt(LEASE).await.ok().flatten();
-    let holder = lease.and_then(|lease| lease.spec).and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty());
+    let holder = lease
+        .and_then(|lease| lease.spec)
+        .and_then(|spec| spec.holder_identity)
+        .filter(|holder| !holder.is_empty());
     let holder = holder.as_deref().unwrap_or("nobody");
     tracing::info!(namespace, lease = LEASE, holder, "waiting for the lease");
 }

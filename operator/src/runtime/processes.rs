@@ -49,7 +49,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     // Another library may have chosen first; either choice is a whole provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let common = arguments.common;
-    let connect = async |context: Option<&str>| cluster_client::connect(common.kubeconfig.as_deref(), context).await;
+    let connect =
+        async |context: Option<&str>| cluster_client::connect(common.kubeconfig.as_deref(), context).await;
     let Connection { client, server } = connect(common.context.as_deref()).await?;
     tracing::info!(%server, "keyplane {} {}", env!("CARGO_PKG_VERSION"), arguments.command.name());
     match arguments.command {
@@ -95,7 +96,11 @@ async fn supervise(
 
 /// Reconciles while the lease is held. A standby is ready too: a rolling update waits for the new pod while the
 /// old one still leads.
-async fn reconcile(client: Client, arguments: &ControllerArguments, readiness: &Readiness) -> anyhow::Result<()> {
+async fn reconcile(
+    client: Client,
+    arguments: &ControllerArguments,
+    readiness: &Readiness,
+) -> anyhow::Result<()> {
     let gaining = Leadership::gain(client.clone(), &arguments.namespace, arguments.lease_seconds);
     readiness.reached(CONTROLLER);
     let leadership = tokio::select! {

@@ -20,7 +20,10 @@ impl Refusals {
     /// One more.
     pub(crate) fn count(&self) {
         if let Some(refused) = self.due(Instant::now()) {
-            tracing::info!(refused, "no token: missing, malformed or not accepted keys, counted since the last such line");
+            tracing::info!(
+                refused,
+                "no token: missing, malformed or not accepted keys, counted since the last such line"
+            );
         }
     }
 

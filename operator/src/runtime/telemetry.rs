@@ -11,8 +11,12 @@ use super::arguments::{CommonArguments, LogFormat};
 /// # Errors
 /// When the filter is not one.
 pub(super) fn start(arguments: &CommonArguments) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&arguments.log)
-        .map_err(|error| anyhow::anyhow!("--log {}: {error}; use a level such as info or a filter such as keyplane=debug", arguments.log))?;
+    let filter = EnvFilter::try_new(&arguments.log).map_err(|error| {
+        anyhow::anyhow!(
+            "--log {}: {error}; use a level such as info or a filter such as keyplane=debug",
+            arguments.log
+        )
+    })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

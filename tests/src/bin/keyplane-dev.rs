@@ -54,11 +54,7 @@ async fn run(command: Command) -> Result<()> {
             let (programs, _) =
                 tokio::task::spawn_blocking(|| anyhow::Ok((Programs::find()?, programs::supervise()?)))
                     .await??;
-            say(format!(
-                "keyplane: using {} ({:?})",
-                programs.kube_apiserver.display(),
-                programs.found
-            ));
+            say(format!("keyplane: using {} ({:?})", programs.kube_apiserver.display(), programs.found));
             Ok(())
         }
         Command::HoldControlPlane => hold::hold().await,

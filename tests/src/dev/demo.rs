@@ -20,12 +20,8 @@ pub async fn demo() -> Result<()> {
     let cluster = ControlPlane::start().await?;
     say("keyplane: installing Keyplane into it");
     let installation = install::install(cluster.kubectl(), cluster.access(), cluster.dir()).await?;
-    let keyplane = Keyplane::start(
-        cluster.supervise(),
-        cluster.dir(),
-        &KeyplaneOptions::all(&installation),
-    )
-    .await?;
+    let keyplane =
+        Keyplane::start(cluster.supervise(), cluster.dir(), &KeyplaneOptions::all(&installation)).await?;
 
     let mut walk = Walkthrough::new(&workspace::root(), std::io::stdout());
     let tools = environment::tools(cluster.dir(), cluster.kubectl().program())?;

@@ -29,7 +29,11 @@ async fn declare(walk: &mut Walkthrough) -> Result<()> {
         "An Account. Keyplane makes its home namespace and lets its owners declare things there.",
     );
     walk.run("kubectl apply -f examples/accounts/", Expect::Prints("acme")).await?;
-    walk.run("kubectl wait --for=condition=Ready account/acme --timeout=60s", Expect::Prints("condition met")).await?;
+    walk.run(
+        "kubectl wait --for=condition=Ready account/acme --timeout=60s",
+        Expect::Prints("condition met"),
+    )
+    .await?;
 
     walk.step(
         "The customer declares namespaces, keys and an SSH key, from Git",
@@ -41,7 +45,11 @@ async fn declare(walk: &mut Walkthrough) -> Result<()> {
         Expect::Prints("edit in web"),
     )
     .await?;
-    walk.run("kubectl get resourcequota,limitrange,networkpolicy -n acme-web -o name", Expect::Prints("keyplane-isolation")).await?;
+    walk.run(
+        "kubectl get resourcequota,limitrange,networkpolicy -n acme-web -o name",
+        Expect::Prints("keyplane-isolation"),
+    )
+    .await?;
     walk.run("kubectl diff -R -f examples/ && echo no difference", Expect::Prints("no difference")).await?;
     Ok(())
 }
@@ -67,9 +75,21 @@ async fn swap(walk: &mut Walkthrough) -> Result<()> {
         Expect::Succeeds,
     )
     .await?;
-    walk.run("kubectl --kubeconfig $DEMO/demo.kubeconfig auth whoami", Expect::Prints("system:serviceaccount:keyplane-identities:key-")).await?;
-    walk.run("kubectl --kubeconfig $DEMO/demo.kubeconfig create deployment shop --image=example.invalid/shop:1", Expect::Prints("created")).await?;
-    walk.run("kubectl --kubeconfig $DEMO/demo.kubeconfig get deployments,replicasets", Expect::Prints("deployment.apps/shop")).await?;
+    walk.run(
+        "kubectl --kubeconfig $DEMO/demo.kubeconfig auth whoami",
+        Expect::Prints("system:serviceaccount:keyplane-identities:key-"),
+    )
+    .await?;
+    walk.run(
+        "kubectl --kubeconfig $DEMO/demo.kubeconfig create deployment shop --image=example.invalid/shop:1",
+        Expect::Prints("created"),
+    )
+    .await?;
+    walk.run(
+        "kubectl --kubeconfig $DEMO/demo.kubeconfig get deployments,replicasets",
+        Expect::Prints("deployment.apps/shop"),
+    )
+    .await?;
     Ok(())
 }
 
@@ -85,7 +105,11 @@ async fn stay_within(walk: &mut Walkthrough) -> Result<()> {
         "create token default",
         "get pods --as=system:serviceaccount:acme-web:default",
     ] {
-        walk.run(&format!("kubectl --kubeconfig $DEMO/demo.kubeconfig {command}"), Expect::FailsWith("orbidden")).await?;
+        walk.run(
+            &format!("kubectl --kubeconfig $DEMO/demo.kubeconfig {command}"),
+            Expect::FailsWith("orbidden"),
+        )
+        .await?;
     }
     walk.step(
         "Another account's namespace cannot be had",
@@ -125,7 +149,11 @@ async fn grow(walk: &mut Walkthrough) -> Result<()> {
         Expect::Prints("created"),
     )
     .await?;
-    walk.eventually("kubectl --kubeconfig $DEMO/everywhere.kubeconfig get pods -n acme-later", Expect::Prints("No resources found")).await?;
+    walk.eventually(
+        "kubectl --kubeconfig $DEMO/everywhere.kubeconfig get pods -n acme-later",
+        Expect::Prints("No resources found"),
+    )
+    .await?;
     Ok(())
 }
 
@@ -135,10 +163,23 @@ async fn revoke(walk: &mut Walkthrough) -> Result<()> {
         "The exchange refuses at once. The token handed out before is Forbidden when the RoleBindings are gone, and\n\
          dead when the API server forgets it, within ten seconds.",
     );
-    walk.run(r#"kubectl patch apikey demo -n acme --type=merge -p '{"spec":{"revoked":true}}'"#, Expect::Prints("patched")).await?;
-    walk.eventually("kubectl keyplane get-token --no-cache --key-file $DEMO/demo.key", Expect::FailsWith("Missing, invalid, revoked, or expired API key")).await?;
-    walk.eventually("kubectl --kubeconfig $DEMO/demo.kubeconfig get pods", Expect::FailsWith("orbidden")).await?;
-    walk.eventually("kubectl --kubeconfig $DEMO/demo.kubeconfig get pods", Expect::FailsWith("must be logged in")).await?;
+    walk.run(
+        r#"kubectl patch apikey demo -n acme --type=merge -p '{"spec":{"revoked":true}}'"#,
+        Expect::Prints("patched"),
+    )
+    .await?;
+    walk.eventually(
+        "kubectl keyplane get-token --no-cache --key-file $DEMO/demo.key",
+        Expect::FailsWith("Missing, invalid, revoked, or expired API key"),
+    )
+    .await?;
+    walk.eventually("kubectl --kubeconfig $DEMO/demo.kubeconfig get pods", Expect::FailsWith("orbidden"))
+        .await?;
+    walk.eventually(
+        "kubectl --kubeconfig $DEMO/demo.kubeconfig get pods",
+        Expect::FailsWith("must be logged in"),
+    )
+    .await?;
     walk.run("kubectl get apikeys -n acme", Expect::Prints("Revoked")).await?;
     walk.run(
         r#"kubectl patch apikey demo -n acme --type=merge -p '{"spec":{"revoked":false}}'"#,
@@ -151,8 +192,14 @@ async fn revoke(walk: &mut Walkthrough) -> Result<()> {
 async fn leave(walk: &mut Walkthrough) -> Result<()> {
     walk.step("The customer leaves", "Deleting the Account takes everything of it along, and nothing else.");
     walk.run("kubectl delete account acme globex --timeout=120s", Expect::Prints("deleted")).await?;
-    walk.eventually("kubectl get namespaces -l keyplane.dev/account -o name | wc -l", Expect::Prints("0")).await?;
-    walk.run("kubectl get rolebindings -A -l app.kubernetes.io/managed-by=keyplane -o name | wc -l", Expect::Prints("0")).await?;
-    walk.run("kubectl get serviceaccounts,secrets -n keyplane-identities -o name", Expect::PrintsNot("key-")).await?;
+    walk.eventually("kubectl get namespaces -l keyplane.dev/account -o name | wc -l", Expect::Prints("0"))
+        .await?;
+    walk.run(
+        "kubectl get rolebindings -A -l app.kubernetes.io/managed-by=keyplane -o name | wc -l",
+        Expect::Prints("0"),
+    )
+    .await?;
+    walk.run("kubectl get serviceaccounts,secrets -n keyplane-identities -o name", Expect::PrintsNot("key-"))
+        .await?;
     Ok(())
 }

@@ -12,9 +12,7 @@ use crate::waiting::{PATIENCE, Seen, until};
 /// The process that was started for `launch`, if it still runs. The command line must mention the launch's
 /// directory: the id in the pid file may belong to somebody else's program by now.
 pub(crate) fn running(launch: &Launch) -> Option<u32> {
-    launch
-        .pid()
-        .filter(|&pid| processes::runs_for(pid, &marker(&launch.dir)))
+    launch.pid().filter(|&pid| processes::runs_for(pid, &marker(&launch.dir)))
 }
 
 /// With its final slash, so that `target/dev` is not taken for `target/dev-of-another-day`.
@@ -54,10 +52,7 @@ pub(crate) fn check_running(launches: &[&Launch]) -> Result<()> {
         if running(launch).is_none() {
             let words = launch.last_words();
             if taken_according_to(&words) {
-                return Err(PortTaken {
-                    program: launch.name.clone(),
-                }
-                .into());
+                return Err(PortTaken { program: launch.name.clone() }.into());
             }
             bail!("{} has ended; {words}", launch.name);
         }
@@ -71,32 +66,17 @@ pub(crate) fn check_running(launches: &[&Launch]) -> Result<()> {
 /// # Errors
 /// When it cannot be signalled or does not end.
 pub(crate) async fn stop(dir: &Path, name: &str) -> Result<bool> {
-    let launch = Launch {
-        name: name.to_owned(),
-        program: "".into(),
-        arguments: Vec::new(),
-        dir: dir.to_path_buf(),
-    };
+    let launch =
+        Launch { name: name.to_owned(), program: "".into(), arguments: Vec::new(), dir: dir.to_path_buf() };
     let Some(pid) = running(&launch) else {
         return Ok(false);
     };
     processes::terminate(pid)?;
     let ended = || async {
         let runs = processes::runs_for(pid, &marker(dir));
-        Ok(if runs {
-            Seen::NotYet(format!("process {pid} runs"))
-        } else {
-            Seen::Done(())
-        })
+        Ok(if runs { Seen::NotYet(format!("process {pid} runs")) } else { Seen::Done(()) })
     };
-    if until(
-        &format!("the end of {name}"),
-        std::time::Duration::from_secs(5),
-        ended,
-    )
-    .await
-    .is_err()
-    {
+    if until(&format!("the end of {name}"), std::time::Duration::from_secs(5), ended).await.is_err() {
         processes::kill_9(pid)?;
         until(&format!("the end of {name}"), PATIENCE, ended).await?;
     }

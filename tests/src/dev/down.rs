@@ -28,9 +28,7 @@ pub async fn down() -> Result<()> {
     let existing = State::load(&dir).ok().flatten().and_then(|state| state.context);
     std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     if let Some(context) = existing {
-        say(format!(
-            "The cluster of the context {context} still holds Keyplane's resources and RBAC."
-        ));
+        say(format!("The cluster of the context {context} still holds Keyplane's resources and RBAC."));
     }
     Ok(())
 }

@@ -33,15 +33,9 @@ pub(crate) fn tools(dir: &Path, kubectl: &Path) -> Result<PathBuf> {
 /// When the directory cannot be written to.
 pub(crate) fn write(dir: &Path, variables: &[(&str, &OsStr)], tools: &Path) -> Result<PathBuf> {
     let mut lines = vec!["# Written by `make up`. In a shell: . target/dev/env".to_owned()];
-    lines.extend(
-        variables
-            .iter()
-            .map(|(name, value)| format!("export {name}={}", quoted(value))),
-    );
+    lines.extend(variables.iter().map(|(name, value)| format!("export {name}={}", quoted(value))));
     let tools = quoted(tools.as_os_str());
-    lines.push(format!(
-        "case \":$PATH:\" in *:{tools}:*) ;; *) export PATH={tools}:\"$PATH\" ;; esac\n"
-    ));
+    lines.push(format!("case \":$PATH:\" in *:{tools}:*) ;; *) export PATH={tools}:\"$PATH\" ;; esac\n"));
     let file = dir.join("env");
     private_file::write(&file, lines.join("\n"))?;
     Ok(file)
@@ -60,21 +54,10 @@ mod tests {
     fn a_shell_reads_back_exactly_what_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let awkward = OsStr::new("it's $HOME; `x` \"y\"");
-        let file = write(
-            dir.path(),
-            &[("KEYPLANE_URL", awkward)],
-            Path::new("/opt/o'clock"),
-        )
-        .unwrap();
-        let script = format!(
-            ". {0}; . {0}; printf '%s\\n%s' \"$KEYPLANE_URL\" \"$PATH\"",
-            file.display()
-        );
-        let read = std::process::Command::new("/bin/sh")
-            .args(["-c", &script])
-            .env("PATH", "/bin")
-            .output()
-            .unwrap();
+        let file = write(dir.path(), &[("KEYPLANE_URL", awkward)], Path::new("/opt/o'clock")).unwrap();
+        let script = format!(". {0}; . {0}; printf '%s\\n%s' \"$KEYPLANE_URL\" \"$PATH\"", file.display());
+        let read =
+            std::process::Command::new("/bin/sh").args(["-c", &script]).env("PATH", "/bin").output().unwrap();
         let read = String::from_utf8(read.stdout).unwrap();
         assert_eq!(read, format!("{}\n/opt/o'clock:/bin", awkward.to_str().unwrap()));
     }

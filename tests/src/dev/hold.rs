@@ -23,10 +23,7 @@ pub struct Held {
 /// When it does not start.
 pub async fn hold() -> Result<()> {
     let control_plane = ControlPlane::start().await?;
-    let held = Held {
-        dir: control_plane.dir().to_path_buf(),
-        pids: control_plane.pids(),
-    };
+    let held = Held { dir: control_plane.dir().to_path_buf(), pids: control_plane.pids() };
     writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(&held)?)?;
     tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
     Ok(())

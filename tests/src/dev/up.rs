@@ -39,16 +39,12 @@ pub async fn up(context: Option<&str>) -> Result<()> {
     let mut state = match State::load(&dir)? {
         Some(state) if state.context.as_deref() == context => state,
         Some(state) => {
-            let on = state.context.map_or_else(
-                || "a control plane of its own".to_owned(),
-                |c| format!("the context {c}"),
-            );
+            let on = state
+                .context
+                .map_or_else(|| "a control plane of its own".to_owned(), |c| format!("the context {c}"));
             bail!("the development environment is up on {on}: run `make down` first");
         }
-        None => State {
-            context: context.map(str::to_owned),
-            ..State::default()
-        },
+        None => State { context: context.map(str::to_owned), ..State::default() },
     };
     let supervise = tokio::task::spawn_blocking(programs::supervise).await??;
     let mut started = Vec::new();
@@ -83,11 +79,7 @@ fn tell(started: &[String], url: &str, env: &Path, installation: &Installation) 
         say(format!("Started: {}.", started.join(", ")));
     }
     let env = env.strip_prefix(workspace::root()).unwrap_or(env).display();
-    let logs = installation
-        .kubeconfig
-        .parent()
-        .unwrap_or(Path::new(""))
-        .join("keyplane.log");
+    let logs = installation.kubeconfig.parent().unwrap_or(Path::new("")).join("keyplane.log");
     say(format!(
         "Keyplane answers at {url}\n\n  . {env}                      # this terminal: kubectl, as the cluster's administrator\n  \
          kubectl get accounts\n  tail -f {}\n  make down",
@@ -100,14 +92,9 @@ async fn existing_cluster(dir: &Path, context: &str) -> Result<(Access, PathBuf)
     let kubeconfig = existing_kubeconfig()?;
     let program =
         programs::on_path("kubectl").context("an existing cluster is used with the kubectl on PATH")?;
-    let theirs = Kubectl::new(
-        &program,
-        &Access::of_context(&kubeconfig, context),
-        &dir.join("kubectl-cache"),
-    );
-    let minimal = theirs
-        .run(["config", "view", "--minify", "--flatten", "--raw"])
-        .await?;
+    let theirs =
+        Kubectl::new(&program, &Access::of_context(&kubeconfig, context), &dir.join("kubectl-cache"));
+    let minimal = theirs.run(["config", "view", "--minify", "--flatten", "--raw"]).await?;
     let file = dir.join("admin.kubeconfig");
     private_file::write(&file, minimal)?;
     let access = Access::of_file(&file);
@@ -166,11 +153,8 @@ async fn start_cluster(
 ) -> Result<Access> {
     let access = Access::of_file(&components.admin_kubeconfig());
     let client = access.client().await?;
-    let [etcd, server, controllers] = [
-        components.etcd(),
-        components.kube_apiserver(),
-        components.kube_controller_manager(),
-    ];
+    let [etcd, server, controllers] =
+        [components.etcd(), components.kube_apiserver(), components.kube_controller_manager()];
     for launch in [&etcd, &server] {
         if detached::ensure(supervise, launch)? {
             started.push(launch.name.clone());
@@ -180,10 +164,7 @@ async fn start_cluster(
     if detached::ensure(supervise, &controllers)? {
         started.push(controllers.name.clone());
     }
-    readiness::controllers(&client, || {
-        detached::check_running(&[&etcd, &server, &controllers])
-    })
-    .await?;
+    readiness::controllers(&client, || detached::check_running(&[&etcd, &server, &controllers])).await?;
     Ok(access)
 }
 
@@ -232,10 +213,5 @@ async fn keyplane(
 fn build_of(program: &Path) -> Result<String> {
     let metadata = program.metadata()?;
     let changed = metadata.modified()?.duration_since(UNIX_EPOCH)?;
-    Ok(format!(
-        "{} {} {}",
-        program.display(),
-        changed.as_nanos(),
-        metadata.len()
-    ))
+    Ok(format!("{} {} {}", program.display(), changed.as_nanos(), metadata.len()))
 }

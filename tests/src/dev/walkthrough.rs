@@ -134,11 +134,7 @@ impl Walkthrough {
     fn show(&mut self, line: &str) {
         self.print("");
         for (number, part) in line.lines().enumerate() {
-            self.print(&format!(
-                "   {} {}",
-                if number == 0 { "$" } else { " " },
-                part.trim_end()
-            ));
+            self.print(&format!("   {} {}", if number == 0 { "$" } else { " " }, part.trim_end()));
         }
     }
 
@@ -161,11 +157,7 @@ impl Walkthrough {
             .context("sh does not start")?;
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         let all = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
-        Ok(Outcome {
-            succeeded: output.status.success(),
-            stdout,
-            all,
-        })
+        Ok(Outcome { succeeded: output.status.success(), stdout, all })
     }
 
     fn conclude(&mut self, line: &str, expect: Expect, outcome: &Outcome) -> Result<String> {
@@ -215,9 +207,7 @@ mod tests {
         walk.set("NAME", "world");
         walk.step("Greet", "A greeting.");
         assert_eq!(
-            walk.run("echo hello $NAME", Expect::Prints("hello world"))
-                .await
-                .unwrap(),
+            walk.run("echo hello $NAME", Expect::Prints("hello world")).await.unwrap(),
             "hello world\n"
         );
         let told = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
@@ -231,15 +221,8 @@ mod tests {
     async fn an_unexpected_outcome_is_an_error_that_names_the_step_and_the_command() {
         let mut walk = Walkthrough::new(Path::new("/"), std::io::sink());
         walk.step("Look around", "Nothing to see.");
-        let error = walk
-            .run("echo no >&2; exit 1", Expect::Succeeds)
-            .await
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "step 1 (Look around): `echo no >&2; exit 1` should have succeeded"
-        );
+        let error = walk.run("echo no >&2; exit 1", Expect::Succeeds).await.unwrap_err().to_string();
+        assert_eq!(error, "step 1 (Look around): `echo no >&2; exit 1` should have succeeded");
     }
 
     #[tokio::test]
@@ -247,9 +230,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut walk = Walkthrough::new(dir.path(), std::io::sink());
         walk.step("Wait", "The third look shows it.");
-        walk.eventually("echo x >> seen; wc -l < seen", Expect::Prints("3"))
-            .await
-            .unwrap();
+        walk.eventually("echo x >> seen; wc -l < seen", Expect::Prints("3")).await.unwrap();
     }
 
     #[test]
@@ -267,11 +248,7 @@ mod tests {
             (Expect::FailsWith("Forbidden"), false, "refused", false),
             (Expect::FailsWith("Forbidden"), true, "Forbidden", false),
         ] {
-            assert_eq!(
-                expect.unmet(succeeded, output).is_none(),
-                met,
-                "{expect:?} {succeeded} {output}"
-            );
+            assert_eq!(expect.unmet(succeeded, output).is_none(), met, "{expect:?} {succeeded} {output}");
         }
     }
 }

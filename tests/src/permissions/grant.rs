@@ -45,12 +45,7 @@ impl Grant {
     /// The rights that these rules give.
     #[must_use]
     pub fn of_rules(subject: &str, place: &str, rules: &[PolicyRule]) -> Vec<Self> {
-        let grant = |(key, verb)| Self {
-            subject: subject.to_owned(),
-            place: place.to_owned(),
-            key,
-            verb,
-        };
+        let grant = |(key, verb)| Self { subject: subject.to_owned(), place: place.to_owned(), key, verb };
         rights(rules).into_iter().map(grant).collect()
     }
 }
@@ -84,11 +79,7 @@ fn keys(rule: &PolicyRule) -> Vec<RuleKey> {
         }
     }
     let urls = rule.non_resource_urls.iter().flatten();
-    keys.extend(urls.map(|url| RuleKey {
-        group: String::new(),
-        resource: url.clone(),
-        name: None,
-    }));
+    keys.extend(urls.map(|url| RuleKey { group: String::new(), resource: url.clone(), name: None }));
     keys
 }
 

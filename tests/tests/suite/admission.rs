@@ -58,15 +58,8 @@ impl Verdict {
 }
 
 fn says(status: &Status, expected: &[(&str, &str)]) -> bool {
-    let causes = status
-        .details
-        .as_ref()
-        .map(|details| details.causes.as_slice())
-        .unwrap_or_default();
-    let causes: Vec<_> = causes
-        .iter()
-        .filter(|cause| !cause.message.contains(NOT_CHECKED))
-        .collect();
+    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    let causes: Vec<_> = causes.iter().filter(|cause| !cause.message.contains(NOT_CHECKED)).collect();
     let matches = |(field, sentence): &(&str, &str)| {
         causes.iter().any(|cause| {
             let place = if cause.field == "<nil>" { "" } else { &cause.field };
@@ -107,20 +100,12 @@ fn object_in(namespace: Option<&str>, kind: &str, name: &str, spec: &Value) -> V
 }
 
 fn path_of(object: &Value) -> String {
-    let text = |pointer: &str| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let place = match text("/metadata/namespace") {
         "" => String::new(),
         namespace => format!("/namespaces/{namespace}"),
     };
-    format!(
-        "/apis/keyplane.dev/v1alpha1{place}/{}s",
-        text("/kind").to_lowercase()
-    )
+    format!("/apis/keyplane.dev/v1alpha1{place}/{}s", text("/kind").to_lowercase())
 }
 
 /// The digest of no key in particular.
@@ -132,11 +117,7 @@ fn digest() -> String {
 async fn namespace_for(cluster: &ControlPlane, name: &str) -> Result<String> {
     let name = format!("{name}-{}", std::process::id());
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    cluster
-        .kubectl()
-        .apply(&namespace.to_string())
-        .await
-        .context("a namespace for the test")?;
+    cluster.kubectl().apply(&namespace.to_string()).await.context("a namespace for the test")?;
     Ok(name)
 }
 
@@ -159,10 +140,7 @@ fn every_rule_of_the_resource_definitions_is_in_a_table() -> Result<()> {
     }
     assert!(!messages.is_empty(), "crds/generated holds no rule");
     messages.retain(|message| !tables.contains(message.as_str()));
-    assert_eq!(
-        messages, [""; 0],
-        "rules in no table of tests/tests/suite/admission"
-    );
+    assert_eq!(messages, [""; 0], "rules in no table of tests/tests/suite/admission");
     Ok(())
 }
 

@@ -61,7 +61,10 @@ async fn an_account_does_not_adopt_a_namespace_as_its_home() -> Result<()> {
 
     own.kubectl.run(["delete", "account", &name, "--timeout=60s"]).await?;
     let cores: Api<CoreNamespace> = Api::all(own.client());
-    ensure!(cores.get(&name).await?.metadata.deletion_timestamp.is_none(), "the foreign namespace was deleted");
+    ensure!(
+        cores.get(&name).await?.metadata.deletion_timestamp.is_none(),
+        "the foreign namespace was deleted"
+    );
     Ok(())
 }
 
@@ -85,7 +88,10 @@ async fn deleting_an_account_takes_everything_of_it_and_nothing_else() -> Result
         Ok(if gone { Seen::Done(()) } else { Seen::NotYet("there".to_owned()) })
     })
     .await?;
-    let identities = own.kubectl.run(["get", "serviceaccounts,secrets", "--namespace=keyplane-identities", "--output=name"]).await?;
+    let identities = own
+        .kubectl
+        .run(["get", "serviceaccounts,secrets", "--namespace=keyplane-identities", "--output=name"])
+        .await?;
     ensure!(!identities.contains(&uid), "{identities}");
     ensure!(own.exchange(&key).await?.status == 401);
     ensure!(cores.get(&foreign).await?.metadata.deletion_timestamp.is_none());

@@ -37,10 +37,7 @@ async fn two_control_planes_side_by_side_do_not_meet() -> Result<()> {
         .capture(["get", "namespaces"], "")
         .await?
         .failure()?;
-    ensure!(
-        refused.contains("certificate signed by unknown authority"),
-        "{refused}"
-    );
+    ensure!(refused.contains("certificate signed by unknown authority"), "{refused}");
 
     one.verify().await?;
     two.verify().await
@@ -53,12 +50,7 @@ async fn nothing_is_left_of_a_control_plane_whose_test_panicked() -> Result<()> 
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let control_plane = ControlPlane::start().await.unwrap();
-            sender
-                .send(Held {
-                    dir: control_plane.dir().to_path_buf(),
-                    pids: control_plane.pids(),
-                })
-                .unwrap();
+            sender.send(Held { dir: control_plane.dir().to_path_buf(), pids: control_plane.pids() }).unwrap();
             panic!("as a failing assertion does");
         });
     });
@@ -95,10 +87,8 @@ async fn a_control_plane_whose_server_was_killed_says_so_and_names_the_log() -> 
     processes::kill_9(server)?;
     until("the end of the API server to be noticed", PATIENCE, || async {
         // In the moments while the kernel takes it down, all there is to say is that nothing answers.
-        let error = control_plane
-            .verify()
-            .await
-            .map_or_else(|error| error.to_string(), |()| "no error".to_owned());
+        let error =
+            control_plane.verify().await.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
         let told = error.contains("kube-apiserver has ended") && error.contains("kube-apiserver.log");
         Ok(if told { Seen::Done(()) } else { Seen::NotYet(error) })
     })
@@ -110,30 +100,21 @@ async fn the_audit_log_holds_each_answered_request_and_who_made_it() -> Result<(
     let cluster = shared_cluster().await?;
     let audit_log = cluster.audit_log()?;
     let mark = audit_log.mark()?;
-    let answer = cluster
-        .kubectl()
-        .capture(["get", "configmap", "this-one-is-asked-for"], "")
-        .await?;
+    let answer = cluster.kubectl().capture(["get", "configmap", "this-one-is-asked-for"], "").await?;
     answer.failure()?;
 
     let event = until("the request in the audit log", PATIENCE, || async {
         let events = audit_log.since(mark)?;
         let asked = |name: &str| name == "this-one-is-asked-for";
-        let found = events.into_iter().find(|event| {
-            event
-                .object_ref
-                .as_ref()
-                .is_some_and(|object| asked(&object.name))
-        });
+        let found = events
+            .into_iter()
+            .find(|event| event.object_ref.as_ref().is_some_and(|object| asked(&object.name)));
         Ok(found.map_or_else(|| Seen::NotYet("no such request".to_owned()), Seen::Done))
     })
     .await?;
     ensure!(event.verb == "get" && !event.is_write(), "{event:?}");
     ensure!(event.user.username == "keyplane-test-admin", "{event:?}");
-    ensure!(
-        event.response_status.is_some_and(|status| status.code == 404),
-        "{event:?}"
-    );
+    ensure!(event.response_status.is_some_and(|status| status.code == 404), "{event:?}");
     Ok(())
 }
 
@@ -180,8 +161,5 @@ async fn nothing_is_left(held: &Held) -> Result<()> {
 fn describe(pids: &[u32]) -> String {
     let name =
         |pid| std::fs::read_to_string(Path::new("/proc").join(format!("{pid}/comm"))).unwrap_or_default();
-    pids.iter()
-        .map(|&pid| format!("{pid} {}", name(pid).trim()))
-        .collect::<Vec<_>>()
-        .join(", ")
+    pids.iter().map(|&pid| format!("{pid} {}", name(pid).trim())).collect::<Vec<_>>().join(", ")
 }

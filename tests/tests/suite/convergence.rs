@@ -16,8 +16,15 @@ use keyplane_tests::workspace;
 use serde_json::Value;
 
 /// The kinds that Keyplane makes.
-const DERIVED: [&str; 7] =
-    ["namespaces", "serviceaccounts", "secrets", "rolebindings", "resourcequotas", "limitranges", "networkpolicies"];
+const DERIVED: [&str; 7] = [
+    "namespaces",
+    "serviceaccounts",
+    "secrets",
+    "rolebindings",
+    "resourcequotas",
+    "limitranges",
+    "networkpolicies",
+];
 
 struct Stage {
     cluster: ControlPlane,
@@ -37,11 +44,14 @@ async fn derived(cluster: &ControlPlane) -> Result<BTreeMap<String, Value>> {
     let mut found = BTreeMap::new();
     for kind in DERIVED {
         let selector = "--selector=app.kubernetes.io/managed-by=keyplane";
-        let text = cluster.kubectl().run(["get", kind, "--all-namespaces", selector, "--output=json"]).await?;
+        let text =
+            cluster.kubectl().run(["get", kind, "--all-namespaces", selector, "--output=json"]).await?;
         let list: Value = serde_json::from_str(&text)?;
         for object in list.pointer("/items").and_then(Value::as_array).into_iter().flatten() {
             let mut object = object.clone();
-            let at = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let at = |pointer: &str| {
+                object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
             let place = format!("{kind} {}/{}", at("/metadata/namespace"), at("/metadata/name"));
             let terminating = object.pointer("/metadata/deletionTimestamp").is_some();
             if let Some(fields) = object.as_object_mut() {
@@ -61,8 +71,11 @@ async fn derived(cluster: &ControlPlane) -> Result<BTreeMap<String, Value>> {
 async fn until_same(cluster: &ControlPlane, wanted: &BTreeMap<String, Value>, after: &str) -> Result<()> {
     until(&format!("the same state after {after}"), PATIENCE, || async {
         let found = derived(cluster).await?;
-        let differing: Vec<&String> =
-            wanted.keys().chain(found.keys()).filter(|place| wanted.get(*place) != found.get(*place)).collect();
+        let differing: Vec<&String> = wanted
+            .keys()
+            .chain(found.keys())
+            .filter(|place| wanted.get(*place) != found.get(*place))
+            .collect();
         Ok(if differing.is_empty() { Seen::Done(()) } else { Seen::NotYet(format!("{differing:?} differ")) })
     })
     .await
@@ -115,12 +128,18 @@ async fn every_derived_object_that_is_deleted_or_spoilt_comes_back_as_it_was() -
         ("limitrange/keyplane", r#"{"spec":{"limits":[]}}"#),
         ("networkpolicy/keyplane-isolation", r#"{"spec":{"ingress":[{}]}}"#),
         ("networkpolicy/keyplane-isolation", r#"{"metadata":{"labels":null}}"#),
-        ("namespace/acme-test-web", r#"{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"privileged"}}}"#),
+        (
+            "namespace/acme-test-web",
+            r#"{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"privileged"}}}"#,
+        ),
     ] {
         kubectl.run(["patch", what, web, "--type=merge", "-p", patch]).await?;
         until_same(&stage.cluster, &wanted, &format!("{what} was given {patch}")).await?;
     }
-    let binding = wanted.keys().find_map(|place| place.strip_prefix("rolebindings acme-test-web/")).context("a binding")?;
+    let binding = wanted
+        .keys()
+        .find_map(|place| place.strip_prefix("rolebindings acme-test-web/"))
+        .context("a binding")?;
     for patch in [
         r#"{"subjects":[{"kind":"User","name":"mallory","apiGroup":"rbac.authorization.k8s.io"}]}"#,
         r#"{"subjects":null,"metadata":{"labels":null}}"#,
@@ -147,7 +166,9 @@ async fn keyplane_killed_at_any_time_converges_to_the_same_state() -> Result<()>
         manifests.push_str("\n---\n");
         names.push(name);
     }
-    let identities = |state: &BTreeMap<String, Value>| state.keys().filter(|place| place.starts_with("serviceaccounts ")).count();
+    let identities = |state: &BTreeMap<String, Value>| {
+        state.keys().filter(|place| place.starts_with("serviceaccounts ")).count()
+    };
     for some in [1, 5, 9] {
         tenant.kubectl.apply(&manifests).await?;
         until("some identities", PATIENCE, || async {
@@ -180,7 +201,10 @@ async fn keyplane_killed_at_any_time_converges_to_the_same_state() -> Result<()>
     // What was revoked, deleted or forced out while nobody watched is set right by the next start.
     stage.keyplane.kill_9()?;
     tenant.patch_key("one", r#"{"revoked":true}"#).await?;
-    tenant.kubectl.run(["patch", "apikey", "all", home, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]).await?;
+    tenant
+        .kubectl
+        .run(["patch", "apikey", "all", home, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#])
+        .await?;
     tenant.kubectl.run(["delete", "apikey", "all", home]).await?;
     stage.keyplane.restart().await?;
     until("no identity and no binding of a key", PATIENCE, || async {
@@ -199,17 +223,24 @@ async fn a_quiet_minute_sees_no_write_but_the_lease() -> Result<()> {
     kubectl.run(["apply", "-f", &format!("{examples}/accounts")]).await?;
     kubectl.run(["wait", "--for=condition=Ready", "account/acme", "--timeout=60s"]).await?;
     kubectl.run(["apply", "-f", &format!("{examples}/acme")]).await?;
-    kubectl.run(["wait", "--for=condition=Ready", "--timeout=60s", "-f", &format!("{examples}/acme")]).await?;
+    kubectl
+        .run(["wait", "--for=condition=Ready", "--timeout=60s", "-f", &format!("{examples}/acme")])
+        .await?;
 
     let audit = stage.cluster.audit_log()?;
     let ours = |event: &AuditEvent| event.user.username.starts_with("system:serviceaccount:keyplane-system:");
-    let is_lease = |event: &AuditEvent| event.object_ref.as_ref().is_some_and(|object| object.resource == "leases");
+    let is_lease =
+        |event: &AuditEvent| event.object_ref.as_ref().is_some_and(|object| object.resource == "leases");
     // Quiet begins when a second has passed without a write of ours; then a whole minute is counted. Only here a
     // test waits by the clock: the minute is what is measured.
     until("Keyplane to come to rest", PATIENCE, || async {
         let mark = audit.mark()?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let busy = audit.since(mark)?.iter().filter(|event| ours(event) && event.is_write() && !is_lease(event)).count();
+        let busy = audit
+            .since(mark)?
+            .iter()
+            .filter(|event| ours(event) && event.is_write() && !is_lease(event))
+            .count();
         Ok(if busy == 0 { Seen::Done(()) } else { Seen::NotYet(format!("{busy} writes in the last second")) })
     })
     .await?;
@@ -218,8 +249,14 @@ async fn a_quiet_minute_sees_no_write_but_the_lease() -> Result<()> {
     tokio::time::sleep(Duration::from_mins(1)).await;
     let events = audit.since(mark)?;
     let writes: Vec<&AuditEvent> = events.iter().filter(|event| ours(event) && event.is_write()).collect();
-    let (lease, other): (Vec<&AuditEvent>, Vec<&AuditEvent>) = writes.into_iter().partition(|event| is_lease(event));
-    println!("quiet: in {} s {} writes of the lease and {} others", start.elapsed().as_secs(), lease.len(), other.len());
+    let (lease, other): (Vec<&AuditEvent>, Vec<&AuditEvent>) =
+        writes.into_iter().partition(|event| is_lease(event));
+    println!(
+        "quiet: in {} s {} writes of the lease and {} others",
+        start.elapsed().as_secs(),
+        lease.len(),
+        other.len()
+    );
     ensure!(!lease.is_empty(), "the lease was not renewed: nothing was measured");
     ensure!(other.is_empty(), "{other:?}");
     Ok(())

@@ -11,7 +11,8 @@ use keyplane_tests::waiting::{PATIENCE, Seen, until};
 
 const REFUSED: &str = "Missing, invalid, revoked, or expired API key";
 const V1: &str = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}"#;
-const V1BETA1: &str = r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","spec":{}}"#;
+const V1BETA1: &str =
+    r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","spec":{}}"#;
 
 async fn tenant(prefix: &str) -> Result<Tenant> {
     let shared = shared_keyplane().await?;
@@ -41,9 +42,14 @@ async fn an_answer_has_the_version_that_was_asked_for_and_ten_minutes_of_life() 
         let life = expiry(&answer)? - Utc::now();
         ensure!((500..=600).contains(&life.num_seconds()), "a life of {life}");
     }
-    for (body, part) in [("{", "JSON"), ("[]", "ExecCredential"), (r#"{"apiVersion":"v1","kind":"Pod"}"#, "kind")] {
+    for (body, part) in
+        [("{", "JSON"), ("[]", "ExecCredential"), (r#"{"apiVersion":"v1","kind":"Pod"}"#, "kind")]
+    {
         let answer = ask(&[("x-api-key", key.plaintext()?)], body).await?;
-        ensure!(answer.status == 400 && answer.at("/detail").is_some_and(|detail| detail.contains(part)), "{answer:?}");
+        ensure!(
+            answer.status == 400 && answer.at("/detail").is_some_and(|detail| detail.contains(part)),
+            "{answer:?}"
+        );
     }
     Ok(())
 }
@@ -59,7 +65,9 @@ async fn every_key_that_is_not_accepted_gets_the_same_answer_to_the_byte() -> Re
     let deleted = own.key("deleted", &["--kubernetes-namespace", "web"]).await?;
     own.kubectl.run(["delete", "apikey", "deleted", "--namespace", &own.account]).await?;
     let (unknown, _) = own.generate("unknown", &["--scope", "inference"]).await?;
-    let past = own.generate("past", &["--kubernetes-namespace", "web", "--expires-at", "2020-01-01T00:00:00Z"]).await;
+    let past = own
+        .generate("past", &["--kubernetes-namespace", "web", "--expires-at", "2020-01-01T00:00:00Z"])
+        .await;
     let past = match past {
         Ok((past, manifest)) => {
             own.kubectl.apply(&manifest).await?;
@@ -133,8 +141,8 @@ async fn a_key_that_waits_for_its_namespace_is_asked_to_come_again() -> Result<(
 async fn a_token_never_says_to_outlive_its_key_and_the_key_ends_at_its_second() -> Result<()> {
     let own = tenant("expiry").await?;
     own.namespace("web").await?;
-    let end = Utc::now() + Duration::from_secs(8);
-    let stamp = end.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let stamp = (Utc::now() + Duration::from_secs(8)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let end: DateTime<Utc> = stamp.parse()?;
     let key = own.key("short", &["--kubernetes-namespace", "web", "--expires-at", &stamp]).await?;
     let answer = own.exchange(&key).await?;
     ensure!(expiry(&answer)? <= end, "{answer:?}");
@@ -143,7 +151,8 @@ async fn a_token_never_says_to_outlive_its_key_and_the_key_ends_at_its_second() 
     let late = Utc::now() - end;
     println!("expiry: state Expired seen {} ms after the second", late.num_milliseconds());
     ensure!(own.exchange(&key).await?.status == 401);
-    let refusal = own.patch_key("short", r#"{"expiresAt":"2999-01-01T00:00:00Z"}"#).await.unwrap_err().to_string();
+    let refusal =
+        own.patch_key("short", r#"{"expiresAt":"2999-01-01T00:00:00Z"}"#).await.unwrap_err().to_string();
     ensure!(refusal.contains("Revoked or expired keys cannot be modified"), "{refusal}");
     Ok(())
 }
@@ -212,7 +221,9 @@ async fn an_exchange_asks_the_api_server_for_the_token_and_nothing_else() -> Res
             .filter(|event| event.object_ref.as_ref().is_some_and(|object| object.subresource == "token"))
             .count();
         ensure!(
-            events.iter().all(|event| event.object_ref.as_ref().is_some_and(|object| object.subresource == "token")),
+            events
+                .iter()
+                .all(|event| event.object_ref.as_ref().is_some_and(|object| object.subresource == "token")),
             "{events:?}"
         );
         Ok(if minted >= 5 { Seen::Done(()) } else { Seen::NotYet(format!("{minted}")) })

@@ -24,7 +24,10 @@ async fn the_examples_become_ready_and_show_no_difference_afterwards() -> Result
     let difference = kubectl.capture(["diff", "--recursive", "-f", &examples], "").await?;
     ensure!(difference.code == Some(0) && difference.stdout.is_empty(), "{difference}");
     let again = kubectl.run(["apply", "--recursive", "-f", &examples]).await?;
-    ensure!(again.lines().all(|line| line.ends_with("unchanged") || line.contains("kustomization")), "{again}");
+    ensure!(
+        again.lines().all(|line| line.ends_with("unchanged") || line.contains("kustomization")),
+        "{again}"
+    );
 
     let table = kubectl.run(["get", "apikeys", "--namespace=acme"]).await?;
     let ci = table.lines().find(|line| line.starts_with("ci ")).context("the key ci in the table")?;

@@ -1,7 +1,11 @@
 //! A hostile customer against its neighbour: nothing that an account's owner writes yields a right in a namespace
 //! that is not the account's, at any moment (invariant I7).
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a poisoned lock is the test's own panic; its figures are its report")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a poisoned lock is the test's own panic; its figures are its report"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -57,7 +61,11 @@ impl Witness {
     }
 }
 
-async fn follow(bindings: &Api<RoleBinding>, from: String, seen: &Mutex<BTreeSet<(String, String)>>) -> Result<()> {
+async fn follow(
+    bindings: &Api<RoleBinding>,
+    from: String,
+    seen: &Mutex<BTreeSet<(String, String)>>,
+) -> Result<()> {
     let mut version = from;
     loop {
         let mut events = bindings.watch(&WatchParams::default(), &version).await?.boxed();
@@ -65,7 +73,9 @@ async fn follow(bindings: &Api<RoleBinding>, from: String, seen: &Mutex<BTreeSet
             match event {
                 WatchEvent::Added(binding) | WatchEvent::Modified(binding) | WatchEvent::Deleted(binding) => {
                     version = binding.resource_version().context("a stored object has a version")?;
-                    seen.lock().unwrap().insert((binding.name_any(), binding.namespace().unwrap_or_default()));
+                    seen.lock()
+                        .unwrap()
+                        .insert((binding.name_any(), binding.namespace().unwrap_or_default()));
                 }
                 WatchEvent::Bookmark(bookmark) => version = bookmark.metadata.resource_version,
                 WatchEvent::Error(status) => bail!("{}", status.message),
@@ -110,7 +120,9 @@ fn key_manifest(home: &str, name: &str, exec: &str) -> String {
 }
 
 fn namespace_manifest(home: &str, name: &str) -> String {
-    format!("apiVersion: keyplane.dev/v1alpha1\nkind: Namespace\nmetadata: {{name: {name}, namespace: {home}}}\n")
+    format!(
+        "apiVersion: keyplane.dev/v1alpha1\nkind: Namespace\nmetadata: {{name: {name}, namespace: {home}}}\n"
+    )
 }
 
 #[tokio::test]
@@ -131,7 +143,9 @@ async fn no_hostile_sequence_ever_yields_a_role_binding_in_anothers_namespace() 
     // By the neighbour's id, alone and beside a namespace of one's own.
     hostile.namespace("mine").await?;
     owner.apply(&key_manifest(home, "by-id", &format!("{{namespaceIds: [{web}]}}"))).await?;
-    owner.apply(&key_manifest(home, "beside", &format!("{{namespaces: [mine], namespaceIds: [{secret}]}}"))).await?;
+    owner
+        .apply(&key_manifest(home, "beside", &format!("{{namespaces: [mine], namespaceIds: [{secret}]}}")))
+        .await?;
     // By every name the neighbour's namespace has.
     let core_web = format!("{}-web", victim.account);
     owner.apply(&key_manifest(home, "by-name", &format!("{{namespaces: [web, {core_web}]}}"))).await?;
@@ -149,7 +163,12 @@ async fn no_hostile_sequence_ever_yields_a_role_binding_in_anothers_namespace() 
     hostile.key_with_reason("turning", "Active").await?;
     owner.patch("turning", &format!(r#"{{"spec":{{"scope":{{"kubernetesExec":{{"namespaces":null,"namespaceIds":["{web}"]}}}}}}}}"#)).await?;
     hostile.key_with_reason("turning", "NamespaceNotOwned").await?;
-    owner.patch("turning", r#"{"spec":{"scope":{"kubernetesExec":{"namespaces":["mine"],"namespaceIds":null}}}}"#).await?;
+    owner
+        .patch(
+            "turning",
+            r#"{"spec":{"scope":{"kubernetesExec":{"namespaces":["mine"],"namespaceIds":null}}}}"#,
+        )
+        .await?;
     hostile.key_with_reason("turning", "Active").await?;
 
     // A rename: a namespace of one's own goes, and comes back under the neighbour's name.
@@ -173,7 +192,10 @@ async fn no_hostile_sequence_ever_yields_a_role_binding_in_anothers_namespace() 
         r#"{{"status":{{"state":"Active","namespaces":[{{"id":"{web}","name":"web","kubernetesName":"{core_web}"}}]}}}}"#
     );
     let at_home = format!("--namespace={home}");
-    hostile.kubectl.run(["patch", "apikey", "by-id", &at_home, "--subresource=status", "--type=merge", "-p", &forged]).await?;
+    hostile
+        .kubectl
+        .run(["patch", "apikey", "by-id", &at_home, "--subresource=status", "--type=merge", "-p", &forged])
+        .await?;
     until("the forged status to be set right", PATIENCE, || async {
         let status = hostile.stored_key("by-id").await?.status.unwrap_or_default();
         Ok(if status.namespaces.is_empty() { Seen::Done(()) } else { Seen::NotYet(format!("{status:?}")) })
@@ -182,7 +204,10 @@ async fn no_hostile_sequence_ever_yields_a_role_binding_in_anothers_namespace() 
 
     // The end mark: once the witness has seen this, it has seen everything before it.
     let mark = format!("witness-{}", hostile.account);
-    hostile.kubectl.run(["create", "rolebinding", &mark, "--clusterrole=view", "--user=nobody", &at_home]).await?;
+    hostile
+        .kubectl
+        .run(["create", "rolebinding", &mark, "--clusterrole=view", "--user=nobody", &at_home])
+        .await?;
     witness.has_seen(&mark).await?;
     witness.task.abort();
     every_binding_was_within_its_account(&hostile, &witness).await
@@ -201,12 +226,20 @@ async fn every_binding_was_within_its_account(tenant: &Tenant, witness: &Witness
     let seen = witness.seen.lock().unwrap().clone();
     let mut judged = 0;
     for (name, namespace) in seen {
-        let Some(account) = name.strip_prefix("keyplane-key-").and_then(|uid| account_of.get(uid)) else { continue };
-        let labels = namespaces.get_opt(&namespace).await?.map(|found| found.labels().clone()).unwrap_or_default();
+        let Some(account) = name.strip_prefix("keyplane-key-").and_then(|uid| account_of.get(uid)) else {
+            continue;
+        };
+        let labels =
+            namespaces.get_opt(&namespace).await?.map(|found| found.labels().clone()).unwrap_or_default();
         match labels.get("keyplane.dev/account") {
-            Some(label) => ensure!(label == account, "{name} of account {account} was in {namespace} of {label}"),
+            Some(label) => {
+                ensure!(label == account, "{name} of account {account} was in {namespace} of {label}")
+            }
             // The namespace is gone by now; its name tells, and no other account's begins with this one's.
-            None => ensure!(namespace.starts_with(&format!("{account}-")), "{name} of {account} was in {namespace}"),
+            None => ensure!(
+                namespace.starts_with(&format!("{account}-")),
+                "{name} of {account} was in {namespace}"
+            ),
         }
         judged += 1;
     }

@@ -70,7 +70,11 @@ async fn an_edit_key_deploys_but_mints_no_token_and_impersonates_nobody() -> Res
     ensure_forbidden(&kubectl, &["create", "token", "default", "--namespace", &web]).await?;
     let impersonated = format!("--as=system:serviceaccount:{web}:default");
     ensure_forbidden(&kubectl, &["get", "pods", "--namespace", &web, &impersonated]).await?;
-    ensure_forbidden(&kubectl, &["create", "rolebinding", "up", "--clusterrole=keyplane:admin", "--user=me", "--namespace", &web]).await?;
+    ensure_forbidden(
+        &kubectl,
+        &["create", "rolebinding", "up", "--clusterrole=keyplane:admin", "--user=me", "--namespace", &web],
+    )
+    .await?;
     let secret = format!(
         "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/service-account-token\n\
          metadata: {{name: loot, namespace: {web}, annotations: {{kubernetes.io/service-account.name: default}}}}\n"
@@ -126,10 +130,22 @@ async fn a_key_for_everything_administers_the_accounts_namespaces_and_no_others(
     let key = own.key("everything", &["--scope", "all"]).await?;
     let kubectl = own.kubectl_of(&key).await?;
     kubectl
-        .run(["create", "rolebinding", "bob", "--clusterrole=keyplane:view", "--user=bob", "--namespace", &web])
+        .run([
+            "create",
+            "rolebinding",
+            "bob",
+            "--clusterrole=keyplane:view",
+            "--user=bob",
+            "--namespace",
+            &web,
+        ])
         .await?;
     // Kubernetes' own `edit` holds impersonation, which no key has and so none can give.
-    ensure_forbidden(&kubectl, &["create", "rolebinding", "eve", "--clusterrole=edit", "--user=eve", "--namespace", &web]).await?;
+    ensure_forbidden(
+        &kubectl,
+        &["create", "rolebinding", "eve", "--clusterrole=edit", "--user=eve", "--namespace", &web],
+    )
+    .await?;
     ensure_forbidden(&kubectl, &["get", "pods", "--namespace", &foreign]).await
 }
 

@@ -38,7 +38,10 @@ async fn objects_whose_metadata_cannot_be_read_stop_nobodys_revocation() -> Resu
         kubectl.run(["annotate", what, &within, "poison=1"]).await?;
         kubectl.run(["patch", what, &within, "--type=merge", "-p", &poison]).await?;
         let stored = kubectl.run(["get", what, &within, "--output=json", "--show-managed-fields"]).await?;
-        ensure!(stored.contains("10000-01-01"), "the API server is wiser than it was; find another poison: {stored}");
+        ensure!(
+            stored.contains("10000-01-01"),
+            "the API server is wiser than it was; find another poison: {stored}"
+        );
     }
 
     // The next start lists all of it.
@@ -79,7 +82,11 @@ async fn a_finalizer_on_a_binding_keeps_no_right_alive() -> Result<()> {
     let finalizer = r#"{"metadata":{"finalizers":["mallory.example/keep"]}}"#;
     own.kubectl.run(["patch", held.trim(), &within, "--type=merge", "-p", finalizer]).await?;
 
-    own.patch_key("narrow", r#"{"scope":{"kubernetesExec":{"allNamespaces":null,"namespaces":["db"],"role":"view"}}}"#).await?;
+    own.patch_key(
+        "narrow",
+        r#"{"scope":{"kubernetesExec":{"allNamespaces":null,"namespaces":["db"],"role":"view"}}}"#,
+    )
+    .await?;
     own.key_with_reason("narrow", "Active").await?;
     let refusal = kubectl.capture(["get", "secrets", "--namespace", &web], "").await?.failure()?;
     ensure!(refusal.contains("forbidden"), "{refusal}");

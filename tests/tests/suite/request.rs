@@ -20,11 +20,7 @@ pub const DRY_RUN: &str = "fieldValidation=Strict&dryRun=All";
 /// # Errors
 /// When there is no answer.
 pub async fn send(client: &Client, method: Method, path: &str, query: &str, body: &Value) -> Result<Answer> {
-    let content = if method == Method::PATCH {
-        "application/merge-patch+json"
-    } else {
-        "application/json"
-    };
+    let content = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
     let request = Request::builder()
         .method(method)
         .uri(format!("{path}?{query}"))

@@ -16,7 +16,13 @@ const FORBIDDEN_WITHIN: Duration = Duration::from_secs(1);
 const UNAUTHORIZED_WITHIN: Duration = Duration::from_secs(12);
 
 /// Lists pods until the API server answers with this code, and says how long that took since `start`.
-async fn until_answered(client: &Client, namespace: &str, code: u16, start: Instant, limit: Duration) -> Result<Duration> {
+async fn until_answered(
+    client: &Client,
+    namespace: &str,
+    code: u16,
+    start: Instant,
+    limit: Duration,
+) -> Result<Duration> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     loop {
         let answer = pods.list(&ListParams::default().limit(1)).await;
@@ -44,7 +50,10 @@ async fn a_revoked_key_is_refused_at_once_and_its_token_is_dead_within_the_promi
     let forbidden = until_answered(&token, &web, 403, start, FORBIDDEN_WITHIN).await?;
     let answer = own.exchange(&key).await?;
     ensure!(answer.status == 401, "{answer:?}");
-    ensure!(answer.at("/detail").as_deref() == Some("Missing, invalid, revoked, or expired API key"), "{answer:?}");
+    ensure!(
+        answer.at("/detail").as_deref() == Some("Missing, invalid, revoked, or expired API key"),
+        "{answer:?}"
+    );
     let refused = start.elapsed();
     let unauthorized = until_answered(&token, &web, 401, start, UNAUTHORIZED_WITHIN).await?;
     println!(
@@ -122,9 +131,27 @@ async fn leftovers(own: &Tenant, uid: &str) -> Result<Vec<String>> {
     let bindings: Api<k8s_openapi::api::rbac::v1::RoleBinding> = Api::all(own.client());
     let accounts: Api<ServiceAccount> = Api::namespaced(own.client(), identities);
     let anchors: Api<Secret> = Api::namespaced(own.client(), identities);
-    left.extend(bindings.list(&ListParams::default()).await?.iter().map(|object| format!("RoleBinding {}", object.name_any())));
-    left.extend(accounts.list(&ListParams::default()).await?.iter().map(|object| format!("ServiceAccount {}", object.name_any())));
-    left.extend(anchors.list(&ListParams::default()).await?.iter().map(|object| format!("Secret {}", object.name_any())));
+    left.extend(
+        bindings
+            .list(&ListParams::default())
+            .await?
+            .iter()
+            .map(|object| format!("RoleBinding {}", object.name_any())),
+    );
+    left.extend(
+        accounts
+            .list(&ListParams::default())
+            .await?
+            .iter()
+            .map(|object| format!("ServiceAccount {}", object.name_any())),
+    );
+    left.extend(
+        anchors
+            .list(&ListParams::default())
+            .await?
+            .iter()
+            .map(|object| format!("Secret {}", object.name_any())),
+    );
     left.retain(|name| name.contains(uid));
     Ok(left)
 }

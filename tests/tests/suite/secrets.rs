@@ -13,10 +13,20 @@ use keyplane_tests::tenant::Tenant;
 /// The forms in which a secret could lie about: as it is, hexadecimal, and base64 at each of its three offsets.
 fn forms(secret: &str) -> Vec<Vec<u8>> {
     let hex = secret.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    let mut forms = vec![secret.as_bytes().to_vec(), hex.clone().into_bytes(), hex.to_uppercase().into_bytes()];
+    let mut forms =
+        vec![secret.as_bytes().to_vec(), hex.clone().into_bytes(), hex.to_uppercase().into_bytes()];
     for offset in 0..3 {
         // Whole groups of three bytes, from each offset: what base64 shows of the text wherever it begins.
-        let whole: Vec<u8> = secret.as_bytes().iter().skip(offset).copied().collect::<Vec<_>>().chunks_exact(3).flatten().copied().collect();
+        let whole: Vec<u8> = secret
+            .as_bytes()
+            .iter()
+            .skip(offset)
+            .copied()
+            .collect::<Vec<_>>()
+            .chunks_exact(3)
+            .flatten()
+            .copied()
+            .collect();
         forms.push(BASE64_STANDARD_NO_PAD.encode(whole).into_bytes());
     }
     forms

@@ -11,7 +11,11 @@ use tokio::process::Command;
 /// A fresh public key and its fingerprint, both from ssh-keygen.
 async fn public_key(own: &Tenant, name: &str, kind: &str) -> Result<(String, String)> {
     let file = own.dir().join(name);
-    let made = Command::new("ssh-keygen").args(["-q", "-N", "", "-t", kind, "-C", name, "-f"]).arg(&file).output().await?;
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-N", "", "-t", kind, "-C", name, "-f"])
+        .arg(&file)
+        .output()
+        .await?;
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let public = file.with_extension("pub");
     let shown = Command::new("ssh-keygen").arg("-lf").arg(&public).output().await?;
@@ -34,7 +38,8 @@ async fn with_reason(own: &Tenant, name: &str, reason: &str, default: bool) -> R
     let keys: Api<SshKey> = Api::namespaced(own.client(), &own.account);
     until(&format!("SshKey {name}: {reason}, default {default}"), PATIENCE, || async {
         let status = keys.get(name).await?.status.unwrap_or_default();
-        let holds = status.default == default && status.conditions.iter().any(|condition| condition.reason == reason);
+        let holds =
+            status.default == default && status.conditions.iter().any(|condition| condition.reason == reason);
         Ok(if holds { Seen::Done(status) } else { Seen::NotYet(format!("{status:?}")) })
     })
     .await
@@ -82,7 +87,9 @@ async fn an_account_has_one_default_key_and_no_more_keys_than_its_limit() -> Res
     let shared = shared_keyplane().await?;
     let own = Tenant::create(shared.cluster, &shared.keyplane, "ssh-limit").await?;
     let account = own.account.as_str();
-    own.kubectl.run(["patch", "account", account, "--type=merge", "-p", r#"{"spec":{"limits":{"sshKeys":2}}}"#]).await?;
+    own.kubectl
+        .run(["patch", "account", account, "--type=merge", "-p", r#"{"spec":{"limits":{"sshKeys":2}}}"#])
+        .await?;
     for name in ["first", "second", "third"] {
         let (key, _) = public_key(&own, name, "ed25519").await?;
         register(&own, name, &key, name == "second").await?;
@@ -102,7 +109,11 @@ async fn an_account_has_one_default_key_and_no_more_keys_than_its_limit() -> Res
 async fn next_second() -> Result<()> {
     let now = chrono::Utc::now().timestamp();
     until("the next second", PATIENCE, || async {
-        Ok(if chrono::Utc::now().timestamp() > now { Seen::Done(()) } else { Seen::NotYet("not yet".to_owned()) })
+        Ok(if chrono::Utc::now().timestamp() > now {
+            Seen::Done(())
+        } else {
+            Seen::NotYet("not yet".to_owned())
+        })
     })
     .await
 }

@@ -12,5 +12,10 @@ pub const DEFAULT_SSH_KEYS: u32 = 25;
 /// How many SSH keys of this account may be Ready.
 #[must_use]
 pub fn ssh_key_limit(account: &Account) -> u32 {
-    account.spec.limits.as_ref().and_then(|limits: &AccountLimits| limits.ssh_keys).unwrap_or(DEFAULT_SSH_KEYS)
+    account
+        .spec
+        .limits
+        .as_ref()
+        .and_then(|limits: &AccountLimits| limits.ssh_keys)
+        .unwrap_or(DEFAULT_SSH_KEYS)
 }

@@ -47,7 +47,8 @@ pub fn plan(observed: &ObservedAccount, now: DateTime<Utc>) -> Plan<AccountStatu
             now,
         )
     };
-    let foreign = observed.home.as_ref().is_some_and(|home| !is_made_for(home, account.metadata.uid.as_deref()));
+    let foreign =
+        observed.home.as_ref().is_some_and(|home| !is_made_for(home, account.metadata.uid.as_deref()));
     if foreign {
         let readiness = Readiness::not_ready(
             Reason::NameTaken,
@@ -59,12 +60,15 @@ pub fn plan(observed: &ObservedAccount, now: DateTime<Utc>) -> Plan<AccountStatu
         return Plan { actions: Vec::new(), status: changed(say(readiness, None), stored), wake_at: None };
     }
     let wanted = wanted(account, &name);
-    let ready =
-        Readiness::ready(Reason::Provisioned, format!("declare API keys, SSH keys and namespaces in namespace {name}"));
+    let ready = Readiness::ready(
+        Reason::Provisioned,
+        format!("declare API keys, SSH keys and namespaces in namespace {name}"),
+    );
     let place = format!("home namespace {name}");
     let Provisioning { actions, readiness, is_mending } =
         provision(&account.metadata, observed.home.as_deref(), &wanted, &observed.children, &place, ready);
-    let keeps_ready = is_mending && stored.is_some_and(|status| status.is_ready_at(account.metadata.generation));
+    let keeps_ready =
+        is_mending && stored.is_some_and(|status| status.is_ready_at(account.metadata.generation));
     let status = if keeps_ready { None } else { changed(say(readiness, Some(name)), stored) };
     Plan { actions, status, wake_at: None }
 }

@@ -64,5 +64,7 @@ fn ready_condition(conditions: &[Condition]) -> Option<&Condition> {
 
 /// Whether a reason passes by itself.
 fn is_passing(reason: &str) -> bool {
-    [Reason::Provisioning, Reason::NamespaceNotReady, Reason::ApplyFailed].iter().any(|passing| passing.as_str() == reason)
+    [Reason::Provisioning, Reason::NamespaceNotReady, Reason::ApplyFailed]
+        .iter()
+        .any(|passing| passing.as_str() == reason)
 }

@@ -108,10 +108,18 @@ fn verdict(observed: &ObservedApiKey, now: DateTime<Utc>) -> Verdict {
     };
     match standing(key, now) {
         Standing::Revoked | Standing::Deleting => {
-            return ended(ApiKeyState::Revoked, Reason::Revoked, "the key was revoked; make another for further use");
+            return ended(
+                ApiKeyState::Revoked,
+                Reason::Revoked,
+                "the key was revoked; make another for further use",
+            );
         }
         Standing::Expired => {
-            return ended(ApiKeyState::Expired, Reason::Expired, "the key's time is over; make another for further use");
+            return ended(
+                ApiKeyState::Expired,
+                Reason::Expired,
+                "the key's time is over; make another for further use",
+            );
         }
         Standing::ExpiredAtCreation => {
             return invalid(
@@ -187,7 +195,8 @@ fn not_owned(key: &ApiKey, named: &[String]) -> String {
 
 /// The identity, its anchor, then the `RoleBinding`s.
 fn wanted(observed: &ObservedApiKey, grant: &Grant) -> Vec<Child> {
-    let account = observed.account.as_ref().and_then(|account| account.metadata.name.clone()).unwrap_or_default();
+    let account =
+        observed.account.as_ref().and_then(|account| account.metadata.name.clone()).unwrap_or_default();
     let owner = Owner::new(OwnerKind::ApiKey, &observed.key.metadata, &account);
     let identity = identity_name(&owner.uid);
     let mut wanted = vec![

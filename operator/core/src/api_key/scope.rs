@@ -28,9 +28,8 @@ impl OwnedNamespace {
         if namespace.metadata.deletion_timestamp.is_some() {
             return None;
         }
-        let provisioned = core.is_some_and(|core| {
-            is_made_for(core, Some(&id)) && core.metadata.deletion_timestamp.is_none()
-        });
+        let provisioned = core
+            .is_some_and(|core| is_made_for(core, Some(&id)) && core.metadata.deletion_timestamp.is_none());
         Some(Self {
             namespace: GrantedNamespace {
                 id,
@@ -89,7 +88,8 @@ pub fn reaches_kubernetes(scope: &Scope) -> bool {
 /// is granted at all.
 pub fn resolve(scope: &Scope, owned: &[OwnedNamespace]) -> Result<Option<Grant>, ScopeError> {
     let all = scope.all == Some(true);
-    let others = [scope.inference == Some(true), scope.ssh_keys == Some(true), scope.kubernetes_exec.is_some()];
+    let others =
+        [scope.inference == Some(true), scope.ssh_keys == Some(true), scope.kubernetes_exec.is_some()];
     match (all, others.iter().filter(|set| **set).count()) {
         (false, 0) => return Err(ScopeError::Nothing),
         (true, 1..) => return Err(ScopeError::AllWithOthers),
@@ -114,7 +114,8 @@ fn in_namespaces(exec: &KubernetesExec, owned: &[OwnedNamespace]) -> Result<Gran
     let mut grant = Grant { role, namespaces: BTreeSet::new(), awaited: BTreeSet::new() };
     let mut not_owned = Vec::new();
     let by_id = exec.namespace_ids.iter().map(|id| (id, owned.iter().find(|one| one.namespace.id == *id)));
-    let by_name = exec.namespaces.iter().map(|name| (name, owned.iter().find(|one| one.namespace.name == *name)));
+    let by_name =
+        exec.namespaces.iter().map(|name| (name, owned.iter().find(|one| one.namespace.name == *name)));
     for (text, found) in by_id.chain(by_name) {
         match found {
             Some(one) if one.provisioned => drop(grant.namespaces.insert(one.namespace.clone())),

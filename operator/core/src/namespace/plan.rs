@@ -50,7 +50,11 @@ pub fn plan(observed: &ObservedNamespace, now: DateTime<Utc>) -> Plan<NamespaceS
     let account = match admissible(observed, &name) {
         Ok(account) => account,
         Err(readiness) => {
-            return Plan { actions: Vec::new(), status: changed(say(&readiness, None), stored), wake_at: None };
+            return Plan {
+                actions: Vec::new(),
+                status: changed(say(&readiness, None), stored),
+                wake_at: None,
+            };
         }
     };
     let account_name = account.metadata.name.clone().unwrap_or_default();

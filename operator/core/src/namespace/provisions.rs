@@ -11,7 +11,8 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use keyplane_crds::{
-    Account, ContainerDefaults, Isolation, NamespaceDefaults, PodSecurityLevel, QuantityMap, ResourceQuotaDefaults,
+    Account, ContainerDefaults, Isolation, NamespaceDefaults, PodSecurityLevel, QuantityMap,
+    ResourceQuotaDefaults,
 };
 
 use crate::child::Child;

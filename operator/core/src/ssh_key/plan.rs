@@ -51,35 +51,22 @@ pub fn plan(observed: &ObservedSshKey, now: DateTime<Utc>) -> Plan<SshKeyStatus>
         ssh_key.metadata.generation,
         now,
     );
-    Plan {
-        actions: Vec::new(),
-        status: changed(status, stored),
-        wake_at: None,
-    }
+    Plan { actions: Vec::new(), status: changed(status, stored), wake_at: None }
 }
 
 fn readiness(observed: &ObservedSshKey) -> Option<(Readiness, bool)> {
     let metadata = &observed.ssh_key.metadata;
     let Some(account) = &observed.account else {
-        return Some((
-            account_not_found(metadata.namespace.as_deref().unwrap_or_default()),
-            false,
-        ));
+        return Some((account_not_found(metadata.namespace.as_deref().unwrap_or_default()), false));
     };
     let key = match &observed.key {
         Ok(key) => key,
         Err(error) => {
-            return Some((
-                Readiness::not_ready(Reason::InvalidPublicKey, error.to_string()),
-                false,
-            ));
+            return Some((Readiness::not_ready(Reason::InvalidPublicKey, error.to_string()), false));
         }
     };
     let refused = |reason, message: String| Some((Readiness::not_ready(reason, message), false));
-    match observed
-        .verdicts
-        .get(metadata.uid.as_deref().unwrap_or_default())?
-    {
+    match observed.verdicts.get(metadata.uid.as_deref().unwrap_or_default())? {
         Verdict::Registered { default } => {
             let message = key.warning().unwrap_or("the key is registered");
             Some((Readiness::ready(Reason::Registered, message), *default))

@@ -136,15 +136,8 @@ pub fn verdicts<'a>(
         };
         verdicts.insert(facts.seniority.uid().to_owned(), verdict);
     }
-    if let Some(default) = standing
-        .iter()
-        .find(|facts| facts.asks_for_default)
-        .or_else(|| standing.first())
-    {
-        verdicts.insert(
-            default.seniority.uid().to_owned(),
-            Verdict::Registered { default: true },
-        );
+    if let Some(default) = standing.iter().find(|facts| facts.asks_for_default).or_else(|| standing.first()) {
+        verdicts.insert(default.seniority.uid().to_owned(), Verdict::Registered { default: true });
     }
     verdicts
 }

@@ -14,10 +14,7 @@ pub(super) fn checked(said: SshKeyType, given: &[u8]) -> Result<Vec<u8>, SshPubl
     let name = fields.next()?;
     if name != said.as_str().as_bytes() {
         return Err(match known_type(name) {
-            Some(is) => SshPublicKeyError::TypeMismatch {
-                said: said.as_str(),
-                is,
-            },
+            Some(is) => SshPublicKeyError::TypeMismatch { said: said.as_str(), is },
             None => SshPublicKeyError::Damaged,
         });
     }
@@ -29,21 +26,10 @@ pub(super) fn checked(said: SshKeyType, given: &[u8]) -> Result<Vec<u8>, SshPubl
             Ok(encoded(&[name, e.canonical(), n.canonical()]))
         }
         SshKeyType::Dss => {
-            let (p, q, g, y) = (
-                fields.number()?,
-                fields.number()?,
-                fields.number()?,
-                fields.number()?,
-            );
+            let (p, q, g, y) = (fields.number()?, fields.number()?, fields.number()?, fields.number()?);
             fields.end()?;
             check_dss(p, q, g, y)?;
-            Ok(encoded(&[
-                name,
-                p.canonical(),
-                q.canonical(),
-                g.canonical(),
-                y.canonical(),
-            ]))
+            Ok(encoded(&[name, p.canonical(), q.canonical(), g.canonical(), y.canonical()]))
         }
         SshKeyType::Ed25519 => {
             let point = fields.next()?;
@@ -109,11 +95,7 @@ impl<'a> Fields<'a> {
     }
 
     fn end(&self) -> Result<(), SshPublicKeyError> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(SshPublicKeyError::TrailingBytes)
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(SshPublicKeyError::TrailingBytes) }
     }
 }
 

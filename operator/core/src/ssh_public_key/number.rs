@@ -40,10 +40,7 @@ impl<'a> Number<'a> {
     }
 
     fn bits(&self) -> usize {
-        let unused = self
-            .magnitude
-            .first()
-            .map_or(0, |byte| byte.leading_zeros() as usize);
+        let unused = self.magnitude.first().map_or(0, |byte| byte.leading_zeros() as usize);
         self.magnitude.len() * 8 - unused
     }
 
@@ -52,9 +49,7 @@ impl<'a> Number<'a> {
     }
 
     fn remainder(&self, divisor: u32) -> u32 {
-        self.magnitude
-            .iter()
-            .fold(0, |rest, byte| (rest << 8 | u32::from(*byte)) % divisor)
+        self.magnitude.iter().fold(0, |rest, byte| (rest << 8 | u32::from(*byte)) % divisor)
     }
 
     /// Whether the number is even or has a prime factor below 1000. Meant for numbers far above 1000.
@@ -65,10 +60,7 @@ impl<'a> Number<'a> {
 
 impl Ord for Number<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.magnitude
-            .len()
-            .cmp(&other.magnitude.len())
-            .then_with(|| self.magnitude.cmp(other.magnitude))
+        self.magnitude.len().cmp(&other.magnitude.len()).then_with(|| self.magnitude.cmp(other.magnitude))
     }
 }
 
@@ -114,11 +106,6 @@ fn starts_with_set_bit(bytes: &[u8]) -> bool {
 }
 
 fn odd_primes(below: u32) -> impl Iterator<Item = u32> {
-    let is_prime = |n: &u32| {
-        (3..)
-            .step_by(2)
-            .take_while(|d| d * d <= *n)
-            .all(|d| !n.is_multiple_of(d))
-    };
+    let is_prime = |n: &u32| (3..).step_by(2).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     (3..below).step_by(2).filter(is_prime)
 }

@@ -29,26 +29,16 @@ fn squatters() -> impl Strategy<Value = Vec<Child>> {
                 _ => {}
             }
             let metadata = Place::within(name, OWNERS_BINDING).metadata();
-            let role_ref = RoleRef {
-                kind: "Role".to_owned(),
-                name: "theirs".to_owned(),
-                ..RoleRef::default()
-            };
-            [
-                core,
-                Child::RoleBinding(RoleBinding {
-                    metadata,
-                    role_ref,
-                    subjects: None,
-                }),
-            ]
+            let role_ref =
+                RoleRef { kind: "Role".to_owned(), name: "theirs".to_owned(), ..RoleRef::default() };
+            [core, Child::RoleBinding(RoleBinding { metadata, role_ref, subjects: None })]
         };
         names.iter().zip(&kinds).flat_map(made).collect()
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn what_others_made_is_as_they_left_it_after_any_history(

@@ -40,10 +40,7 @@ fn describe<R: Resource>(cluster: &Cluster, kind: &str, into: &mut BTreeMap<Stri
     for (place, resource) in R::table(cluster) {
         let mut resource = resource.clone();
         if let Some(mut status) = resource.status().cloned() {
-            let generation = status
-                .conditions()
-                .first()
-                .and_then(|condition| condition.observed_generation);
+            let generation = status.conditions().first().and_then(|condition| condition.observed_generation);
             let mut conditions = status.conditions().to_vec();
             for condition in &mut conditions {
                 condition.last_transition_time = DateTime::<Utc>::MIN_UTC;
@@ -64,7 +61,7 @@ fn after(steps: &[Operation]) -> Cluster {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn killed_between_any_two_writes_and_in_any_order_it_ends_the_same(

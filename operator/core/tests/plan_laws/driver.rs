@@ -37,10 +37,7 @@ pub struct Budget {
 
 impl Budget {
     pub fn of(writes: usize) -> Self {
-        Self {
-            left: writes,
-            done: Vec::new(),
-        }
+        Self { left: writes, done: Vec::new() }
     }
 
     /// Takes one write from the budget; false when the controller is dead.
@@ -85,9 +82,7 @@ pub fn look_at_all(cluster: &mut Cluster, seed: u64, budget: &mut Budget) {
     let mut keyed: Vec<(u64, Item)> = items
         .into_iter()
         .map(|item| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33, item)
         })
         .collect();

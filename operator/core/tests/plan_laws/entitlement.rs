@@ -30,15 +30,8 @@ pub fn is_home_of_live_account(cluster: &Cluster, home: &str) -> bool {
 pub fn should_reach(cluster: &Cluster, key: &ApiKey) -> Option<Access> {
     let home = key.metadata.namespace.as_deref().unwrap();
     let created = Seniority::of(&key.metadata).created();
-    let was_expired = key
-        .status
-        .as_ref()
-        .is_some_and(|status| status.state == Some(ApiKeyState::Expired));
-    let is_over = was_expired
-        || key
-            .spec
-            .expires_at
-            .is_some_and(|end| end <= cluster.now || end <= created);
+    let was_expired = key.status.as_ref().is_some_and(|status| status.state == Some(ApiKeyState::Expired));
+    let is_over = was_expired || key.spec.expires_at.is_some_and(|end| end <= cluster.now || end <= created);
     let has_elder = cluster.api_keys.values().any(|other| {
         other.spec.digest == key.spec.digest && Seniority::of(&other.metadata) < Seniority::of(&key.metadata)
     });
@@ -69,9 +62,7 @@ pub fn should_reach(cluster: &Cluster, key: &ApiKey) -> Option<Access> {
         })
         .collect();
     let everywhere = |role: ClusterRoleName| {
-        own.iter()
-            .filter_map(|(_, _, core)| Some((core.clone()?, role.cluster_role().to_owned())))
-            .collect()
+        own.iter().filter_map(|(_, _, core)| Some((core.clone()?, role.cluster_role().to_owned()))).collect()
     };
     let scope = &key.spec.scope;
     if scope.all == Some(true) {
@@ -82,14 +73,8 @@ pub fn should_reach(cluster: &Cluster, key: &ApiKey) -> Option<Access> {
     if exec.all_namespaces == Some(true) {
         return Some(everywhere(role));
     }
-    let is_ours = exec
-        .namespace_ids
-        .iter()
-        .all(|wanted| own.iter().any(|(id, _, _)| id == wanted))
-        && exec
-            .namespaces
-            .iter()
-            .all(|wanted| own.iter().any(|(_, name, _)| name == wanted));
+    let is_ours = exec.namespace_ids.iter().all(|wanted| own.iter().any(|(id, _, _)| id == wanted))
+        && exec.namespaces.iter().all(|wanted| own.iter().any(|(_, name, _)| name == wanted));
     is_ours.then(|| {
         own.iter()
             .filter(|(id, name, _)| {
@@ -115,14 +100,8 @@ pub fn assert_exact(cluster: &Cluster) {
             .iter()
             .filter_map(|child| match child {
                 Child::RoleBinding(binding) => {
-                    assert_eq!(
-                        binding.metadata.name.as_deref(),
-                        Some(key_binding_name(uid).as_str())
-                    );
-                    Some((
-                        binding.metadata.namespace.clone().unwrap(),
-                        binding.role_ref.name.clone(),
-                    ))
+                    assert_eq!(binding.metadata.name.as_deref(), Some(key_binding_name(uid).as_str()));
+                    Some((binding.metadata.namespace.clone().unwrap(), binding.role_ref.name.clone()))
                 }
                 _ => None,
             })

@@ -31,7 +31,7 @@ fn assert_every_plan_is_empty(cluster: &Cluster, now: DateTime<Utc>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn after_any_history_everything_settles_is_exact_and_is_never_written_again(

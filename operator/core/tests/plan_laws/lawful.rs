@@ -33,10 +33,7 @@ pub fn order(actions: &[Action]) {
         is_replacing || ranks.is_sorted(),
         "RoleBindings, then Secrets, then ServiceAccounts: {actions:#?}"
     );
-    assert!(
-        actions.len() == 1 || !actions.contains(&Action::RemoveFinalizer),
-        "the finalizer goes alone"
-    );
+    assert!(actions.len() == 1 || !actions.contains(&Action::RemoveFinalizer), "the finalizer goes alone");
 }
 
 /// Only rights are freed from other people's finalizers: anything else harms nobody by lingering.
@@ -45,22 +42,14 @@ pub fn freed(actions: &[Action]) {
         let Action::Release { child, .. } = action else {
             continue;
         };
-        let rights = [
-            ChildKind::RoleBinding,
-            ChildKind::Secret,
-            ChildKind::ServiceAccount,
-        ];
+        let rights = [ChildKind::RoleBinding, ChildKind::Secret, ChildKind::ServiceAccount];
         assert!(rights.contains(&child.kind), "{child} is no right");
     }
 }
 
 /// Nothing is made for a resource that could then be deleted without a trace.
 pub fn finalizer_first(resource: &ObjectMeta, actions: &[Action]) {
-    let is_held = resource
-        .finalizers
-        .iter()
-        .flatten()
-        .any(|finalizer| finalizer == FINALIZER);
+    let is_held = resource.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
     let at = actions.iter().position(|action| *action == Action::AddFinalizer);
     assert!(at.is_none_or(|at| at == 0), "the finalizer is the first step");
     assert!(
@@ -76,17 +65,19 @@ pub fn step(cluster: &Cluster, actor: &ObjectMeta, action: &Action) {
         Action::AddFinalizer => {}
         Action::RemoveFinalizer => {
             let left = children_of(cluster, uid, account_name(actor));
-            assert!(
-                left.is_empty(),
-                "the finalizer goes while this is left: {left:#?}"
-            );
+            assert!(left.is_empty(), "the finalizer goes while this is left: {left:#?}");
         }
         Action::Create(child) => given(cluster, actor, child),
         Action::Update { desired, .. } => {
             touched(cluster, actor, &desired.reference());
             given(cluster, actor, desired);
         }
-        Action::Delete { child, .. } | Action::Release { child, .. } => touched(cluster, actor, child),
+        Action::Delete { child, .. } => touched(cluster, actor, child),
+        Action::Release { child, .. } => {
+            touched(cluster, actor, child);
+            let found = cluster.objects.get(child);
+            assert!(found.is_none_or(Child::is_terminating), "{child} is freed although nobody deletes it");
+        }
     }
 }
 
@@ -110,26 +101,14 @@ fn touched(cluster: &Cluster, actor: &ObjectMeta, place: &ChildRef) {
 /// An object that is made or mended stands where the actor may have one, and gives no more than it may give.
 fn given(cluster: &Cluster, actor: &ObjectMeta, child: &Child) {
     let uid = actor.uid.as_deref().unwrap();
-    assert!(
-        actor.deletion_timestamp.is_none(),
-        "nothing is made for what is being deleted"
-    );
+    assert!(actor.deletion_timestamp.is_none(), "nothing is made for what is being deleted");
     let place = child.reference();
     let within = place.namespace.as_deref();
-    let takes_objects = within.is_none_or(|name| {
-        cluster
-            .core(name)
-            .is_some_and(|core| core.metadata.deletion_timestamp.is_none())
-    });
-    assert!(
-        takes_objects,
-        "{place} stands in a namespace that is being deleted, or in none"
-    );
-    let is_within_own = || {
-        within
-            .and_then(|name| cluster.core(name))
-            .is_some_and(|core| is_made_for(core, Some(uid)))
-    };
+    let takes_objects = within
+        .is_none_or(|name| cluster.core(name).is_some_and(|core| core.metadata.deletion_timestamp.is_none()));
+    assert!(takes_objects, "{place} stands in a namespace that is being deleted, or in none");
+    let is_within_own =
+        || within.and_then(|name| cluster.core(name)).is_some_and(|core| is_made_for(core, Some(uid)));
     match child {
         Child::Namespace(core) => assert!(is_made_for(core, Some(uid))),
         Child::ServiceAccount(_) | Child::Secret(_) => {
@@ -148,25 +127,14 @@ fn given(cluster: &Cluster, actor: &ObjectMeta, child: &Child) {
 /// Invariant I7.
 fn key_binding(cluster: &Cluster, key: &ObjectMeta, binding: &RoleBinding) {
     let uid = key.uid.as_deref().unwrap();
-    assert_eq!(
-        binding.metadata.name.as_deref(),
-        Some(key_binding_name(uid).as_str())
-    );
+    assert_eq!(binding.metadata.name.as_deref(), Some(key_binding_name(uid).as_str()));
     assert_eq!(binding.role_ref.kind, "ClusterRole");
     assert!(["keyplane:view", "keyplane:edit", "keyplane:admin"].contains(&binding.role_ref.name.as_str()));
-    let [subject] = binding.subjects.as_deref().unwrap() else {
-        panic!("one subject: the key")
-    };
-    assert_eq!(
-        (subject.kind.as_str(), &subject.name),
-        ("ServiceAccount", &identity_name(uid))
-    );
+    let [subject] = binding.subjects.as_deref().unwrap() else { panic!("one subject: the key") };
+    assert_eq!((subject.kind.as_str(), &subject.name), ("ServiceAccount", &identity_name(uid)));
     assert_eq!(subject.namespace.as_deref(), Some(IDENTITIES_NAMESPACE));
     let home = key.namespace.as_deref().unwrap();
-    assert!(
-        is_home_of_live_account(cluster, home),
-        "a key outside of an account's home is given nothing"
-    );
+    assert!(is_home_of_live_account(cluster, home), "a key outside of an account's home is given nothing");
     let place = binding.metadata.namespace.as_deref().unwrap();
     let core = cluster.core(place).expect("a RoleBinding needs its namespace");
     let is_granted = cluster.namespaces.values().any(|namespace| {
@@ -176,13 +144,5 @@ fn key_binding(cluster: &Cluster, key: &ObjectMeta, binding: &RoleBinding) {
             && is_made_for(core, namespace.metadata.uid.as_deref())
     });
     assert!(is_granted, "{place} was not made for a namespace of {home}");
-    assert_eq!(
-        core.metadata
-            .labels
-            .as_ref()
-            .unwrap()
-            .get(ACCOUNT_LABEL)
-            .map(String::as_str),
-        Some(home)
-    );
+    assert_eq!(core.metadata.labels.as_ref().unwrap().get(ACCOUNT_LABEL).map(String::as_str), Some(home));
 }

@@ -46,26 +46,15 @@ fn any_status() -> impl Strategy<Value = ApiKeyStatus> {
         S::Revoked,
         S::Invalid,
     ]));
-    let reasons = vec![
-        Reason::Active,
-        Reason::Provisioning,
-        Reason::NamespaceNotOwned,
-        Reason::DuplicateDigest,
-    ];
+    let reasons =
+        vec![Reason::Active, Reason::Provisioning, Reason::NamespaceNotOwned, Reason::DuplicateDigest];
     let readiness = (any::<bool>(), prop::sample::select(reasons), 1..4_i64);
     (any_state, prop::option::of(readiness)).prop_map(|(state, readiness)| {
-        let unsaid = ApiKeyStatus {
-            state,
-            ..ApiKeyStatus::default()
-        };
+        let unsaid = ApiKeyStatus { state, ..ApiKeyStatus::default() };
         match readiness {
             None => unsaid,
             Some((ready, reason, generation)) => {
-                let readiness = Readiness {
-                    ready,
-                    reason,
-                    message: "said".to_owned(),
-                };
+                let readiness = Readiness { ready, reason, message: "said".to_owned() };
                 unsaid.saying(&readiness, &[], Some(generation), moment(0))
             }
         }
@@ -73,33 +62,16 @@ fn any_status() -> impl Strategy<Value = ApiKeyStatus> {
 }
 
 fn scopes() -> impl Strategy<Value = Scope> {
-    let exec = KubernetesExec {
-        all_namespaces: Some(true),
-        ..KubernetesExec::default()
-    };
+    let exec = KubernetesExec { all_namespaces: Some(true), ..KubernetesExec::default() };
     prop_oneof![
-        Just(Scope {
-            all: Some(true),
-            ..Scope::default()
-        }),
-        Just(Scope {
-            inference: Some(true),
-            ..Scope::default()
-        }),
-        Just(Scope {
-            kubernetes_exec: Some(exec),
-            ..Scope::default()
-        }),
+        Just(Scope { all: Some(true), ..Scope::default() }),
+        Just(Scope { inference: Some(true), ..Scope::default() }),
+        Just(Scope { kubernetes_exec: Some(exec), ..Scope::default() }),
     ]
 }
 
 fn keys() -> impl Strategy<Value = ApiKey> {
-    let times = (
-        0..6_i64,
-        any::<u32>(),
-        prop::bool::weighted(0.2),
-        prop::option::of(-3..12_i64),
-    );
+    let times = (0..6_i64, any::<u32>(), prop::bool::weighted(0.2), prop::option::of(-3..12_i64));
     let revoked = prop::option::weighted(0.4, any::<bool>());
     (times, scopes(), revoked, prop::option::of(any_status())).prop_map(
         |((created, uid, is_deleting, end), scope, revoked, status)| ApiKey {
@@ -119,10 +91,7 @@ fn keys() -> impl Strategy<Value = ApiKey> {
 /// The key with the status that the controller gives it at this moment.
 fn settled_at(key: &ApiKey, now: DateTime<Utc>) -> ApiKey {
     let plan = plan_api_key(&Cluster::new(), &Arc::new(key.clone()), now);
-    ApiKey {
-        status: plan.status.or_else(|| key.status.clone()),
-        ..key.clone()
-    }
+    ApiKey { status: plan.status.or_else(|| key.status.clone()), ..key.clone() }
 }
 
 proptest! {
@@ -234,15 +203,11 @@ proptest! {
 }
 
 fn made_for(cluster: &Cluster, key: &ApiKey) -> Vec<Child> {
-    children_of(
-        cluster,
-        key.metadata.uid.as_deref().unwrap(),
-        key.metadata.namespace.as_deref().unwrap(),
-    )
+    children_of(cluster, key.metadata.uid.as_deref().unwrap(), key.metadata.namespace.as_deref().unwrap())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn revoking_takes_everything_away_in_one_plan_and_nothing_gives_it_back(

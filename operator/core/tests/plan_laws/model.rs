@@ -82,11 +82,7 @@ impl Cluster {
     }
 
     pub fn core(&self, name: &str) -> Option<&k8s_openapi::api::core::v1::Namespace> {
-        let place = ChildRef {
-            kind: ChildKind::Namespace,
-            namespace: None,
-            name: name.to_owned(),
-        };
+        let place = ChildRef { kind: ChildKind::Namespace, namespace: None, name: name.to_owned() };
         match self.objects.get(&place) {
             Some(Child::Namespace(core)) => Some(core),
             _ => None,
@@ -95,10 +91,8 @@ impl Cluster {
 
     /// Nothing can be made in a namespace that is not there or is on its way out.
     fn takes_new_objects(&self, namespace: Option<&str>) -> bool {
-        namespace.is_none_or(|name| {
-            self.core(name)
-                .is_some_and(|core| core.metadata.deletion_timestamp.is_none())
-        })
+        namespace
+            .is_none_or(|name| self.core(name).is_some_and(|core| core.metadata.deletion_timestamp.is_none()))
     }
 
     pub fn create_child(&mut self, desired: &Child) -> Result<(), Refusal> {
@@ -216,18 +210,12 @@ impl Cluster {
             .map(|(place, _)| place.clone())
             .collect();
         let time = self.time();
-        for place in terminating
-            .into_iter()
-            .filter(|place| place.kind == ChildKind::Namespace)
-        {
+        for place in terminating.into_iter().filter(|place| place.kind == ChildKind::Namespace) {
             let is_within = |inner: &ChildRef| inner.namespace.as_ref() == Some(&place.name);
-            self.objects
-                .retain(|inner, child| !is_within(inner) || is_held(child));
+            self.objects.retain(|inner, child| !is_within(inner) || is_held(child));
             let mut held = 0;
             for (_, child) in self.objects.iter_mut().filter(|(inner, _)| is_within(inner)) {
-                metadata_mut(child)
-                    .deletion_timestamp
-                    .get_or_insert_with(|| time.clone());
+                metadata_mut(child).deletion_timestamp.get_or_insert_with(|| time.clone());
                 held += 1;
             }
             let left = [
@@ -243,11 +231,7 @@ impl Cluster {
 
     fn delete_all_in<R: Resource>(&mut self, home: &str) -> usize {
         let places = |cluster: &Self| -> Vec<Place> {
-            R::table(cluster)
-                .keys()
-                .filter(|place| place.home.as_deref() == Some(home))
-                .cloned()
-                .collect()
+            R::table(cluster).keys().filter(|place| place.home.as_deref() == Some(home)).cloned().collect()
         };
         for place in places(self) {
             self.delete::<R>(&place);
@@ -262,12 +246,6 @@ fn is_held(child: &Child) -> bool {
 
 /// A core Namespace as somebody else makes it.
 pub fn core_namespace(name: &str) -> Child {
-    let metadata = ObjectMeta {
-        name: Some(name.to_owned()),
-        ..ObjectMeta::default()
-    };
-    Child::Namespace(k8s_openapi::api::core::v1::Namespace {
-        metadata,
-        ..Default::default()
-    })
+    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    Child::Namespace(k8s_openapi::api::core::v1::Namespace { metadata, ..Default::default() })
 }

@@ -49,11 +49,7 @@ fn watched(cluster: &Cluster) -> impl Iterator<Item = &Child> {
 fn identity_of(cluster: &Cluster, uid: &str) -> Vec<Child> {
     let is_identity = |child: &&Child| matches!(child, Child::ServiceAccount(_) | Child::Secret(_));
     let is_its = |child: &&Child| owner_uid(child.metadata()) == Some(uid);
-    watched(cluster)
-        .filter(is_identity)
-        .filter(is_its)
-        .cloned()
-        .collect()
+    watched(cluster).filter(is_identity).filter(is_its).cloned().collect()
 }
 
 /// The `RoleBinding`s of the resource with this UID in the namespaces that are kept, by the account they serve.
@@ -90,20 +86,14 @@ pub fn leftovers(cluster: &Cluster, uid: &str) -> Vec<Child> {
 
 /// The UIDs that objects of ours name as their owners'.
 pub fn named_owners(cluster: &Cluster) -> BTreeSet<String> {
-    watched(cluster)
-        .filter_map(|child| owner_uid(child.metadata()))
-        .map(ToOwned::to_owned)
-        .collect()
+    watched(cluster).filter_map(|child| owner_uid(child.metadata())).map(ToOwned::to_owned).collect()
 }
 
 /// The name of the account that the resource with this UID belongs to.
 pub fn account_name_of(cluster: &Cluster, uid: &str) -> Option<String> {
     fn named<R: Resource>(cluster: &Cluster, uid: &str) -> Option<String> {
         let is_it = |resource: &&R| resource.metadata().uid.as_deref() == Some(uid);
-        R::table(cluster)
-            .values()
-            .find(is_it)
-            .map(|found| account_name(found.metadata()).to_owned())
+        R::table(cluster).values().find(is_it).map(|found| account_name(found.metadata()).to_owned())
     }
     named::<ApiKey>(cluster, uid)
         .or_else(|| named::<Namespace>(cluster, uid))
@@ -112,18 +102,12 @@ pub fn account_name_of(cluster: &Cluster, uid: &str) -> Option<String> {
 
 /// The account of a resource: where it stands, or the account itself.
 pub fn account_name(metadata: &ObjectMeta) -> &str {
-    metadata
-        .namespace
-        .as_deref()
-        .or(metadata.name.as_deref())
-        .unwrap_or_default()
+    metadata.namespace.as_deref().or(metadata.name.as_deref()).unwrap_or_default()
 }
 
 pub fn account_of(cluster: &Cluster, home: &str) -> Option<Arc<Account>> {
     let account = cluster.accounts.get(&Place::cluster(home));
-    account_of_home(cluster.core(home), account)
-        .cloned()
-        .map(Arc::new)
+    account_of_home(cluster.core(home), account).cloned().map(Arc::new)
 }
 
 pub fn owned_namespaces(cluster: &Cluster, home: &str) -> Vec<OwnedNamespace> {
@@ -200,9 +184,7 @@ pub fn plan_ssh_key(cluster: &Cluster, key: &Arc<SshKey>, now: DateTime<Utc>) ->
     let home = home_of(&key.metadata);
     let all: Vec<SshKeyFacts> = cluster.ssh_keys.values().map(facts_of).collect();
     let account = account_of(cluster, home);
-    let limit = account
-        .as_ref()
-        .map_or(0, |account| account::ssh_key_limit(account));
+    let limit = account.as_ref().map_or(0, |account| account::ssh_key_limit(account));
     let observed = ObservedSshKey {
         ssh_key: key.clone(),
         key: facts_of(key).key,
@@ -214,11 +196,7 @@ pub fn plan_ssh_key(cluster: &Cluster, key: &Arc<SshKey>, now: DateTime<Utc>) ->
 
 /// The account's keys, and all that share a fingerprint with one of them.
 pub fn rivals(all: &[SshKeyFacts], home: &str) -> Vec<SshKeyFacts> {
-    let own: BTreeSet<&str> = all
-        .iter()
-        .filter(|facts| facts.home == home)
-        .filter_map(fingerprint)
-        .collect();
+    let own: BTreeSet<&str> = all.iter().filter(|facts| facts.home == home).filter_map(fingerprint).collect();
     let is_rival = |facts: &&SshKeyFacts| {
         facts.home == home || fingerprint(facts).is_some_and(|text| own.contains(text))
     };
@@ -235,10 +213,7 @@ pub fn facts_of(key: &SshKey) -> SshKeyFacts {
         static READ: RefCell<HashMap<String, Result<KeySummary, SshPublicKeyError>>> = RefCell::default();
     }
     let text = &key.spec.public_key;
-    let read = READ.with_borrow_mut(|read| {
-        read.entry(text.clone())
-            .or_insert_with(|| KeySummary::read(text))
-            .clone()
-    });
+    let read = READ
+        .with_borrow_mut(|read| read.entry(text.clone()).or_insert_with(|| KeySummary::read(text)).clone());
     SshKeyFacts::of(key, read)
 }

@@ -15,15 +15,9 @@ use crate::tampering::{self, Tampering};
 
 /// Names that collide: `a-b` is an account and what account `a` would call its namespace `b`; both `a` and `a-b` can
 /// come to `a-b-c`.
-pub const COLLIDING: Names = Names {
-    accounts: &["a", "a-b", "b"],
-    namespaces: &["b", "c", "b-c"],
-};
+pub const COLLIDING: Names = Names { accounts: &["a", "a-b", "b"], namespaces: &["b", "c", "b-c"] };
 /// Names that do not, so that the end does not depend on who came first.
-pub const DISTINCT: Names = Names {
-    accounts: &["a", "b", "d"],
-    namespaces: &["c", "e", "f"],
-};
+pub const DISTINCT: Names = Names { accounts: &["a", "b", "d"], namespaces: &["c", "e", "f"] };
 
 /// The names that are in play.
 #[derive(Clone, Copy, Debug)]
@@ -139,24 +133,14 @@ fn tampering() -> impl Strategy<Value = Tampering> {
 /// A history: an account with two namespaces, which most of what follows needs, and then anything.
 pub fn history<S: Strategy<Value = Operation>>(steps: S) -> impl Strategy<Value = Vec<Operation>> {
     use Operation as O;
-    (
-        specs::accounts(),
-        specs::accounts(),
-        prop::collection::vec(steps, 1..28),
-    )
-        .prop_map(|(first, second, steps)| {
-            let reconcile = || O::Reconcile {
-                seed: 1,
-                writes: usize::MAX,
-            };
-            let start = [
-                O::CreateAccount(0, first),
-                O::CreateAccount(1, second),
-                reconcile(),
-            ];
+    (specs::accounts(), specs::accounts(), prop::collection::vec(steps, 1..28)).prop_map(
+        |(first, second, steps)| {
+            let reconcile = || O::Reconcile { seed: 1, writes: usize::MAX };
+            let start = [O::CreateAccount(0, first), O::CreateAccount(1, second), reconcile()];
             let namespaces = [O::CreateNamespace(0, 1), O::CreateNamespace(1, 1), reconcile()];
             start.into_iter().chain(namespaces).chain(steps).collect()
-        })
+        },
+    )
 }
 
 impl Operation {
@@ -168,11 +152,7 @@ impl Operation {
         match self {
             Self::CreateAccount(at, spec) => {
                 let metadata = account(at).metadata();
-                let _ = cluster.create(Account {
-                    metadata,
-                    spec: spec.clone(),
-                    status: None,
-                });
+                let _ = cluster.create(Account { metadata, spec: spec.clone(), status: None });
             }
             Self::EditAccount(at, spec) => {
                 edit::<Account>(cluster, &account(at), |found| found.spec = spec.clone());
@@ -180,20 +160,10 @@ impl Operation {
             Self::DeleteAccount(at) => cluster.delete::<Account>(&account(at)),
             Self::CreateNamespace(home, name) => {
                 let metadata = within(home, name).metadata();
-                let _ = cluster.create(Namespace {
-                    metadata,
-                    spec: NamespaceSpec {},
-                    status: None,
-                });
+                let _ = cluster.create(Namespace { metadata, spec: NamespaceSpec {}, status: None });
             }
             Self::DeleteNamespace(home, name) => cluster.delete::<Namespace>(&within(home, name)),
-            Self::CreateKey {
-                home,
-                name,
-                scope,
-                digest,
-                lasts_half_hours,
-            } => {
+            Self::CreateKey { home, name, scope, digest, lasts_half_hours } => {
                 let metadata = Place::within(names.accounts[*home], &format!("key-{name}")).metadata();
                 let spec = ApiKeySpec {
                     display_name: None,
@@ -202,11 +172,7 @@ impl Operation {
                     digest: specs::digest(*digest),
                     revoked: None,
                 };
-                let _ = cluster.create(ApiKey {
-                    metadata,
-                    spec,
-                    status: None,
-                });
+                let _ = cluster.create(ApiKey { metadata, spec, status: None });
             }
             Self::EditScope(at, scope) => {
                 let scope = scope.resolve(cluster, names.namespaces);
@@ -218,22 +184,11 @@ impl Operation {
             }
             Self::Revoke(at) => edit_key(cluster, *at, |key| key.spec.revoked = Some(true)),
             Self::DeleteKey(at) => with_one::<ApiKey>(cluster, *at, Cluster::delete::<ApiKey>),
-            Self::CreateSshKey {
-                home,
-                name,
-                key,
-                default,
-            } => {
+            Self::CreateSshKey { home, name, key, default } => {
                 let metadata = Place::within(names.accounts[*home], &format!("ssh-{name}")).metadata();
-                let spec = SshKeySpec {
-                    public_key: specs::public_key(*key),
-                    default: default.then_some(true),
-                };
-                let _ = cluster.create(SshKey {
-                    metadata,
-                    spec,
-                    status: None,
-                });
+                let spec =
+                    SshKeySpec { public_key: specs::public_key(*key), default: default.then_some(true) };
+                let _ = cluster.create(SshKey { metadata, spec, status: None });
             }
             Self::EditSshDefault(at, default) => with_one::<SshKey>(cluster, *at, |cluster, place| {
                 edit::<SshKey>(cluster, place, |key| key.spec.default = Some(*default));
@@ -242,10 +197,7 @@ impl Operation {
             disturbance => disturbance.disturb(cluster, names),
         }
         // Two objects of one second are rivals whose UIDs decide; most are not.
-        if !matches!(
-            self,
-            Self::CreateKey { name: 0, .. } | Self::CreateSshKey { name: 0, .. }
-        ) {
+        if !matches!(self, Self::CreateKey { name: 0, .. } | Self::CreateSshKey { name: 0, .. }) {
             cluster.pass(1);
         }
     }
@@ -267,10 +219,8 @@ impl Operation {
             }),
             Self::SquatNamespace(home, name) => {
                 let home = names.accounts[*home];
-                let core = name.map_or_else(
-                    || home.to_owned(),
-                    |name| format!("{home}-{}", names.namespaces[name]),
-                );
+                let core =
+                    name.map_or_else(|| home.to_owned(), |name| format!("{home}-{}", names.namespaces[name]));
                 let _ = cluster.create_child(&core_namespace(&core));
             }
             Self::DeleteCore(at) => tampering::delete_one(cluster, *at, true),
@@ -311,10 +261,7 @@ fn edit<R: Resource>(cluster: &mut Cluster, place: &Place, change: impl FnOnce(&
 /// A write to a key's spec, which admission refuses once the key is over.
 fn edit_key(cluster: &mut Cluster, at: Index, change: impl FnOnce(&mut ApiKey)) {
     with_one::<ApiKey>(cluster, at, |cluster, place| {
-        let state = cluster.api_keys[place]
-            .status
-            .as_ref()
-            .and_then(|status| status.state);
+        let state = cluster.api_keys[place].status.as_ref().and_then(|status| status.state);
         let is_over = matches!(state, Some(ApiKeyState::Revoked | ApiKeyState::Expired));
         if cluster.api_keys[place].spec.revoked != Some(true) && !is_over {
             edit::<ApiKey>(cluster, place, change);
@@ -328,10 +275,7 @@ fn forge_ready(cluster: &mut Cluster, place: &Place) {
     let readiness = Readiness::ready(Reason::Active, "the key can be used");
     // The state stays: one that says Expired is the only memory of an hour that a clock may take back.
     let state = key.status.as_ref().and_then(|status| status.state);
-    let status = ApiKeyStatus {
-        state,
-        ..ApiKeyStatus::default()
-    };
+    let status = ApiKeyStatus { state, ..ApiKeyStatus::default() };
     let status = status.saying(&readiness, &[], key.metadata.generation, cluster.now);
     let uid = key.metadata.uid.clone();
     cluster.write_status::<ApiKey>(place, uid.as_deref(), &status);
@@ -339,7 +283,5 @@ fn forge_ready(cluster: &mut Cluster, place: &Place) {
 
 /// The limit that an account's spec sets on its SSH keys.
 pub fn limits(ssh_keys: Option<u32>) -> Option<AccountLimits> {
-    ssh_keys.map(|ssh_keys| AccountLimits {
-        ssh_keys: Some(ssh_keys),
-    })
+    ssh_keys.map(|ssh_keys| AccountLimits { ssh_keys: Some(ssh_keys) })
 }

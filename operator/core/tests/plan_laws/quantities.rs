@@ -57,18 +57,12 @@ fn quantities() -> impl Strategy<Value = (String, BigInt)> {
             let number = format!("0{digits}{decimals}").parse::<BigInt>().unwrap() << two;
             let power = ten - i32::try_from(decimals.len()).unwrap() + 9;
             let base = BigInt::from(10).pow(power.unsigned_abs());
-            let mut billionths = if power >= 0 {
-                number * base
-            } else {
-                (number + &base - 1) / base
-            };
+            let mut billionths = if power >= 0 { number * base } else { (number + &base - 1) / base };
             let largest = BigInt::from(i64::MAX) * 1_000_000_000;
             if two > 0 && billionths > largest {
                 billionths = largest;
             }
-            let point = fraction
-                .map(|decimals| format!(".{decimals}"))
-                .unwrap_or_default();
+            let point = fraction.map(|decimals| format!(".{decimals}")).unwrap_or_default();
             let text = format!("{sign}{digits}{point}{suffix}");
             (text, if sign == "-" { -billionths } else { billionths })
         })
@@ -93,29 +87,12 @@ fn defaults(text: &str) -> NamespaceDefaults {
 
 /// Every kind of object that Keyplane makes, as it is wanted.
 fn every_child(defaults: NamespaceDefaults) -> Vec<Child> {
-    let owners = vec![Owner {
-        kind: OwnerKind::User,
-        name: "ada".to_owned(),
-        namespace: None,
-    }];
-    let account = AccountSpec {
-        owners,
-        limits: None,
-        namespace_defaults: Some(defaults),
-    };
+    let owners = vec![Owner { kind: OwnerKind::User, name: "ada".to_owned(), namespace: None }];
+    let account = AccountSpec { owners, limits: None, namespace_defaults: Some(defaults) };
     let mut cluster = Cluster::new();
-    let reconcile = Operation::Reconcile {
-        seed: 0,
-        writes: usize::MAX,
-    };
+    let reconcile = Operation::Reconcile { seed: 0, writes: usize::MAX };
     let scope = ScopeChoice::All;
-    let key = Operation::CreateKey {
-        home: 0,
-        name: 1,
-        scope,
-        digest: 1,
-        lasts_half_hours: None,
-    };
+    let key = Operation::CreateKey { home: 0, name: 1, scope, digest: 1, lasts_half_hours: None };
     for step in [
         Operation::CreateAccount(0, account),
         reconcile.clone(),
@@ -129,9 +106,7 @@ fn every_child(defaults: NamespaceDefaults) -> Vec<Child> {
     let now = cluster.now;
     let key = Arc::new(cluster.api_keys.values().next().unwrap().clone());
     let mut actions = plan_api_key(&cluster, &key, now).actions;
-    cluster
-        .objects
-        .retain(|place, _| place.name == "a" && place.namespace.is_none());
+    cluster.objects.retain(|place, _| place.name == "a" && place.namespace.is_none());
     let namespace = Arc::new(cluster.namespaces.values().next().unwrap().clone());
     actions.extend(plan_namespace(&cluster, &namespace, now).actions);
     cluster.objects.clear();

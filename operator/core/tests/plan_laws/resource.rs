@@ -26,32 +26,19 @@ pub struct Place {
 
 impl Place {
     pub fn of(metadata: &ObjectMeta) -> Self {
-        Self {
-            home: metadata.namespace.clone(),
-            name: metadata.name.clone().unwrap_or_default(),
-        }
+        Self { home: metadata.namespace.clone(), name: metadata.name.clone().unwrap_or_default() }
     }
 
     pub fn cluster(name: &str) -> Self {
-        Self {
-            home: None,
-            name: name.to_owned(),
-        }
+        Self { home: None, name: name.to_owned() }
     }
 
     pub fn within(home: &str, name: &str) -> Self {
-        Self {
-            home: Some(home.to_owned()),
-            name: name.to_owned(),
-        }
+        Self { home: Some(home.to_owned()), name: name.to_owned() }
     }
 
     pub fn metadata(&self) -> ObjectMeta {
-        ObjectMeta {
-            name: Some(self.name.clone()),
-            namespace: self.home.clone(),
-            ..ObjectMeta::default()
-        }
+        ObjectMeta { name: Some(self.name.clone()), namespace: self.home.clone(), ..ObjectMeta::default() }
     }
 }
 
@@ -127,9 +114,6 @@ resource!(
     api_keys,
     plan_api_key,
     fn with_pending(status: ApiKeyStatus) -> ApiKeyStatus {
-        ApiKeyStatus {
-            state: Some(ApiKeyState::Pending),
-            ..status
-        }
+        ApiKeyStatus { state: Some(ApiKeyState::Pending), ..status }
     }
 );

@@ -23,27 +23,15 @@ fn owned() -> impl Strategy<Value = Vec<OwnedNamespace>> {
     namespaces.prop_map(|by_id| {
         let mut names = BTreeSet::new();
         let one = |(id, (name, provisioned)): (String, (String, bool))| OwnedNamespace {
-            namespace: GrantedNamespace {
-                id,
-                kubernetes_name: format!("acme-{name}"),
-                name,
-            },
+            namespace: GrantedNamespace { id, kubernetes_name: format!("acme-{name}"), name },
             provisioned,
         };
-        by_id
-            .into_iter()
-            .map(one)
-            .filter(|one| names.insert(one.namespace.name.clone()))
-            .collect()
+        by_id.into_iter().map(one).filter(|one| names.insert(one.namespace.name.clone())).collect()
     })
 }
 
 fn roles() -> impl Strategy<Value = ClusterRoleName> {
-    prop::sample::select(vec![
-        ClusterRoleName::View,
-        ClusterRoleName::Edit,
-        ClusterRoleName::Admin,
-    ])
+    prop::sample::select(vec![ClusterRoleName::View, ClusterRoleName::Edit, ClusterRoleName::Admin])
 }
 
 fn any_scope() -> impl Strategy<Value = Scope> {
@@ -58,12 +46,7 @@ fn any_scope() -> impl Strategy<Value = Scope> {
         },
     );
     (flag(), flag(), flag(), prop::option::weighted(0.7, exec)).prop_map(
-        |(all, inference, ssh_keys, kubernetes_exec)| Scope {
-            all,
-            inference,
-            ssh_keys,
-            kubernetes_exec,
-        },
+        |(all, inference, ssh_keys, kubernetes_exec)| Scope { all, inference, ssh_keys, kubernetes_exec },
     )
 }
 
@@ -160,7 +143,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn renames_relabels_forged_bindings_and_colliding_names_never_yield_access(

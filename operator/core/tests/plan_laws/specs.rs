@@ -31,58 +31,28 @@ pub enum ScopeChoice {
 
 impl ScopeChoice {
     pub fn resolve(&self, cluster: &Cluster, names: &[&str]) -> Scope {
-        let ids: Vec<String> = cluster
-            .namespaces
-            .values()
-            .filter_map(|namespace| namespace.metadata.uid.clone())
-            .collect();
-        let exec = |exec: KubernetesExec| Scope {
-            kubernetes_exec: Some(exec),
-            ..Scope::default()
-        };
+        let ids: Vec<String> =
+            cluster.namespaces.values().filter_map(|namespace| namespace.metadata.uid.clone()).collect();
+        let exec = |exec: KubernetesExec| Scope { kubernetes_exec: Some(exec), ..Scope::default() };
         match self {
-            Self::All => Scope {
-                all: Some(true),
-                ..Scope::default()
-            },
-            Self::Inference => Scope {
-                inference: Some(true),
-                ..Scope::default()
-            },
-            Self::SshKeys => Scope {
-                ssh_keys: Some(true),
-                ..Scope::default()
-            },
+            Self::All => Scope { all: Some(true), ..Scope::default() },
+            Self::Inference => Scope { inference: Some(true), ..Scope::default() },
+            Self::SshKeys => Scope { ssh_keys: Some(true), ..Scope::default() },
             Self::Ids(at, role) if !ids.is_empty() => {
                 let namespace_ids = at.iter().map(|index| index.get(&ids).clone()).collect();
-                exec(KubernetesExec {
-                    namespace_ids,
-                    role: *role,
-                    ..KubernetesExec::default()
-                })
+                exec(KubernetesExec { namespace_ids, role: *role, ..KubernetesExec::default() })
             }
-            Self::Everywhere(role) | Self::Ids(_, role) => exec(KubernetesExec {
-                all_namespaces: Some(true),
-                role: *role,
-                ..KubernetesExec::default()
-            }),
+            Self::Everywhere(role) | Self::Ids(_, role) => {
+                exec(KubernetesExec { all_namespaces: Some(true), role: *role, ..KubernetesExec::default() })
+            }
             Self::Names(at, role) => {
                 let namespaces = at.iter().map(|at| names[*at].to_owned()).collect();
-                exec(KubernetesExec {
-                    namespaces,
-                    role: *role,
-                    ..KubernetesExec::default()
-                })
+                exec(KubernetesExec { namespaces, role: *role, ..KubernetesExec::default() })
             }
             Self::Strangers(at) => {
-                let namespace_ids = vec![
-                    "00000000-0000-0000-0000-000000000000".to_owned(),
-                    names[*at].to_owned(),
-                ];
-                exec(KubernetesExec {
-                    namespace_ids,
-                    ..KubernetesExec::default()
-                })
+                let namespace_ids =
+                    vec!["00000000-0000-0000-0000-000000000000".to_owned(), names[*at].to_owned()];
+                exec(KubernetesExec { namespace_ids, ..KubernetesExec::default() })
             }
         }
     }
@@ -125,46 +95,29 @@ pub fn accounts() -> impl Strategy<Value = AccountSpec> {
     let owners = prop::collection::vec(owner, 0..3);
     let ssh_keys = prop::option::of(0..3_u32);
     (owners, ssh_keys, prop::option::of(defaults())).prop_map(|(owners, ssh_keys, namespace_defaults)| {
-        AccountSpec {
-            owners,
-            limits: limits(ssh_keys),
-            namespace_defaults,
-        }
+        AccountSpec { owners, limits: limits(ssh_keys), namespace_defaults }
     })
 }
 
 fn defaults() -> impl Strategy<Value = NamespaceDefaults> {
     let level = prop::sample::select(vec![PodSecurityLevel::Privileged, PodSecurityLevel::Restricted]);
     let isolation = prop::sample::select(vec![Isolation::Isolated, Isolation::None]);
-    let range = (quantities(), quantities(), quantities()).prop_map(|(default, default_request, max)| {
-        ContainerDefaults {
-            default,
-            default_request,
-            max,
-        }
-    });
+    let range = (quantities(), quantities(), quantities())
+        .prop_map(|(default, default_request, max)| ContainerDefaults { default, default_request, max });
     let quota = quantities().prop_map(|hard| ResourceQuotaDefaults { hard });
-    (
-        prop::option::of(level),
-        prop::option::of(quota),
-        prop::option::of(range),
-        prop::option::of(isolation),
-    )
-        .prop_map(
-            |(pod_security, resource_quota, limit_range, isolation)| NamespaceDefaults {
-                pod_security,
-                resource_quota,
-                limit_range,
-                isolation,
-            },
-        )
+    (prop::option::of(level), prop::option::of(quota), prop::option::of(range), prop::option::of(isolation))
+        .prop_map(|(pod_security, resource_quota, limit_range, isolation)| NamespaceDefaults {
+            pod_security,
+            resource_quota,
+            limit_range,
+            isolation,
+        })
 }
 
 /// Amounts as people write them, most of which the API server stores differently.
 fn quantities() -> impl Strategy<Value = QuantityMap> {
-    let texts = [
-        "1000m", "1.0", "1.3Gi", "1.5Gi", "10Ei", "1000k", ".5", "0.1n", "0.5Ki", "2048Ki", "1000e27", "m",
-    ];
+    let texts =
+        ["1000m", "1.0", "1.3Gi", "1.5Gi", "10Ei", "1000k", ".5", "0.1n", "0.5Ki", "2048Ki", "1000e27", "m"];
     let amount = prop_oneof![
         3 => prop::sample::select(texts.to_vec()).prop_map(|text| QuantityText::Text(text.to_owned())),
         1 => (0..3_i64).prop_map(QuantityText::Number),

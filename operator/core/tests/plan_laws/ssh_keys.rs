@@ -20,21 +20,10 @@ const HOMES: [&str; 3] = ["a", "b", "c"];
 
 /// Keys of three accounts, many of one second, many with the same public key, in any order.
 fn registrations() -> impl Strategy<Value = Vec<SshKeyFacts>> {
-    let one = (
-        0..3_usize,
-        0..specs::PUBLIC_KEYS,
-        0..4_i64,
-        any::<bool>(),
-        prop::bool::weighted(0.15),
-    );
+    let one = (0..3_usize, 0..specs::PUBLIC_KEYS, 0..4_i64, any::<bool>(), prop::bool::weighted(0.15));
     let by_uid = prop::collection::btree_map(any::<u16>(), one, 0..12);
     by_uid
-        .prop_map(|by_uid| {
-            by_uid
-                .into_iter()
-                .map(|(uid, made)| registration(uid, made))
-                .collect::<Vec<_>>()
-        })
+        .prop_map(|by_uid| by_uid.into_iter().map(|(uid, made)| registration(uid, made)).collect::<Vec<_>>())
         .prop_shuffle()
 }
 
@@ -51,10 +40,7 @@ fn registration(
             deletion_timestamp: is_deleting.then(|| time(9)),
             ..ObjectMeta::default()
         },
-        spec: SshKeySpec {
-            public_key: specs::public_key(key),
-            default: Some(default),
-        },
+        spec: SshKeySpec { public_key: specs::public_key(key), default: Some(default) },
         status: None,
     })
 }
@@ -180,7 +166,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn after_any_order_of_creations_and_deletions_the_statuses_say_what_stands(

@@ -29,14 +29,8 @@ pub fn mended(found: &Child, desired: &Child) -> Option<Child> {
     let wanted = desired.metadata();
     let metadata = metadata_mut(&mut child);
     let entries = |map: &Option<BTreeMap<String, String>>| map.clone().into_iter().flatten();
-    metadata
-        .labels
-        .get_or_insert_default()
-        .extend(entries(&wanted.labels));
-    metadata
-        .annotations
-        .get_or_insert_default()
-        .extend(entries(&wanted.annotations));
+    metadata.labels.get_or_insert_default().extend(entries(&wanted.labels));
+    metadata.annotations.get_or_insert_default().extend(entries(&wanted.annotations));
     match (&mut child, desired) {
         (Child::Namespace(_), Child::Namespace(_)) => {}
         (Child::ServiceAccount(found), Child::ServiceAccount(desired)) => {
@@ -84,10 +78,7 @@ fn canonical_quota(quota: &mut ResourceQuota) {
 
 fn canonical_range(range: &mut LimitRange) {
     for item in range.spec.iter_mut().flat_map(|spec| &mut spec.limits) {
-        for amounts in [&mut item.default, &mut item.default_request, &mut item.max]
-            .into_iter()
-            .flatten()
-        {
+        for amounts in [&mut item.default, &mut item.default_request, &mut item.max].into_iter().flatten() {
             canonical_amounts(amounts);
         }
         fill_in(item);

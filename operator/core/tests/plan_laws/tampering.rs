@@ -31,37 +31,21 @@ pub enum Tampering {
 
 /// Tampering that Keyplane undoes. A finalizer does no harm before the object is deleted.
 pub fn undone_tampering() -> impl Strategy<Value = Tampering> {
-    prop::sample::select(vec![
-        Tampering::StripLabels,
-        Tampering::Relabel,
-        Tampering::Content,
-    ])
+    prop::sample::select(vec![Tampering::StripLabels, Tampering::Relabel, Tampering::Content])
 }
 
 /// The objects that Keyplane made.
 pub fn derived(cluster: &Cluster) -> Vec<ChildRef> {
     let is_derived = |child: &Child| {
-        child
-            .metadata()
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(MANAGED_BY_LABEL))
-            .map(String::as_str)
+        child.metadata().labels.as_ref().and_then(|labels| labels.get(MANAGED_BY_LABEL)).map(String::as_str)
             == Some(MANAGED_BY)
     };
-    cluster
-        .objects
-        .values()
-        .filter(|child| is_derived(child))
-        .map(Child::reference)
-        .collect()
+    cluster.objects.values().filter(|child| is_derived(child)).map(Child::reference).collect()
 }
 
 pub fn delete_one(cluster: &mut Cluster, at: Index, core: bool) {
-    let places: Vec<ChildRef> = derived(cluster)
-        .into_iter()
-        .filter(|place| (place.kind == ChildKind::Namespace) == core)
-        .collect();
+    let places: Vec<ChildRef> =
+        derived(cluster).into_iter().filter(|place| (place.kind == ChildKind::Namespace) == core).collect();
     if !places.is_empty() {
         let place = at.get(&places);
         let uid = cluster.objects[place].uid().to_owned();
@@ -70,10 +54,8 @@ pub fn delete_one(cluster: &mut Cluster, at: Index, core: bool) {
 }
 
 pub fn tamper_with_one(cluster: &mut Cluster, at: Index, how: Tampering) {
-    let places: Vec<ChildRef> = derived(cluster)
-        .into_iter()
-        .filter(|place| is_within_reach(place, how))
-        .collect();
+    let places: Vec<ChildRef> =
+        derived(cluster).into_iter().filter(|place| is_within_reach(place, how)).collect();
     if !places.is_empty() {
         tamper(cluster, at.get(&places), how);
     }
@@ -107,10 +89,7 @@ fn change_content(child: &mut Child) {
     let elsewhere = || BTreeMap::from([("no".to_owned(), "pod".to_owned())]);
     match child {
         Child::Namespace(core) => {
-            core.metadata
-                .labels
-                .get_or_insert_default()
-                .remove("pod-security.kubernetes.io/enforce");
+            core.metadata.labels.get_or_insert_default().remove("pod-security.kubernetes.io/enforce");
         }
         Child::ServiceAccount(account) => account.automount_service_account_token = Some(true),
         Child::Secret(secret) => secret.immutable = None,
@@ -119,17 +98,13 @@ fn change_content(child: &mut Child) {
         Child::LimitRange(range) => {
             for item in range.spec.iter_mut().flat_map(|spec| &mut spec.limits) {
                 let quantity = k8s_openapi::apimachinery::pkg::api::resource::Quantity("7".to_owned());
-                item.default_request
-                    .get_or_insert_default()
-                    .insert("extra".to_owned(), quantity);
+                item.default_request.get_or_insert_default().insert("extra".to_owned(), quantity);
             }
         }
         Child::NetworkPolicy(policy) => {
             let spec = policy.spec.get_or_insert_default();
-            spec.pod_selector = Some(LabelSelector {
-                match_labels: Some(elsewhere()),
-                ..LabelSelector::default()
-            });
+            spec.pod_selector =
+                Some(LabelSelector { match_labels: Some(elsewhere()), ..LabelSelector::default() });
             for rule in spec.ingress.iter_mut().flatten() {
                 let anybody = LabelSelector::default();
                 rule.from = Some(vec![NetworkPolicyPeer {
@@ -144,15 +119,10 @@ fn change_content(child: &mut Child) {
 
 /// A `RoleBinding` with the name of a key's, in any core Namespace, to a Role of the attacker's own.
 pub fn forge_binding(cluster: &mut Cluster, key: Index, within: Index) {
-    let cores: Vec<ChildRef> = derived(cluster)
-        .into_iter()
-        .filter(|place| place.kind == ChildKind::Namespace)
-        .collect();
-    let mut uids: Vec<String> = cluster
-        .api_keys
-        .values()
-        .filter_map(|key| key.metadata.uid.clone())
-        .collect();
+    let cores: Vec<ChildRef> =
+        derived(cluster).into_iter().filter(|place| place.kind == ChildKind::Namespace).collect();
+    let mut uids: Vec<String> =
+        cluster.api_keys.values().filter_map(|key| key.metadata.uid.clone()).collect();
     uids.push("nobody".to_owned());
     if cores.is_empty() {
         return;
@@ -162,14 +132,6 @@ pub fn forge_binding(cluster: &mut Cluster, key: Index, within: Index) {
         namespace: Some(within.get(&cores).name.clone()),
         ..ObjectMeta::default()
     };
-    let role_ref = RoleRef {
-        kind: "Role".to_owned(),
-        name: "everything".to_owned(),
-        ..RoleRef::default()
-    };
-    let _ = cluster.create_child(&Child::RoleBinding(RoleBinding {
-        metadata,
-        role_ref,
-        subjects: None,
-    }));
+    let role_ref = RoleRef { kind: "Role".to_owned(), name: "everything".to_owned(), ..RoleRef::default() };
+    let _ = cluster.create_child(&Child::RoleBinding(RoleBinding { metadata, role_ref, subjects: None }));
 }

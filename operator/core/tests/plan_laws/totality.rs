@@ -70,11 +70,8 @@ fn maps(keys: Vec<&'static str>) -> impl Strategy<Value = BTreeMap<String, Strin
 fn metadata() -> impl Strategy<Value = ObjectMeta> {
     let text = || prop::option::weighted(0.8, texts());
     let names = (text(), text(), text());
-    let flags = (
-        prop::option::of(any::<i64>()),
-        prop::option::of(times()),
-        prop::option::weighted(0.2, times()),
-    );
+    let flags =
+        (prop::option::of(any::<i64>()), prop::option::of(times()), prop::option::weighted(0.2, times()));
     let finalizer = prop_oneof![Just(FINALIZER.to_owned()), texts()];
     let maps = (
         prop::option::of(maps(vec![OWNER_UID_LABEL, ACCOUNT_LABEL])),
@@ -102,44 +99,20 @@ fn metadata() -> impl Strategy<Value = ObjectMeta> {
 fn children() -> impl Strategy<Value = Vec<Child>> {
     let child = (metadata(), 0..7_u8, texts(), texts()).prop_map(|(metadata, kind, name, amount)| {
         let amounts = Some(BTreeMap::from([(name, Quantity(amount))]));
-        let item = LimitRangeItem {
-            default: amounts.clone(),
-            max: amounts.clone(),
-            ..LimitRangeItem::default()
-        };
+        let item =
+            LimitRangeItem { default: amounts.clone(), max: amounts.clone(), ..LimitRangeItem::default() };
         match kind {
-            0 => Child::from(CoreNamespace {
-                metadata,
-                ..CoreNamespace::default()
-            }),
-            1 => Child::from(ServiceAccount {
-                metadata,
-                ..ServiceAccount::default()
-            }),
-            2 => Child::from(Secret {
-                metadata,
-                ..Secret::default()
-            }),
-            3 => Child::from(RoleBinding {
-                metadata,
-                ..RoleBinding::default()
-            }),
+            0 => Child::from(CoreNamespace { metadata, ..CoreNamespace::default() }),
+            1 => Child::from(ServiceAccount { metadata, ..ServiceAccount::default() }),
+            2 => Child::from(Secret { metadata, ..Secret::default() }),
+            3 => Child::from(RoleBinding { metadata, ..RoleBinding::default() }),
             4 => Child::from(ResourceQuota {
                 metadata,
-                spec: Some(ResourceQuotaSpec {
-                    hard: amounts,
-                    ..ResourceQuotaSpec::default()
-                }),
+                spec: Some(ResourceQuotaSpec { hard: amounts, ..ResourceQuotaSpec::default() }),
                 status: None,
             }),
-            5 => Child::from(LimitRange {
-                metadata,
-                spec: Some(LimitRangeSpec { limits: vec![item] }),
-            }),
-            _ => Child::from(NetworkPolicy {
-                metadata,
-                ..NetworkPolicy::default()
-            }),
+            5 => Child::from(LimitRange { metadata, spec: Some(LimitRangeSpec { limits: vec![item] }) }),
+            _ => Child::from(NetworkPolicy { metadata, ..NetworkPolicy::default() }),
         }
     });
     prop::collection::vec(child, 0..5)
@@ -153,29 +126,15 @@ fn accounts() -> impl Strategy<Value = Account> {
         namespace,
     });
     let quota = prop::collection::btree_map(texts(), texts().prop_map(QuantityText::Text), 0..3);
-    (
-        metadata(),
-        prop::collection::vec(owner, 0..3),
-        quota,
-        prop::option::of(any::<u32>()),
-    )
-        .prop_map(|(metadata, owners, hard, ssh_keys)| {
+    (metadata(), prop::collection::vec(owner, 0..3), quota, prop::option::of(any::<u32>())).prop_map(
+        |(metadata, owners, hard, ssh_keys)| {
             let resource_quota = Some(ResourceQuotaDefaults { hard });
-            let namespace_defaults = Some(NamespaceDefaults {
-                resource_quota,
-                ..NamespaceDefaults::default()
-            });
+            let namespace_defaults =
+                Some(NamespaceDefaults { resource_quota, ..NamespaceDefaults::default() });
             let limits = crate::operations::limits(ssh_keys);
-            Account {
-                metadata,
-                spec: AccountSpec {
-                    owners,
-                    limits,
-                    namespace_defaults,
-                },
-                status: None,
-            }
-        })
+            Account { metadata, spec: AccountSpec { owners, limits, namespace_defaults }, status: None }
+        },
+    )
 }
 
 fn scopes() -> impl Strategy<Value = Scope> {
@@ -190,12 +149,7 @@ fn scopes() -> impl Strategy<Value = Scope> {
     );
     let flag = || prop::option::weighted(0.2, any::<bool>());
     (flag(), flag(), flag(), prop::option::weighted(0.7, exec)).prop_map(
-        |(all, inference, ssh_keys, kubernetes_exec)| Scope {
-            all,
-            inference,
-            ssh_keys,
-            kubernetes_exec,
-        },
+        |(all, inference, ssh_keys, kubernetes_exec)| Scope { all, inference, ssh_keys, kubernetes_exec },
     )
 }
 
@@ -210,38 +164,18 @@ fn api_keys() -> impl Strategy<Value = ApiKey> {
             last_transition_time: time,
             observed_generation: None,
         };
-        keyplane_crds::ApiKeyStatus {
-            conditions: vec![condition],
-            ..keyplane_crds::ApiKeyStatus::default()
-        }
+        keyplane_crds::ApiKeyStatus { conditions: vec![condition], ..keyplane_crds::ApiKeyStatus::default() }
     }));
-    (
-        metadata(),
-        scopes(),
-        prop::option::of(moments()),
-        digest,
-        prop::option::of(any::<bool>()),
-        status,
-    )
+    (metadata(), scopes(), prop::option::of(moments()), digest, prop::option::of(any::<bool>()), status)
         .prop_map(|(metadata, scope, expires_at, digest, revoked, status)| ApiKey {
             metadata,
-            spec: ApiKeySpec {
-                display_name: None,
-                scope,
-                expires_at,
-                digest,
-                revoked,
-            },
+            spec: ApiKeySpec { display_name: None, scope, expires_at, digest, revoked },
             status,
         })
 }
 
 fn namespaces() -> impl Strategy<Value = Namespace> {
-    metadata().prop_map(|metadata| Namespace {
-        metadata,
-        spec: NamespaceSpec {},
-        status: None,
-    })
+    metadata().prop_map(|metadata| Namespace { metadata, spec: NamespaceSpec {}, status: None })
 }
 
 fn ssh_keys() -> impl Strategy<Value = SshKey> {
@@ -254,22 +188,14 @@ fn ssh_keys() -> impl Strategy<Value = SshKey> {
 }
 
 fn cores() -> impl Strategy<Value = Option<Arc<CoreNamespace>>> {
-    let core = |metadata| {
-        Arc::new(CoreNamespace {
-            metadata,
-            ..CoreNamespace::default()
-        })
-    };
+    let core = |metadata| Arc::new(CoreNamespace { metadata, ..CoreNamespace::default() });
     prop::option::of(metadata().prop_map(core))
 }
 
 /// What holds of any plan, however strange what it was made for.
 fn assert_modest(resource: &ObjectMeta, actions: &[Action]) {
     let is_deleting = resource.deletion_timestamp.is_some();
-    assert!(
-        !is_deleting || !actions.iter().any(Action::gives),
-        "nothing is given to what is being deleted"
-    );
+    assert!(!is_deleting || !actions.iter().any(Action::gives), "nothing is given to what is being deleted");
     crate::lawful::order(actions);
     crate::lawful::freed(actions);
     crate::lawful::finalizer_first(resource, actions);

@@ -34,11 +34,7 @@ fn ecdsa_points_must_be_uncompressed_and_on_their_curve() {
             refused("coordinates above the prime", with(&too_large), fault),
             refused("a short point", with(&point[..point.len() - 1]), fault),
             refused("an empty point", with(&[]), fault),
-            refused(
-                "another curve's name",
-                line_of(name, &[b"nistp255", point]),
-                fault,
-            ),
+            refused("another curve's name", line_of(name, &[b"nistp255", point]), fault),
         ]);
     }
 }
@@ -48,11 +44,7 @@ fn ed25519_points_must_be_canonical_and_of_large_order() {
     let fault = Fault::Ed25519Point;
     let with = |point: &[u8]| line_of("ssh-ed25519", &[point]);
     for point in EIGHT_TORSION {
-        check(&[stricter(
-            "a point of small order",
-            with(point.compress().as_bytes()),
-            fault,
-        )]);
+        check(&[stricter("a point of small order", with(point.compress().as_bytes()), fault)]);
     }
     // 2²⁵⁵ - 19 + k for k below 19: the same points as k, written another way, with either sign.
     let mut decodable = 0;
@@ -60,16 +52,9 @@ fn ed25519_points_must_be_canonical_and_of_large_order() {
         for high in [0x7F, 0xFF] {
             let mut point = [0xFF; 32];
             (point[0], point[31]) = (low, high);
-            decodable += usize::from(
-                CompressedEdwardsY(point)
-                    .decompress()
-                    .is_some_and(|p| !p.is_small_order()),
-            );
-            assert_eq!(
-                SshPublicKey::parse(&with(&point)),
-                Err(Fault::Ed25519Point),
-                "{point:?}"
-            );
+            decodable +=
+                usize::from(CompressedEdwardsY(point).decompress().is_some_and(|p| !p.is_small_order()));
+            assert_eq!(SshPublicKey::parse(&with(&point)), Err(Fault::Ed25519Point), "{point:?}");
         }
     }
     assert!(decodable > 4, "without the rule, {decodable} of these would pass");
@@ -78,10 +63,8 @@ fn ed25519_points_must_be_canonical_and_of_large_order() {
         point[0] = y;
         point
     });
-    let off_curve = off_curve
-        .into_iter()
-        .find(|point| CompressedEdwardsY(*point).decompress().is_none())
-        .unwrap();
+    let off_curve =
+        off_curve.into_iter().find(|point| CompressedEdwardsY(*point).decompress().is_none()).unwrap();
     check(&[
         stricter("a point off the curve", with(&off_curve), fault),
         refused("31 bytes", with(&[9; 31]), fault),

@@ -44,28 +44,19 @@ fn rsa_lines() -> impl Strategy<Value = String> {
 }
 
 fn changed_lines() -> impl Strategy<Value = String> {
-    (
-        prop::sample::select(made_lines()),
-        any::<prop::sample::Index>(),
-        any::<u8>(),
-    )
-        .prop_map(|(text, at, by)| {
+    (prop::sample::select(made_lines()), any::<prop::sample::Index>(), any::<u8>()).prop_map(
+        |(text, at, by)| {
             let mut blob = blob_of(text);
             let at = at.index(blob.len());
             blob[at] = by;
             line(text.split(' ').next().unwrap(), &blob)
-        })
+        },
+    )
 }
 
 fn any_lines() -> impl Strategy<Value = String> {
     let made = prop::sample::select(made_lines()).prop_map(str::to_owned);
-    prop_oneof![
-        made,
-        ed25519_lines(),
-        nistp256_lines(),
-        rsa_lines(),
-        changed_lines()
-    ]
+    prop_oneof![made, ed25519_lines(), nistp256_lines(), rsa_lines(), changed_lines()]
 }
 
 fn blanks() -> impl Strategy<Value = String> {

@@ -14,29 +14,13 @@ fn layout_is_as_free_as_ssh_keygen_has_it() {
     let ok = SshKeyType::Ed25519;
     check(&[
         accepted("no comment", plain.clone(), ok),
-        accepted(
-            "a tab between the parts",
-            format!("ssh-ed25519\t{base64}\tada"),
-            ok,
-        ),
-        accepted(
-            "several blanks between the parts",
-            format!("ssh-ed25519 \t  {base64}   ada"),
-            ok,
-        ),
+        accepted("a tab between the parts", format!("ssh-ed25519\t{base64}\tada"), ok),
+        accepted("several blanks between the parts", format!("ssh-ed25519 \t  {base64}   ada"), ok),
         accepted("blanks around", format!("  \t{plain} ada  "), ok),
         accepted("empty lines around", format!("\n\n{plain} ada\n\n"), ok),
         accepted("a Windows line end", format!("{plain} ada\r\n"), ok),
-        accepted(
-            "a comment of several words, not ASCII",
-            format!("{plain} Adas Schlüssel 🔑"),
-            ok,
-        ),
-        accepted(
-            "a comment of 1024 bytes",
-            format!("{plain} {}", "c".repeat(1024)),
-            ok,
-        ),
+        accepted("a comment of several words, not ASCII", format!("{plain} Adas Schlüssel 🔑"), ok),
+        accepted("a comment of 1024 bytes", format!("{plain} {}", "c".repeat(1024)), ok),
     ]);
 }
 
@@ -46,85 +30,25 @@ fn only_one_plain_line_that_begins_with_a_type_is_accepted() {
     let plain = format!("ssh-ed25519 {base64}");
     let other = KEYS.nistp256.line.trim();
     check(&[
-        stricter(
-            "a comment of 1025 bytes",
-            format!("{plain} {}", "c".repeat(1025)),
-            Fault::CommentTooLong,
-        ),
-        stricter(
-            "a comment of 20 KiB",
-            format!("{plain} {}", "c".repeat(20 * 1024)),
-            Fault::TooLong,
-        ),
-        stricter(
-            "two keys on two lines",
-            format!("{plain}\n{other}\n"),
-            Fault::ManyLines,
-        ),
-        refused(
-            "two keys, carriage return",
-            format!("{plain}\r{other}"),
-            Fault::ManyLines,
-        ),
-        stricter(
-            "a remark on a line before",
-            format!("# mine\n{plain}"),
-            Fault::ManyLines,
-        ),
-        stricter(
-            "an escape sequence",
-            format!("{plain} a\u{1b}[31mb"),
-            Fault::HiddenCharacter,
-        ),
-        stricter(
-            "a NUL in the comment",
-            format!("{plain} a\0b"),
-            Fault::HiddenCharacter,
-        ),
-        stricter(
-            "a tab in the comment",
-            format!("{plain} a\tb"),
-            Fault::HiddenCharacter,
-        ),
-        stricter(
-            "reversed writing",
-            format!("{plain} a\u{202e}b"),
-            Fault::HiddenCharacter,
-        ),
-        stricter(
-            "a line separator",
-            format!("{plain} a\u{2028}b"),
-            Fault::HiddenCharacter,
-        ),
-        refused(
-            "a byte order mark",
-            format!("\u{feff}{plain}"),
-            Fault::HiddenCharacter,
-        ),
+        stricter("a comment of 1025 bytes", format!("{plain} {}", "c".repeat(1025)), Fault::CommentTooLong),
+        stricter("a comment of 20 KiB", format!("{plain} {}", "c".repeat(20 * 1024)), Fault::TooLong),
+        stricter("two keys on two lines", format!("{plain}\n{other}\n"), Fault::ManyLines),
+        refused("two keys, carriage return", format!("{plain}\r{other}"), Fault::ManyLines),
+        stricter("a remark on a line before", format!("# mine\n{plain}"), Fault::ManyLines),
+        stricter("an escape sequence", format!("{plain} a\u{1b}[31mb"), Fault::HiddenCharacter),
+        stricter("a NUL in the comment", format!("{plain} a\0b"), Fault::HiddenCharacter),
+        stricter("a tab in the comment", format!("{plain} a\tb"), Fault::HiddenCharacter),
+        stricter("reversed writing", format!("{plain} a\u{202e}b"), Fault::HiddenCharacter),
+        stricter("a line separator", format!("{plain} a\u{2028}b"), Fault::HiddenCharacter),
+        refused("a byte order mark", format!("\u{feff}{plain}"), Fault::HiddenCharacter),
         stricter("an option", format!("no-pty {plain}"), Fault::Options),
-        stricter(
-            "a quoted option",
-            format!("command=\"echo hi\",no-pty {plain}"),
-            Fault::Options,
-        ),
-        stricter(
-            "a host, as in known_hosts",
-            format!("example.com {plain}"),
-            Fault::Options,
-        ),
+        stricter("a quoted option", format!("command=\"echo hi\",no-pty {plain}"), Fault::Options),
+        stricter("a host, as in known_hosts", format!("example.com {plain}"), Fault::Options),
         refused("nothing", String::new(), Fault::Empty),
         refused("blanks", " \t\r\n".to_owned(), Fault::Empty),
         refused("something else", "hello world".to_owned(), Fault::UnknownType),
-        refused(
-            "an API key",
-            format!("kpk_{}", "a".repeat(49)),
-            Fault::UnknownType,
-        ),
-        refused(
-            "a type in capitals",
-            format!("SSH-ED25519 {base64}"),
-            Fault::UnknownType,
-        ),
+        refused("an API key", format!("kpk_{}", "a".repeat(49)), Fault::UnknownType),
+        refused("a type in capitals", format!("SSH-ED25519 {base64}"), Fault::UnknownType),
     ]);
 }
 

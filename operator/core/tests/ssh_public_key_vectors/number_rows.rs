@@ -25,16 +25,11 @@ fn rsa(exponent: &[u8], modulus: &[u8]) -> String {
 fn rsa_keys_are_measured_in_true_bits_and_weak_numbers_are_refused() {
     let ok = SshKeyType::Rsa;
     let (e, n) = rsa_numbers(&KEYS.rsa2048.line);
-    let needless_zeros = line_of(
-        "ssh-rsa",
-        &[&[&[0, 0], &e[..]].concat(), &[&[0, 0, 0], &n[..]].concat()],
-    );
+    let needless_zeros = line_of("ssh-rsa", &[&[&[0, 0], &e[..]].concat(), &[&[0, 0, 0], &n[..]].concat()]);
     let negative = line_of("ssh-rsa", &[&e, &n[1..]]);
     let sized = |bits| {
         let mut candidates = odd_numbers(bits).map(|number| rsa(&e, &number));
-        candidates
-            .find(|text| SshPublicKey::parse(text) != Err(Fault::RsaModulus))
-            .unwrap()
+        candidates.find(|text| SshPublicKey::parse(text) != Err(Fault::RsaModulus)).unwrap()
     };
     let exponent = |number: &[u8]| rsa(number, &n);
     check(&[
@@ -48,34 +43,19 @@ fn rsa_keys_are_measured_in_true_bits_and_weak_numbers_are_refused() {
         refused("a modulus of zero", rsa(&e, &[]), Fault::RsaSize(0)),
         stricter("a factor 2", rsa(&e, &times(&n, 2)), Fault::RsaModulus),
         stricter("a factor 3", rsa(&e, &times(&n, 3)), Fault::RsaModulus),
-        stricter(
-            "a factor 997, the last that is tried",
-            rsa(&e, &times(&n, 997)),
-            Fault::RsaModulus,
-        ),
-        accepted(
-            "a factor 1009, the first that is not",
-            rsa(&e, &times(&n, 1009)),
-            ok,
-        ),
+        stricter("a factor 997, the last that is tried", rsa(&e, &times(&n, 997)), Fault::RsaModulus),
+        accepted("a factor 1009, the first that is not", rsa(&e, &times(&n, 1009)), ok),
         stricter("exponent 0", exponent(&[]), Fault::RsaExponent),
         stricter("exponent 1", exponent(&[1]), Fault::RsaExponent),
         stricter("exponent 2", exponent(&[2]), Fault::RsaExponent),
         accepted("exponent 3", exponent(&[3]), ok),
         stricter("exponent 65536", exponent(&[1, 0, 0]), Fault::RsaExponent),
         accepted("an exponent of 64 bits", exponent(&[0xFF; 8]), ok),
-        stricter(
-            "an exponent of 65 bits",
-            exponent(&[1, 0, 0, 0, 0, 0, 0, 0, 1]),
-            Fault::RsaExponent,
-        ),
+        stricter("an exponent of 65 bits", exponent(&[1, 0, 0, 0, 0, 0, 0, 0, 1]), Fault::RsaExponent),
         refused("a negative modulus", negative, Fault::Damaged),
         accepted("needless zeros", needless_zeros.clone(), ok),
     ]);
-    let (generated, padded) = (
-        SshPublicKey::parse(&KEYS.rsa2048.line),
-        SshPublicKey::parse(&needless_zeros),
-    );
+    let (generated, padded) = (SshPublicKey::parse(&KEYS.rsa2048.line), SshPublicKey::parse(&needless_zeros));
     assert_eq!(generated, padded, "needless zeros do not make another key");
 }
 
@@ -85,10 +65,7 @@ fn dss_is_accepted_with_a_warning_and_its_numbers_are_checked() {
     let with = |at: usize, number: &[u8]| {
         let mut numbers = numbers.clone();
         numbers[at] = mpint(number);
-        line(
-            "ssh-dss",
-            &blob(&numbers.iter().map(Vec::as_slice).collect::<Vec<_>>()),
-        )
+        line("ssh-dss", &blob(&numbers.iter().map(Vec::as_slice).collect::<Vec<_>>()))
     };
     let even_q = [&numbers[2][..20], &[0xE4]].concat();
     let fault = Fault::DssNumbers;
@@ -102,11 +79,7 @@ fn dss_is_accepted_with_a_warning_and_its_numbers_are_checked() {
         stricter("dss with an even q", with(2, &even_q), fault),
         stricter("dss with a q of 1024 bits", with(2, &numbers[1]), fault),
         stricter("dss with a p of 160 bits", with(1, &numbers[2]), fault),
-        stricter(
-            "dss with a p three times too large",
-            with(1, &times(&numbers[1], 3)),
-            fault,
-        ),
+        stricter("dss with a p three times too large", with(1, &times(&numbers[1], 3)), fault),
     ]);
     let key = SshPublicKey::parse(DSS).unwrap();
     assert_eq!(key.fingerprint(), DSS_FINGERPRINT);

@@ -29,9 +29,6 @@ fn a_private_key_is_refused_by_name_and_never_repeated() {
         let told = format!("{error} {error:?}");
         assert!(told.contains("this is a private key"), "{told}");
         let pieces = text.split_whitespace().filter(|piece| piece.len() >= 16);
-        assert!(
-            pieces.into_iter().all(|piece| !told.contains(piece)),
-            "the message repeats the text"
-        );
+        assert!(pieces.into_iter().all(|piece| !told.contains(piece)), "the message repeats the text");
     }
 }

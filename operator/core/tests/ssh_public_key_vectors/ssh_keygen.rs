@@ -40,17 +40,9 @@ pub(crate) fn generate(arguments: &[&str]) -> Generated {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("key");
     let mut command = Command::new("ssh-keygen");
-    command
-        .args(["-q", "-N", "", "-C", "ada@example.com"])
-        .args(arguments)
-        .arg("-f")
-        .arg(&file);
+    command.args(["-q", "-N", "", "-C", "ada@example.com"]).args(arguments).arg("-f").arg(&file);
     let output = run(&mut command);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Generated {
         line: fs::read_to_string(file.with_extension("pub")).unwrap(),
         private: fs::read_to_string(file).unwrap(),
@@ -69,27 +61,17 @@ pub(crate) fn fingerprint(content: &str) -> Option<String> {
 }
 
 fn list(file: &Path) -> Option<String> {
-    let output = run(Command::new("ssh-keygen")
-        .args(["-l", "-E", "sha256", "-f"])
-        .arg(file));
+    let output = run(Command::new("ssh-keygen").args(["-l", "-E", "sha256", "-f"]).arg(file));
     let listed = String::from_utf8_lossy(&output.stdout).into_owned();
-    output
-        .status
-        .success()
-        .then(|| listed.split(' ').nth(1).unwrap().to_owned())
+    output.status.success().then(|| listed.split(' ').nth(1).unwrap().to_owned())
 }
 
 /// Whether this OpenSSH knows `ssh-dss`: from version 10 on none does.
 pub(crate) fn knows_dss() -> bool {
     let output = run(Command::new("ssh").args(["-Q", "key"]));
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .lines()
-        .any(|name| name == "ssh-dss")
+    String::from_utf8(output.stdout).unwrap().lines().any(|name| name == "ssh-dss")
 }
 
 fn run(command: &mut Command) -> Output {
-    command
-        .output()
-        .expect("this test needs ssh and ssh-keygen: install openssh-client")
+    command.output().expect("this test needs ssh and ssh-keygen: install openssh-client")
 }

@@ -47,11 +47,7 @@ fn the_blob_decides_the_type_and_only_listed_types_pass() {
             line("ssh-ed25519", &blob_of(&sk_line)),
             mismatch("ssh-ed25519", sk),
         ),
-        refused(
-            "a certificate by its text",
-            line(cert, &ed25519),
-            Fault::UnsupportedType(cert),
-        ),
+        refused("a certificate by its text", line(cert, &ed25519), Fault::UnsupportedType(cert)),
         refused(
             "a certificate by its blob",
             line("ssh-ed25519", &blob(&[cert.as_bytes(), &point])),
@@ -88,32 +84,13 @@ fn base64_and_blob_must_be_whole_and_nothing_more() {
     let (whole, last) = nistp256.split_at(nistp256.len() - 1);
     let next = char::from(last.as_bytes()[0] + 1);
     let spare_bits = base64_of(&KEYS.nistp256.line).replace(&nistp256, &format!("{whole}{next}"));
-    assert!(
-        nistp256.len() < base64_of(&KEYS.nistp256.line).len(),
-        "a P-256 blob needs padding"
-    );
+    assert!(nistp256.len() < base64_of(&KEYS.nistp256.line).len(), "a P-256 blob needs padding");
     check(&[
         refused("no base64", "ssh-ed25519".to_owned(), Fault::Base64),
-        refused(
-            "no base64 but a comment",
-            "ssh-ed25519 ada@example.com".to_owned(),
-            Fault::Base64,
-        ),
-        refused(
-            "bits that no byte takes up",
-            format!("ecdsa-sha2-nistp256 {spare_bits}"),
-            Fault::Base64,
-        ),
-        refused(
-            "no padding",
-            format!("ecdsa-sha2-nistp256 {nistp256}"),
-            Fault::Base64,
-        ),
-        refused(
-            "too much padding",
-            format!("ssh-ed25519 {base64}===="),
-            Fault::Base64,
-        ),
+        refused("no base64 but a comment", "ssh-ed25519 ada@example.com".to_owned(), Fault::Base64),
+        refused("bits that no byte takes up", format!("ecdsa-sha2-nistp256 {spare_bits}"), Fault::Base64),
+        refused("no padding", format!("ecdsa-sha2-nistp256 {nistp256}"), Fault::Base64),
+        refused("too much padding", format!("ssh-ed25519 {base64}===="), Fault::Base64),
         refused(
             "the other alphabet",
             format!("ssh-ed25519 {}-_", &base64[..base64.len() - 2]),
@@ -126,16 +103,8 @@ fn base64_and_blob_must_be_whole_and_nothing_more() {
             Fault::Damaged,
         ),
         refused("an empty blob", "ssh-ed25519 ====".to_owned(), Fault::Base64),
-        refused(
-            "only the type in the blob",
-            line_of("ssh-ed25519", &[]),
-            Fault::Damaged,
-        ),
-        refused(
-            "a length of 4 GiB",
-            line("ssh-rsa", &[&rsa[..11], &[0xFF; 8]].concat()),
-            Fault::Damaged,
-        ),
+        refused("only the type in the blob", line_of("ssh-ed25519", &[]), Fault::Damaged),
+        refused("a length of 4 GiB", line("ssh-rsa", &[&rsa[..11], &[0xFF; 8]].concat()), Fault::Damaged),
         refused("a trailing byte", longer, Fault::TrailingBytes),
         refused(
             "a trailing number",

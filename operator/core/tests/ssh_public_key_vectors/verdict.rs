@@ -13,43 +13,22 @@ pub(crate) struct Row {
 
 /// A key that both take.
 pub(crate) fn accepted(what: &'static str, text: String, key_type: SshKeyType) -> Row {
-    Row {
-        what,
-        text,
-        ours: Ok(key_type),
-        is_listed_by_ssh_keygen: true,
-    }
+    Row { what, text, ours: Ok(key_type), is_listed_by_ssh_keygen: true }
 }
 
 /// What neither takes.
 pub(crate) fn refused(what: &'static str, text: String, fault: SshPublicKeyError) -> Row {
-    Row {
-        what,
-        text,
-        ours: Err(fault),
-        is_listed_by_ssh_keygen: false,
-    }
+    Row { what, text, ours: Err(fault), is_listed_by_ssh_keygen: false }
 }
 
 /// What `ssh-keygen -l` lists and we refuse.
 pub(crate) fn stricter(what: &'static str, text: String, fault: SshPublicKeyError) -> Row {
-    Row {
-        what,
-        text,
-        ours: Err(fault),
-        is_listed_by_ssh_keygen: true,
-    }
+    Row { what, text, ours: Err(fault), is_listed_by_ssh_keygen: true }
 }
 
 /// Holds our verdict and theirs against the rows; where both accept, the fingerprints must agree.
 pub(crate) fn check(rows: &[Row]) {
-    for Row {
-        what,
-        text,
-        ours,
-        is_listed_by_ssh_keygen,
-    } in rows
-    {
+    for Row { what, text, ours, is_listed_by_ssh_keygen } in rows {
         let read = SshPublicKey::parse(text);
         assert_eq!(
             read.as_ref().map(SshPublicKey::key_type),

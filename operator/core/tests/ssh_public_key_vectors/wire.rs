@@ -46,10 +46,7 @@ pub(crate) fn blob_of(line: &str) -> Vec<u8> {
 
 /// The canonical `mpint` of a big-endian number.
 pub(crate) fn mpint(magnitude: &[u8]) -> Vec<u8> {
-    let start = magnitude
-        .iter()
-        .position(|byte| *byte != 0)
-        .unwrap_or(magnitude.len());
+    let start = magnitude.iter().position(|byte| *byte != 0).unwrap_or(magnitude.len());
     let mut mpint = magnitude[start..].to_vec();
     if mpint.first().is_some_and(|byte| byte & 0x80 != 0) {
         mpint.insert(0, 0);

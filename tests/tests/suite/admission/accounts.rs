@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Verdict::{Accepted, Rejected};
 use super::{Row, assert_table, object, rejected, unknown};
 
-const RESERVED: &str =
-    "default, kube, keyplane, kube-* and keyplane-* belong to the cluster itself: choose another account name";
+const RESERVED: &str = "default, kube, keyplane, kube-* and keyplane-* belong to the cluster itself: choose another account name";
 const NAME: &str = "an account's name becomes the name of its home namespace: at most 50 lower-case letters, digits and '-', beginning and ending with a letter or digit";
 const OWNER: &str = "namespace is required for a ServiceAccount and must be absent for a User or Group";
 const QUANTITY: &str = "each value must be a quantity such as 4, 500m or 16Gi";
@@ -38,33 +37,17 @@ async fn an_accounts_name_can_be_a_namespaces_and_is_not_the_clusters_own() -> R
         Row("a name", named("acme"), Accepted),
         Row("50 characters", named(&"a".repeat(50)), Accepted),
         Row("digits and dashes", named("7-of-9"), Accepted),
-        Row(
-            "a name that begins like a reserved one",
-            named("kubernetes"),
-            Accepted,
-        ),
+        Row("a name that begins like a reserved one", named("kubernetes"), Accepted),
         Row("default", named("default"), rejected("", RESERVED)),
         Row("kube", named("kube"), rejected("", RESERVED)),
         Row("keyplane", named("keyplane"), rejected("", RESERVED)),
         Row("kube-system", named("kube-system"), rejected("", RESERVED)),
         Row("kube-anything", named("kube-anything"), rejected("", RESERVED)),
-        Row(
-            "keyplane-system",
-            named("keyplane-system"),
-            rejected("", RESERVED),
-        ),
-        Row(
-            "keyplane-identities",
-            named("keyplane-identities"),
-            rejected("", RESERVED),
-        ),
+        Row("keyplane-system", named("keyplane-system"), rejected("", RESERVED)),
+        Row("keyplane-identities", named("keyplane-identities"), rejected("", RESERVED)),
         Row("51 characters", named(&"a".repeat(51)), rejected("", NAME)),
         Row("a dot", named("acme.example"), rejected("", NAME)),
-        Row(
-            "two rules at once",
-            named("kube-a.b"),
-            Rejected(vec![("", RESERVED), ("", NAME)]),
-        ),
+        Row("two rules at once", named("kube-a.b"), Rejected(vec![("", RESERVED), ("", NAME)])),
     ])
     .await
 }
@@ -74,33 +57,17 @@ async fn an_owner_is_a_user_a_group_or_a_service_account_in_its_namespace() -> R
     let many = |count: usize| (0..count).map(|index| json!({"kind": "User", "name": index.to_string()}));
     let place = "spec.owners[0]";
     assert_table(vec![
-        Row(
-            "a User",
-            owned(&json!({"kind": "User", "name": "alice@acme.example"})),
-            Accepted,
-        ),
-        Row(
-            "a Group",
-            owned(&json!({"kind": "Group", "name": "acme:platform"})),
-            Accepted,
-        ),
+        Row("a User", owned(&json!({"kind": "User", "name": "alice@acme.example"})), Accepted),
+        Row("a Group", owned(&json!({"kind": "Group", "name": "acme:platform"})), Accepted),
         Row(
             "a ServiceAccount",
             owned(&json!({"kind": "ServiceAccount", "name": "ci", "namespace": "cd"})),
             Accepted,
         ),
-        Row(
-            "namespace null",
-            owned(&json!({"kind": "User", "name": "alice", "namespace": null})),
-            Accepted,
-        ),
+        Row("namespace null", owned(&json!({"kind": "User", "name": "alice", "namespace": null})), Accepted),
         Row("nobody", account(&json!({"owners": []})), Accepted),
         Row("owners null", account(&json!({"owners": null})), Accepted),
-        Row(
-            "64",
-            account(&json!({"owners": many(64).collect::<Vec<_>>()})),
-            Accepted,
-        ),
+        Row("64", account(&json!({"owners": many(64).collect::<Vec<_>>()})), Accepted),
         Row(
             "65",
             account(&json!({"owners": many(65).collect::<Vec<_>>()})),
@@ -121,26 +88,16 @@ async fn an_owner_is_a_user_a_group_or_a_service_account_in_its_namespace() -> R
             owned(&json!({"kind": "Group", "name": "team", "namespace": "cd"})),
             rejected(place, OWNER),
         ),
-        Row(
-            "no name",
-            owned(&json!({"kind": "User"})),
-            rejected("spec.owners[0].name", "Required value"),
-        ),
+        Row("no name", owned(&json!({"kind": "User"})), rejected("spec.owners[0].name", "Required value")),
         Row(
             "an empty name",
             owned(&json!({"kind": "User", "name": ""})),
-            rejected(
-                "spec.owners[0].name",
-                "spec.owners[0].name in body should be at least 1 chars long",
-            ),
+            rejected("spec.owners[0].name", "spec.owners[0].name in body should be at least 1 chars long"),
         ),
         Row(
             "another kind",
             owned(&json!({"kind": "Team", "name": "a"})),
-            rejected(
-                "spec.owners[0].kind",
-                r#"supported values: "User", "Group", "ServiceAccount""#,
-            ),
+            rejected("spec.owners[0].kind", r#"supported values: "User", "Group", "ServiceAccount""#),
         ),
         Row(
             "an unknown field",
@@ -154,11 +111,7 @@ async fn an_owner_is_a_user_a_group_or_a_service_account_in_its_namespace() -> R
 #[tokio::test]
 async fn quantities_are_kubernetes_quantities() -> Result<()> {
     let entries = |count: usize| {
-        Value::Object(
-            (0..count)
-                .map(|index| (format!("count/{index}"), json!(1)))
-                .collect::<Map<_, _>>(),
-        )
+        Value::Object((0..count).map(|index| (format!("count/{index}"), json!(1))).collect::<Map<_, _>>())
     };
     let range = |field: &str, value: Value| defaults(&json!({"limitRange": {field: {"memory": value}}}));
     let hard = "spec.namespaceDefaults.resourceQuota.hard";
@@ -190,11 +143,7 @@ async fn an_accounts_other_fields_are_of_their_types() -> Result<()> {
     let limit = |count: Value| account(&json!({"limits": {"sshKeys": count}}));
     assert_table(vec![
         Row("nothing", account(&json!({})), Accepted),
-        Row(
-            "everything null",
-            account(&json!({"limits": null, "namespaceDefaults": null})),
-            Accepted,
-        ),
+        Row("everything null", account(&json!({"limits": null, "namespaceDefaults": null})), Accepted),
         Row(
             "no spec",
             json!({"apiVersion": "keyplane.dev/v1alpha1", "kind": "Account", "metadata": {"name": "acme"}}),
@@ -218,21 +167,9 @@ async fn an_accounts_other_fields_are_of_their_types() -> Result<()> {
                 "spec.limits.sshKeys in body should be greater than or equal to 0",
             ),
         ),
-        Row(
-            "privileged",
-            defaults(&json!({"podSecurity": "privileged"})),
-            Accepted,
-        ),
-        Row(
-            "baseline",
-            defaults(&json!({"podSecurity": "baseline"})),
-            Accepted,
-        ),
-        Row(
-            "restricted",
-            defaults(&json!({"podSecurity": "restricted"})),
-            Accepted,
-        ),
+        Row("privileged", defaults(&json!({"podSecurity": "privileged"})), Accepted),
+        Row("baseline", defaults(&json!({"podSecurity": "baseline"})), Accepted),
+        Row("restricted", defaults(&json!({"podSecurity": "restricted"})), Accepted),
         Row(
             "another level",
             defaults(&json!({"podSecurity": "Baseline"})),
@@ -246,10 +183,7 @@ async fn an_accounts_other_fields_are_of_their_types() -> Result<()> {
         Row(
             "another isolation",
             defaults(&json!({"isolation": "Strict"})),
-            rejected(
-                "spec.namespaceDefaults.isolation",
-                r#"supported values: "Isolated", "None""#,
-            ),
+            rejected("spec.namespaceDefaults.isolation", r#"supported values: "Isolated", "None""#),
         ),
         Row(
             "an unknown field",

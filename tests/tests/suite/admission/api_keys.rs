@@ -45,11 +45,7 @@ async fn a_key_has_exactly_one_scope() -> Result<()> {
         Row("all", scope(&json!({"all": true})), Accepted),
         Row("inference", scope(&json!({"inference": true})), Accepted),
         Row("sshKeys", scope(&json!({"sshKeys": true})), Accepted),
-        Row(
-            "kubernetesExec",
-            scope(&json!({"kubernetesExec": exec})),
-            Accepted,
-        ),
+        Row("kubernetesExec", scope(&json!({"kubernetesExec": exec})), Accepted),
         Row(
             "false is not a scope",
             scope(&json!({"all": false, "inference": true, "sshKeys": false})),
@@ -66,11 +62,7 @@ async fn a_key_has_exactly_one_scope() -> Result<()> {
             scope(&json!({"all": false, "inference": false})),
             rejected("spec.scope", NO_SCOPE),
         ),
-        Row(
-            "only null",
-            scope(&json!({"kubernetesExec": null})),
-            rejected("spec.scope", NO_SCOPE),
-        ),
+        Row("only null", scope(&json!({"kubernetesExec": null})), rejected("spec.scope", NO_SCOPE)),
         Row(
             "inference and kubernetesExec",
             scope(&json!({"inference": true, "kubernetesExec": exec})),
@@ -116,18 +108,11 @@ async fn a_key_has_exactly_one_scope() -> Result<()> {
             object("ApiKey", "ci", &json!({"digest": digest()})),
             rejected("spec.scope", "Required value"),
         ),
-        Row(
-            "scope null",
-            scope(&Value::Null),
-            rejected("spec.scope", "Required value"),
-        ),
+        Row("scope null", scope(&Value::Null), rejected("spec.scope", "Required value")),
         Row(
             "text for a switch",
             scope(&json!({"all": "yes"})),
-            rejected(
-                "spec.scope.all",
-                r#"spec.scope.all in body must be of type boolean: "string""#,
-            ),
+            rejected("spec.scope.all", r#"spec.scope.all in body must be of type boolean: "string""#),
         ),
         Row(
             "a misspelt scope",
@@ -144,57 +129,17 @@ async fn kubernetes_access_names_its_namespaces_or_takes_all() -> Result<()> {
     assert_table(vec![
         Row("ids", exec(&json!({"namespaceIds": [UUID]})), Accepted),
         Row("names", exec(&json!({"namespaces": ["web", "jobs"]})), Accepted),
-        Row(
-            "ids and names",
-            exec(&json!({"namespaceIds": [UUID], "namespaces": ["web"]})),
-            Accepted,
-        ),
-        Row(
-            "all, with an empty list",
-            exec(&json!({"allNamespaces": true, "namespaceIds": []})),
-            Accepted,
-        ),
-        Row(
-            "role view",
-            exec(&json!({"namespaces": ["web"], "role": "view"})),
-            Accepted,
-        ),
-        Row(
-            "role edit",
-            exec(&json!({"namespaces": ["web"], "role": "edit"})),
-            Accepted,
-        ),
-        Row(
-            "role admin",
-            exec(&json!({"namespaces": ["web"], "role": "admin"})),
-            Accepted,
-        ),
-        Row(
-            "role null",
-            exec(&json!({"namespaces": ["web"], "role": null})),
-            Accepted,
-        ),
+        Row("ids and names", exec(&json!({"namespaceIds": [UUID], "namespaces": ["web"]})), Accepted),
+        Row("all, with an empty list", exec(&json!({"allNamespaces": true, "namespaceIds": []})), Accepted),
+        Row("role view", exec(&json!({"namespaces": ["web"], "role": "view"})), Accepted),
+        Row("role edit", exec(&json!({"namespaces": ["web"], "role": "edit"})), Accepted),
+        Row("role admin", exec(&json!({"namespaces": ["web"], "role": "admin"})), Accepted),
+        Row("role null", exec(&json!({"namespaces": ["web"], "role": null})), Accepted),
         Row("nothing", exec(&json!({})), rejected(place, NO_NAMESPACE)),
-        Row(
-            "an empty list of ids",
-            exec(&json!({"namespaceIds": []})),
-            rejected(place, NO_NAMESPACE),
-        ),
-        Row(
-            "an empty list of names",
-            exec(&json!({"namespaces": []})),
-            rejected(place, NO_NAMESPACE),
-        ),
-        Row(
-            "not all, and none",
-            exec(&json!({"allNamespaces": false})),
-            rejected(place, NO_NAMESPACE),
-        ),
-        Row(
-            "all null, and none",
-            exec(&json!({"allNamespaces": null})),
-            rejected(place, NO_NAMESPACE),
-        ),
+        Row("an empty list of ids", exec(&json!({"namespaceIds": []})), rejected(place, NO_NAMESPACE)),
+        Row("an empty list of names", exec(&json!({"namespaces": []})), rejected(place, NO_NAMESPACE)),
+        Row("not all, and none", exec(&json!({"allNamespaces": false})), rejected(place, NO_NAMESPACE)),
+        Row("all null, and none", exec(&json!({"allNamespaces": null})), rejected(place, NO_NAMESPACE)),
         Row(
             "all and ids",
             exec(&json!({"allNamespaces": true, "namespaceIds": [UUID]})),
@@ -232,34 +177,22 @@ async fn a_list_of_namespaces_is_short_and_names_none_twice() -> Result<()> {
         Row(
             "too many",
             exec(&json!({"namespaces": many(101)})),
-            rejected(
-                "spec.scope.kubernetesExec.namespaces",
-                "must have at most 100 items",
-            ),
+            rejected("spec.scope.kubernetesExec.namespaces", "must have at most 100 items"),
         ),
         Row(
             "too long an id",
             exec(&json!({"namespaceIds": ["a".repeat(37)]})),
-            rejected(
-                "spec.scope.kubernetesExec.namespaceIds[0]",
-                "may not be more than 36 bytes",
-            ),
+            rejected("spec.scope.kubernetesExec.namespaceIds[0]", "may not be more than 36 bytes"),
         ),
         Row(
             "too long a name",
             exec(&json!({"namespaces": ["a".repeat(64)]})),
-            rejected(
-                "spec.scope.kubernetesExec.namespaces[0]",
-                "may not be more than 63 bytes",
-            ),
+            rejected("spec.scope.kubernetesExec.namespaces[0]", "may not be more than 63 bytes"),
         ),
         Row(
             "an unknown role",
             exec(&json!({"namespaces": ["web"], "role": "owner"})),
-            rejected(
-                "spec.scope.kubernetesExec.role",
-                r#"supported values: "view", "edit", "admin""#,
-            ),
+            rejected("spec.scope.kubernetesExec.role", r#"supported values: "view", "edit", "admin""#),
         ),
         Row(
             "a misspelt field",
@@ -281,24 +214,13 @@ async fn a_keys_name_has_at_most_64_characters() -> Result<()> {
         Row("64", named(&"a".repeat(64)), Accepted),
         Row("65", named(&"a".repeat(65)), rejected("", LONG_NAME)),
         Row("called by 64", called("a".repeat(64)), Accepted),
-        Row(
-            "called by 64 characters of several bytes",
-            called("ä".repeat(64)),
-            Accepted,
-        ),
-        Row(
-            "called by 65",
-            called("a".repeat(65)),
-            rejected("spec.displayName", LONG_NAME),
-        ),
+        Row("called by 64 characters of several bytes", called("ä".repeat(64)), Accepted),
+        Row("called by 65", called("a".repeat(65)), rejected("spec.displayName", LONG_NAME)),
         Row("called null", key(&json!({"displayName": null})), Accepted),
         Row(
             "called by a number",
             key(&json!({"displayName": 7})),
-            rejected(
-                "spec.displayName",
-                r#"spec.displayName in body must be of type string: "integer""#,
-            ),
+            rejected("spec.displayName", r#"spec.displayName in body must be of type string: "integer""#),
         ),
     ])
     .await
@@ -310,40 +232,16 @@ async fn a_digest_is_sha256_in_lower_case_hexadecimal() -> Result<()> {
     let bad = || rejected("spec.digest", DIGEST);
     assert_table(vec![
         Row("a digest", with_digest(&format!("sha256:{hex}")), Accepted),
-        Row(
-            "upper case",
-            with_digest(&format!("sha256:{}", hex.to_uppercase())),
-            bad(),
-        ),
-        Row(
-            "63 digits",
-            with_digest(&format!("sha256:{}", "a".repeat(63))),
-            bad(),
-        ),
-        Row(
-            "65 digits",
-            with_digest(&format!("sha256:{}", "a".repeat(65))),
-            bad(),
-        ),
+        Row("upper case", with_digest(&format!("sha256:{}", hex.to_uppercase())), bad()),
+        Row("63 digits", with_digest(&format!("sha256:{}", "a".repeat(63))), bad()),
+        Row("65 digits", with_digest(&format!("sha256:{}", "a".repeat(65))), bad()),
         Row("no prefix", with_digest(&hex), bad()),
         Row("another hash", with_digest(&format!("sha512:{hex}")), bad()),
-        Row(
-            "what sha256sum prints",
-            with_digest(&format!("sha256:{hex}  -")),
-            bad(),
-        ),
+        Row("what sha256sum prints", with_digest(&format!("sha256:{hex}  -")), bad()),
         Row("a line end", with_digest(&format!("sha256:{hex}\n")), bad()),
         Row("nothing", with_digest(""), bad()),
-        Row(
-            "the key itself",
-            with_digest("kpk_not-a-key-but-it-looks-like-one"),
-            bad(),
-        ),
-        Row(
-            "null",
-            key(&json!({"digest": null})),
-            rejected("spec.digest", "Required value"),
-        ),
+        Row("the key itself", with_digest("kpk_not-a-key-but-it-looks-like-one"), bad()),
+        Row("null", key(&json!({"digest": null})), rejected("spec.digest", "Required value")),
     ])
     .await
 }
@@ -354,11 +252,7 @@ async fn a_keys_other_fields_are_of_their_types() -> Result<()> {
         Row("revoked from the start", key(&json!({"revoked": true})), Accepted),
         Row("not revoked", key(&json!({"revoked": false})), Accepted),
         Row("revoked null", key(&json!({"revoked": null})), Accepted),
-        Row(
-            "an unknown field",
-            key(&json!({"key": "kpk_x"})),
-            unknown(r#"unknown field "spec.key""#),
-        ),
+        Row("an unknown field", key(&json!({"key": "kpk_x"})), unknown(r#"unknown field "spec.key""#)),
     ])
     .await
 }

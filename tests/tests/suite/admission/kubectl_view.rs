@@ -15,47 +15,27 @@ async fn kubectl_shows_each_kind_by_its_short_name_and_all_of_them_as_keyplane()
     let namespace = namespace_for(cluster, "columns").await?;
     let kinds = [
         ("Account", "kpacc", json!({}), "NAME READY REASON HOME AGE"),
-        (
-            "Namespace",
-            "kpns",
-            json!({}),
-            "NAME READY REASON KUBERNETES-NAME ID AGE",
-        ),
+        ("Namespace", "kpns", json!({}), "NAME READY REASON KUBERNETES-NAME ID AGE"),
         (
             "ApiKey",
             "kpk",
             json!({"scope": {"inference": true}, "digest": digest(), "displayName": "Seen"}),
             "NAME STATE ACCESS EXPIRES PREFIX REASON AGE",
         ),
-        (
-            "SshKey",
-            "kpssh",
-            json!({"publicKey": LINE}),
-            "NAME READY REASON TYPE FINGERPRINT DEFAULT AGE",
-        ),
+        ("SshKey", "kpssh", json!({"publicKey": LINE}), "NAME READY REASON TYPE FINGERPRINT DEFAULT AGE"),
     ];
     // An account of its own name, not of the namespace's: a running Keyplane would find that one taken.
     let account = format!("seen-{namespace}");
     for (kind, short, spec, columns) in kinds {
-        let name = if kind == "Account" {
-            account.as_str()
-        } else {
-            "seen"
-        };
+        let name = if kind == "Account" { account.as_str() } else { "seen" };
         let place = (kind != "Account").then_some(namespace.as_str());
         let object = object_in(place, kind, name, &spec);
         kubectl.apply(&object.to_string()).await?;
         let seen = kubectl.run(["get", short, name, "-n", &namespace]).await?;
         let header = seen.lines().next().unwrap_or_default();
-        assert_eq!(
-            header.split_whitespace().collect::<Vec<_>>().join(" "),
-            columns,
-            "{seen}"
-        );
+        assert_eq!(header.split_whitespace().collect::<Vec<_>>().join(" "), columns, "{seen}");
     }
-    let wide = kubectl
-        .run(["get", "kpk", "seen", "-n", &namespace, "-o", "wide"])
-        .await?;
+    let wide = kubectl.run(["get", "kpk", "seen", "-n", &namespace, "-o", "wide"]).await?;
     assert!(wide.contains("DISPLAY-NAME") && wide.contains("Seen"), "{wide}");
 
     let all = kubectl.run(["get", "keyplane", "-A", "-o", "name"]).await?;
@@ -65,16 +45,9 @@ async fn kubectl_shows_each_kind_by_its_short_name_and_all_of_them_as_keyplane()
         "apikey.keyplane.dev/seen",
         "sshkey.keyplane.dev/seen",
     ] {
-        assert!(
-            all.lines().any(|line| line == wanted),
-            "{wanted} is not in:\n{all}"
-        );
+        assert!(all.lines().any(|line| line == wanted), "{wanted} is not in:\n{all}");
     }
-    kubectl
-        .run(["delete", "--wait=false", "account.keyplane.dev", &account])
-        .await?;
-    kubectl
-        .run(["delete", "--wait=false", "namespace", &namespace])
-        .await?;
+    kubectl.run(["delete", "--wait=false", "account.keyplane.dev", &account]).await?;
+    kubectl.run(["delete", "--wait=false", "namespace", &namespace]).await?;
     Ok(())
 }

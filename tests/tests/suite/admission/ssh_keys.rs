@@ -11,13 +11,7 @@ const LINE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9+8CTlTVgSHVaLqBa3MpP4
 #[tokio::test]
 async fn an_ssh_key_has_a_public_key_of_reasonable_length() -> Result<()> {
     let key = |text: &str| object("SshKey", "laptop", &json!({ "publicKey": text }));
-    let asks = |default: Value| {
-        object(
-            "SshKey",
-            "laptop",
-            &json!({"publicKey": LINE, "default": default}),
-        )
-    };
+    let asks = |default: Value| object("SshKey", "laptop", &json!({"publicKey": LINE, "default": default}));
     assert_table(vec![
         Row("a key", key(LINE), Accepted),
         Row("no key, but text", key("not a key"), Accepted),
@@ -25,24 +19,13 @@ async fn an_ssh_key_has_a_public_key_of_reasonable_length() -> Result<()> {
         Row("does not ask", asks(json!(false)), Accepted),
         Row("default null", asks(Value::Null), Accepted),
         Row("16 KiB", key(&"a".repeat(16384)), Accepted),
-        Row(
-            "more",
-            key(&"a".repeat(16385)),
-            rejected("spec.publicKey", "may not be more than 16384 bytes"),
-        ),
+        Row("more", key(&"a".repeat(16385)), rejected("spec.publicKey", "may not be more than 16384 bytes")),
         Row(
             "empty",
             key(""),
-            rejected(
-                "spec.publicKey",
-                "spec.publicKey in body should be at least 1 chars long",
-            ),
+            rejected("spec.publicKey", "spec.publicKey in body should be at least 1 chars long"),
         ),
-        Row(
-            "none",
-            object("SshKey", "laptop", &json!({})),
-            rejected("spec.publicKey", "Required value"),
-        ),
+        Row("none", object("SshKey", "laptop", &json!({})), rejected("spec.publicKey", "Required value")),
         Row(
             "an unknown field",
             object("SshKey", "laptop", &json!({"publicKey": LINE, "comment": "x"})),

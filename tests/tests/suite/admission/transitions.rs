@@ -25,10 +25,8 @@ async fn assert_changes(object: Value, status: Option<Value>, changes: Vec<Chang
     let client = cluster.client().await?;
     let collection = path_of(&object);
     let created = stored(send(&client, Method::POST, &collection, STRICT, &object).await?)?;
-    let name = created
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .context("an object without a name")?;
+    let name =
+        created.pointer("/metadata/name").and_then(Value::as_str).context("an object without a name")?;
     let path = format!("{collection}/{name}");
     let mut wrong = Vec::new();
     for Change(what, patch, verdict) in changes {
@@ -36,20 +34,9 @@ async fn assert_changes(object: Value, status: Option<Value>, changes: Vec<Chang
             wrong.push(format!("{what}: {why}"));
         }
     }
-    let namespace = created
-        .pointer("/metadata/namespace")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    cluster
-        .kubectl()
-        .run(["delete", "--wait=false", "namespace", namespace])
-        .await?;
-    assert!(
-        wrong.is_empty(),
-        "{} changes of {path} ({status:?}):\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    let namespace = created.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+    cluster.kubectl().run(["delete", "--wait=false", "namespace", namespace]).await?;
+    assert!(wrong.is_empty(), "{} changes of {path} ({status:?}):\n{}", wrong.len(), wrong.join("\n"));
     Ok(())
 }
 
@@ -118,62 +105,34 @@ fn spec_changes() -> Vec<(&'static str, Value)> {
         ("another name", spec(&json!({"displayName": "CD"}))),
         ("no name", spec(&json!({"displayName": null}))),
         ("an end", spec(&json!({"expiresAt": "2099-01-01T00:00:00Z"}))),
-        (
-            "a wider scope",
-            spec(&json!({"scope": {"inference": null, "all": true}})),
-        ),
+        ("a wider scope", spec(&json!({"scope": {"inference": null, "all": true}}))),
     ]
 }
 
 fn metadata_changes() -> Vec<Change> {
     vec![
         Change("a label", json!({"metadata": {"labels": {"a": "b"}}}), Accepted),
-        Change(
-            "an annotation",
-            json!({"metadata": {"annotations": {"a": "b"}}}),
-            Accepted,
-        ),
-        Change(
-            "a finalizer",
-            json!({"metadata": {"finalizers": ["keyplane.dev/cleanup"]}}),
-            Accepted,
-        ),
+        Change("an annotation", json!({"metadata": {"annotations": {"a": "b"}}}), Accepted),
+        Change("a finalizer", json!({"metadata": {"finalizers": ["keyplane.dev/cleanup"]}}), Accepted),
     ]
 }
 
 #[tokio::test]
 async fn a_live_keys_spec_can_change_except_for_its_digest() -> Result<()> {
     for state in ["Pending", "Active", "Invalid"] {
-        let key = in_namespace(
-            &format!("live-{}", state.to_lowercase()),
-            "ApiKey",
-            key_spec(false),
-        )
-        .await?;
+        let key = in_namespace(&format!("live-{}", state.to_lowercase()), "ApiKey", key_spec(false)).await?;
         let mut changes = metadata_changes();
-        changes.extend(
-            spec_changes()
-                .into_iter()
-                .map(|(what, patch)| Change(what, patch, Accepted)),
-        );
+        changes.extend(spec_changes().into_iter().map(|(what, patch)| Change(what, patch, Accepted)));
         changes.extend([
             Change("revoked", spec(&json!({"revoked": true})), Accepted),
-            Change(
-                "revoked, and more",
-                spec(&json!({"revoked": true, "displayName": "gone"})),
-                Accepted,
-            ),
+            Change("revoked, and more", spec(&json!({"revoked": true, "displayName": "gone"})), Accepted),
             Change("revoked left out", spec(&json!({"revoked": false})), Accepted),
             Change(
                 "another digest",
                 spec(&json!({"digest": format!("sha256:{}", "a".repeat(64))})),
                 rejected("spec.digest", DIGEST_FIXED),
             ),
-            Change(
-                "no digest",
-                spec(&json!({"digest": null})),
-                rejected("spec.digest", "Required value"),
-            ),
+            Change("no digest", spec(&json!({"digest": null})), rejected("spec.digest", "Required value")),
         ]);
         assert_changes(key, Some(json!({"state": state})), changes).await?;
     }
@@ -183,25 +142,14 @@ async fn a_live_keys_spec_can_change_except_for_its_digest() -> Result<()> {
 #[tokio::test]
 async fn an_expired_or_revoked_keys_spec_is_frozen_by_its_state() -> Result<()> {
     for state in ["Expired", "Revoked"] {
-        let key = in_namespace(
-            &format!("over-{}", state.to_lowercase()),
-            "ApiKey",
-            key_spec(false),
-        )
-        .await?;
+        let key = in_namespace(&format!("over-{}", state.to_lowercase()), "ApiKey", key_spec(false)).await?;
         let mut changes = metadata_changes();
         changes.extend(
-            spec_changes()
-                .into_iter()
-                .map(|(what, patch)| Change(what, patch, rejected("spec", FROZEN))),
+            spec_changes().into_iter().map(|(what, patch)| Change(what, patch, rejected("spec", FROZEN))),
         );
         changes.extend([
             Change("the same name", spec(&json!({"displayName": "CI"})), Accepted),
-            Change(
-                "revoked",
-                spec(&json!({"revoked": true})),
-                rejected("spec", FROZEN),
-            ),
+            Change("revoked", spec(&json!({"revoked": true})), rejected("spec", FROZEN)),
             Change(
                 "another digest",
                 spec(&json!({"digest": format!("sha256:{}", "a".repeat(64))})),
@@ -216,17 +164,12 @@ async fn an_expired_or_revoked_keys_spec_is_frozen_by_its_state() -> Result<()> 
 /// Before any controller has seen it: the wall stands in the spec itself.
 #[tokio::test]
 async fn a_revoked_keys_spec_is_frozen_and_revoked_never_goes_back() -> Result<()> {
-    for (name, status) in [
-        ("revoked", None),
-        ("revoked-active", Some(json!({"state": "Active"}))),
-    ] {
+    for (name, status) in [("revoked", None), ("revoked-active", Some(json!({"state": "Active"})))] {
         let key = in_namespace(name, "ApiKey", key_spec(true)).await?;
         let back = || Rejected(vec![("spec", FROZEN), ("spec.revoked", NEVER_BACK)]);
         let mut changes = metadata_changes();
         changes.extend(
-            spec_changes()
-                .into_iter()
-                .map(|(what, patch)| Change(what, patch, rejected("spec", FROZEN))),
+            spec_changes().into_iter().map(|(what, patch)| Change(what, patch, rejected("spec", FROZEN))),
         );
         changes.extend([
             Change("still revoked", spec(&json!({"revoked": true})), Accepted),
@@ -252,11 +195,7 @@ async fn an_ssh_keys_public_key_is_fixed() -> Result<()> {
             spec(&json!({"publicKey": "ssh-ed25519 AAAA desk"})),
             rejected("spec.publicKey", PUBLIC_KEY_FIXED),
         ),
-        Change(
-            "asks to be the default",
-            spec(&json!({"default": true})),
-            Accepted,
-        ),
+        Change("asks to be the default", spec(&json!({"default": true})), Accepted),
         Change("a label", json!({"metadata": {"labels": {"a": "b"}}}), Accepted),
     ];
     assert_changes(key, None, changes).await

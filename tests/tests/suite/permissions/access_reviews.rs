@@ -122,13 +122,9 @@ async fn may(client: &Client, user: &str, question: Question) -> Result<bool> {
         spec: SubjectAccessReviewSpec {
             user: Some(user.to_owned()),
             groups: Some(
-                [
-                    "system:serviceaccounts",
-                    "system:serviceaccounts:keyplane-system",
-                    "system:authenticated",
-                ]
-                .map(ToOwned::to_owned)
-                .to_vec(),
+                ["system:serviceaccounts", "system:serviceaccounts:keyplane-system", "system:authenticated"]
+                    .map(ToOwned::to_owned)
+                    .to_vec(),
             ),
             resource_attributes: Some(ResourceAttributes {
                 namespace: text(namespace),
@@ -157,11 +153,7 @@ async fn assert_each(user: &str, questions: &[&[Question]], allowed: bool) -> Re
             wrong.push(question);
         }
     }
-    let should = if allowed {
-        "must be allowed"
-    } else {
-        "must not be allowed"
-    };
+    let should = if allowed { "must be allowed" } else { "must not be allowed" };
     assert!(wrong.is_empty(), "{user} {should}: {wrong:#?}");
     Ok(())
 }
@@ -190,9 +182,7 @@ async fn effective(
 ) -> Result<BTreeSet<(RuleKey, String)>> {
     let reviews: Api<SelfSubjectRulesReview> = Api::all(cluster.access().client_as(user).await?);
     let review = SelfSubjectRulesReview {
-        spec: SelfSubjectRulesReviewSpec {
-            namespace: Some(namespace.to_owned()),
-        },
+        spec: SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) },
         ..SelfSubjectRulesReview::default()
     };
     let status = reviews
@@ -220,18 +210,11 @@ async fn what_the_api_server_grants_keyplane_is_exactly_what_the_manifests_say()
     let (cluster, _) = shared_installation().await?;
     let grants = Shipped::read()?.grants()?;
     for user in [CONTROLLER, API] {
-        let subject = format!(
-            "ServiceAccount {}",
-            user.trim_start_matches("system:serviceaccount:")
-                .replace(':', "/")
-        );
+        let subject =
+            format!("ServiceAccount {}", user.trim_start_matches("system:serviceaccount:").replace(':', "/"));
         for namespace in ["default", "kube-system", "keyplane-system", "keyplane-identities"] {
-            let anybody = effective(
-                cluster,
-                "system:serviceaccount:keyplane-system:anybody",
-                namespace,
-            )
-            .await?;
+            let anybody =
+                effective(cluster, "system:serviceaccount:keyplane-system:anybody", namespace).await?;
             let seen = effective(cluster, user, namespace).await?;
             let expected: BTreeSet<_> = grants
                 .iter()

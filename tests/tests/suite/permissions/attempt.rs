@@ -39,47 +39,27 @@ pub struct Attempt {
 impl Attempt {
     /// To create an object; its path is derived from it.
     pub fn create(object: Value) -> Self {
-        Self {
-            method: Method::POST,
-            path: collection(&object),
-            body: object,
-        }
+        Self { method: Method::POST, path: collection(&object), body: object }
     }
 
     /// To change something of an object.
     pub fn merge(path: impl Into<String>, change: Value) -> Self {
-        Self {
-            method: Method::PATCH,
-            path: path.into(),
-            body: change,
-        }
+        Self { method: Method::PATCH, path: path.into(), body: change }
     }
 
     /// To delete an object.
     pub fn delete(path: impl Into<String>) -> Self {
-        Self {
-            method: Method::DELETE,
-            path: path.into(),
-            body: json!({}),
-        }
+        Self { method: Method::DELETE, path: path.into(), body: json!({}) }
     }
 
     /// To delete an object, or those of a collection, with this propagation policy.
     pub fn delete_by(path: impl Into<String>, propagation: &str) -> Self {
-        Self {
-            method: Method::DELETE,
-            path: path.into(),
-            body: json!({"propagationPolicy": propagation}),
-        }
+        Self { method: Method::DELETE, path: path.into(), body: json!({"propagationPolicy": propagation}) }
     }
 
     /// To create what has a path of its own, such as a token.
     pub fn post(path: impl Into<String>, body: Value) -> Self {
-        Self {
-            method: Method::POST,
-            path: path.into(),
-            body,
-        }
+        Self { method: Method::POST, path: path.into(), body }
     }
 
     async fn made(&self, cluster: &ControlPlane, user: &str, query: &str) -> Result<Answer> {
@@ -115,10 +95,7 @@ impl Attempt {
     /// # Errors
     /// When something else becomes of it, with what it was.
     pub async fn comes_to(&self, cluster: &ControlPlane, user: &str, outcome: Outcome) -> Result<()> {
-        let what = format!(
-            "{} {} by `{user}` to be {outcome:?}: {}",
-            self.method, self.path, self.body
-        );
+        let what = format!("{} {} by `{user}` to be {outcome:?}: {}", self.method, self.path, self.body);
         until(&what, PATIENCE, || async {
             let answer = self.made(cluster, user, DRY_RUN).await?;
             Ok(match (&answer, outcome) {
@@ -143,20 +120,12 @@ impl Attempt {
 /// What an admission policy of ours said; empty when something else refused.
 fn refusal(message: &str) -> &str {
     let ours = message.contains("ValidatingAdmissionPolicy 'keyplane-");
-    message
-        .split_once("denied request: ")
-        .filter(|_| ours)
-        .map_or("", |(_, sentence)| sentence)
+    message.split_once("denied request: ").filter(|_| ours).map_or("", |(_, sentence)| sentence)
 }
 
 /// The path to which an object is posted.
 fn collection(object: &Value) -> String {
-    let text = |pointer: &str| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let root = match text("/apiVersion") {
         "v1" => "/api/v1".to_owned(),
         version => format!("/apis/{version}"),
@@ -220,18 +189,11 @@ impl Stage {
     pub async fn set(name: &str) -> Result<Self> {
         let (cluster, _) = keyplane_tests::shared::shared_installation().await?;
         let home = format!("{name}-{}", std::process::id());
-        let stage = Self {
-            cluster,
-            web: format!("{home}-web"),
-            plain: format!("not-{home}"),
-            home,
-        };
+        let stage = Self { cluster, web: format!("{home}-web"), plain: format!("not-{home}"), home };
         let all = [(&stage.home, true), (&stage.web, true), (&stage.plain, false)];
         for (name, of_account) in all {
             let account = of_account.then_some(stage.home.as_str());
-            Attempt::create(namespace(name, account))
-                .done(cluster, ADMINISTRATOR)
-                .await?;
+            Attempt::create(namespace(name, account)).done(cluster, ADMINISTRATOR).await?;
         }
         Ok(stage)
     }
@@ -242,9 +204,7 @@ impl Stage {
     /// When the cluster refuses.
     pub async fn clear(self) -> Result<()> {
         for name in [&self.web, &self.home, &self.plain] {
-            Attempt::delete(format!("/api/v1/namespaces/{name}"))
-                .done(self.cluster, ADMINISTRATOR)
-                .await?;
+            Attempt::delete(format!("/api/v1/namespaces/{name}")).done(self.cluster, ADMINISTRATOR).await?;
         }
         Ok(())
     }

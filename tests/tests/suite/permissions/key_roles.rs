@@ -13,10 +13,7 @@ type Rights = BTreeSet<(RuleKey, String)>;
 
 async fn rights_of(client: &Client, name: &str) -> Result<Rights> {
     let roles: Api<ClusterRole> = Api::all(client.clone());
-    let role = roles
-        .get(name)
-        .await
-        .with_context(|| format!("reading the ClusterRole {name}"))?;
+    let role = roles.get(name).await.with_context(|| format!("reading the ClusterRole {name}"))?;
     Ok(rights(&role.rules.unwrap_or_default()))
 }
 
@@ -38,10 +35,7 @@ async fn until_aggregated(client: &Client, shipped: &Shipped, name: &str) -> Res
 }
 
 fn text<'a>(rights: impl Iterator<Item = &'a (RuleKey, String)>) -> String {
-    rights
-        .map(|(key, verb)| format!("{verb} {key}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    rights.map(|(key, verb)| format!("{verb} {key}")).collect::<Vec<_>>().join(", ")
 }
 
 async fn ours_is_theirs_without_the_omissions(level: &str) -> Result<()> {

@@ -17,14 +17,7 @@ fn grants() -> Result<Vec<Grant>> {
 fn breaking(law: impl Fn(&Grant) -> bool) -> Result<Vec<String>> {
     let broken = grants()?.into_iter().filter(|grant| !law(grant));
     Ok(broken
-        .map(
-            |Grant {
-                 subject,
-                 place,
-                 key,
-                 verb,
-             }| format!("{subject}, {place}: {verb} {key}"),
-        )
+        .map(|Grant { subject, place, key, verb }| format!("{subject}, {place}: {verb} {key}"))
         .collect())
 }
 
@@ -36,22 +29,11 @@ fn is_keyplanes(grant: &Grant) -> bool {
 #[test]
 fn no_permission_widens_unnoticed() -> Result<()> {
     let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for Grant {
-        subject,
-        place,
-        key,
-        verb,
-    } in grants()?
-    {
-        lines
-            .entry(format!("{subject} | {place} | {key}"))
-            .or_default()
-            .push(verb);
+    for Grant { subject, place, key, verb } in grants()? {
+        lines.entry(format!("{subject} | {place} | {key}")).or_default().push(verb);
     }
-    let lines: Vec<String> = lines
-        .into_iter()
-        .map(|(who, verbs)| format!("{who} | {}", verbs.join(" ")))
-        .collect();
+    let lines: Vec<String> =
+        lines.into_iter().map(|(who, verbs)| format!("{who} | {}", verbs.join(" "))).collect();
     insta::assert_snapshot!("permissions", lines.join("\n"));
     Ok(())
 }
@@ -68,17 +50,8 @@ fn the_permissions_document_says_what_the_manifests_say() -> Result<()> {
 
 #[test]
 fn no_rule_has_a_wildcard() -> Result<()> {
-    let parts = |grant: &Grant| {
-        [
-            grant.key.group.clone(),
-            grant.key.resource.clone(),
-            grant.verb.clone(),
-        ]
-    };
-    assert_eq!(
-        breaking(|grant| parts(grant).iter().all(|part| !part.contains('*')))?,
-        [""; 0]
-    );
+    let parts = |grant: &Grant| [grant.key.group.clone(), grant.key.resource.clone(), grant.verb.clone()];
+    assert_eq!(breaking(|grant| parts(grant).iter().all(|part| !part.contains('*')))?, [""; 0]);
     Ok(())
 }
 
@@ -112,10 +85,7 @@ fn only_the_api_mints_tokens_and_only_for_the_identities_of_keys() -> Result<()>
         .filter(|grant| grant.key.resource == "serviceaccounts/token")
         .map(|grant| (grant.subject, grant.place, grant.verb))
         .collect();
-    assert_eq!(
-        minting,
-        [(API.to_owned(), IDENTITIES.to_owned(), "create".to_owned())]
-    );
+    assert_eq!(minting, [(API.to_owned(), IDENTITIES.to_owned(), "create".to_owned())]);
     Ok(())
 }
 
@@ -131,15 +101,7 @@ fn keyplane_reaches_secrets_and_service_accounts_only_among_the_identities_of_ke
 
 #[test]
 fn keyplane_itself_runs_nothing_in_the_cluster() -> Result<()> {
-    let running = [
-        "pods",
-        "deployments",
-        "jobs",
-        "cronjobs",
-        "daemonsets",
-        "statefulsets",
-        "replicasets",
-    ];
+    let running = ["pods", "deployments", "jobs", "cronjobs", "daemonsets", "statefulsets", "replicasets"];
     let runs = |grant: &Grant| running.contains(&grant.key.resource.split('/').next().unwrap_or_default());
     assert_eq!(breaking(|grant| !is_keyplanes(grant) || !runs(grant))?, [""; 0]);
     Ok(())
@@ -186,17 +148,10 @@ fn no_key_reads_or_writes_declarations_and_no_owner_writes_a_status() -> Result<
 /// The laws above are about what is read from the manifests; this is about reading.
 #[test]
 fn a_role_without_its_reason_or_of_an_unknown_kind_is_refused() {
-    let refused = |yaml: &str| {
-        format!(
-            "{:#}",
-            Shipped::default().add(yaml).expect_err("this must be refused")
-        )
-    };
+    let refused =
+        |yaml: &str| format!("{:#}", Shipped::default().add(yaml).expect_err("this must be refused"));
     let role =
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: mute}\nrules: []\n";
-    assert_eq!(
-        refused(role),
-        "mute does not say why: give it the annotation keyplane.dev/why"
-    );
+    assert_eq!(refused(role), "mute does not say why: give it the annotation keyplane.dev/why");
     assert!(refused("kind: MutatingWebhookConfiguration").contains("does not know what"));
 }

@@ -65,17 +65,11 @@ fn of_its_metadata(path: &str) -> Vec<Attempt> {
         json!({"annotations": {"a": "b"}}),
         json!({"managedFields": fields}),
     ];
-    changes
-        .into_iter()
-        .map(|metadata| Attempt::merge(path, json!({"metadata": metadata})))
-        .collect()
+    changes.into_iter().map(|metadata| Attempt::merge(path, json!({"metadata": metadata}))).collect()
 }
 
 fn each_refused(attempts: Vec<Attempt>, sentence: &'static str) -> Vec<(Attempt, Outcome)> {
-    attempts
-        .into_iter()
-        .map(|attempt| (attempt, Refused(sentence)))
-        .collect()
+    attempts.into_iter().map(|attempt| (attempt, Refused(sentence))).collect()
 }
 
 fn of_name(namespace: &str, name: &str, version: &str, kind: &str, spec: &Value) -> Attempt {
@@ -84,13 +78,7 @@ fn of_name(namespace: &str, name: &str, version: &str, kind: &str, spec: &Value)
 }
 
 fn quota(namespace: &str, name: &str) -> Attempt {
-    of_name(
-        namespace,
-        name,
-        "v1",
-        "ResourceQuota",
-        &json!({"hard": {"pods": "5"}}),
-    )
+    of_name(namespace, name, "v1", "ResourceQuota", &json!({"hard": {"pods": "5"}}))
 }
 
 fn limits(namespace: &str, name: &str) -> Attempt {
@@ -117,29 +105,14 @@ async fn an_admin_key_can_hold_forge_or_spoil_no_binding_of_keyplanes() -> Resul
 
     let mut rows = each_refused(of_its_metadata(&reached.binding), BINDINGS);
     rows.extend([
-        (
-            Attempt::merge(&reached.binding, json!({"subjects": [eve()]})),
-            Refused(BINDINGS),
-        ),
-        (
-            Attempt::create(forged("keyplane-key-9d0f7a52-the-victims")),
-            Refused(BINDINGS),
-        ),
+        (Attempt::merge(&reached.binding, json!({"subjects": [eve()]})), Refused(BINDINGS)),
+        (Attempt::create(forged("keyplane-key-9d0f7a52-the-victims")), Refused(BINDINGS)),
         (Attempt::create(forged("keyplane-owners")), Refused(BINDINGS)),
         (Attempt::create(generated), Refused(BINDINGS)),
         // A dependent with a finalizer would hold these back without end.
-        (
-            Attempt::delete_by(&reached.binding, "Foreground"),
-            Refused(BACKGROUND),
-        ),
-        (
-            Attempt::delete_by(&reached.binding, "Orphan"),
-            Refused(BACKGROUND),
-        ),
-        (
-            Attempt::delete_by(&reached.bindings, "Foreground"),
-            Refused(BACKGROUND),
-        ),
+        (Attempt::delete_by(&reached.binding, "Foreground"), Refused(BACKGROUND)),
+        (Attempt::delete_by(&reached.binding, "Orphan"), Refused(BACKGROUND)),
+        (Attempt::delete_by(&reached.bindings, "Foreground"), Refused(BACKGROUND)),
         (Attempt::delete(&reached.binding), Accepted),
         (Attempt::delete_by(&reached.binding, "Background"), Accepted),
         // Names that only look alike are anybody's.
@@ -158,12 +131,8 @@ async fn the_controller_kubernetes_and_administrators_may_change_a_binding_of_ke
     };
     let foreground = || (Attempt::delete_by(&reached.binding, "Foreground"), Accepted);
     reached.each(CONTROLLER, vec![finalizer(), foreground()]).await?;
-    reached
-        .each(ADMINISTRATOR, vec![finalizer(), foreground()])
-        .await?;
-    reached
-        .each(GARBAGE_COLLECTOR, vec![finalizer(), foreground()])
-        .await?;
+    reached.each(ADMINISTRATOR, vec![finalizer(), foreground()]).await?;
+    reached.each(GARBAGE_COLLECTOR, vec![finalizer(), foreground()]).await?;
     reached.each(NAMESPACE_CONTROLLER, vec![foreground()]).await
 }
 
@@ -189,10 +158,8 @@ async fn an_edit_key_can_open_hold_or_relabel_no_bounds_of_keyplanes() -> Result
     ]);
     reached.each(&reached.user, rows).await?;
     for user in [CONTROLLER, ADMINISTRATOR, GARBAGE_COLLECTOR] {
-        let mut rows: Vec<_> = of_its_metadata(&ours)
-            .into_iter()
-            .map(|attempt| (attempt, Accepted))
-            .collect();
+        let mut rows: Vec<_> =
+            of_its_metadata(&ours).into_iter().map(|attempt| (attempt, Accepted)).collect();
         rows.push((Attempt::merge(&ours, open.clone()), Accepted));
         reached.each(user, rows).await?;
     }
@@ -231,10 +198,7 @@ async fn whoever_has_the_rights_writes_names_of_keyplanes_only_where_no_account_
     };
     let mut rows = each_refused(of_its_metadata(&stored), BOUNDS);
     rows.extend([
-        (
-            Attempt::merge(&stored, json!({"spec": {"hard": {"pods": "500"}}})),
-            Refused(BOUNDS),
-        ),
+        (Attempt::merge(&stored, json!({"spec": {"hard": {"pods": "500"}}})), Refused(BOUNDS)),
         (limits(web, "keyplane"), Refused(BOUNDS)),
         (isolation(web, "keyplane-isolation"), Refused(BOUNDS)),
         (quota(web, "of-our-own"), Accepted),
@@ -261,19 +225,10 @@ async fn no_key_reaches_the_identities_of_keys() -> Result<()> {
     let hold = || json!({"metadata": {"finalizers": ["attacker.example/hold"]}});
     let rows = vec![
         (Attempt::merge(place, hold()), Forbidden),
-        (
-            Attempt::merge(format!("{place}/serviceaccounts/{name}"), hold()),
-            Forbidden,
-        ),
-        (
-            Attempt::merge(format!("{place}/secrets/{name}"), hold()),
-            Forbidden,
-        ),
+        (Attempt::merge(format!("{place}/serviceaccounts/{name}"), hold()), Forbidden),
+        (Attempt::merge(format!("{place}/secrets/{name}"), hold()), Forbidden),
         (Attempt::delete(format!("{place}/secrets/{name}")), Forbidden),
-        (
-            Attempt::merge(format!("/api/v1/namespaces/{}", reached.web), hold()),
-            Forbidden,
-        ),
+        (Attempt::merge(format!("/api/v1/namespaces/{}", reached.web), hold()), Forbidden),
     ];
     reached.each(&reached.user, rows).await
 }

@@ -23,10 +23,7 @@ fn path(name: &str) -> String {
 }
 
 fn label(name: &str, account: Option<&str>) -> Attempt {
-    Attempt::merge(
-        path(name),
-        json!({"metadata": {"labels": {"keyplane.dev/account": account, "a": "b"}}}),
-    )
+    Attempt::merge(path(name), json!({"metadata": {"labels": {"keyplane.dev/account": account, "a": "b"}}}))
 }
 
 #[tokio::test]
@@ -39,15 +36,9 @@ async fn the_controller_touches_only_accounts_namespaces() -> Result<()> {
         (create(&other, None), Refused(ONLY_ACCOUNTS)),
         (create(&other, Some("")), Refused(ONLY_ACCOUNTS)),
         (create("somebody-elses", Some(home)), Refused(ONLY_ACCOUNTS)),
-        (
-            create(&format!("{home}other"), Some(home)),
-            Refused(ONLY_ACCOUNTS),
-        ),
+        (create(&format!("{home}other"), Some(home)), Refused(ONLY_ACCOUNTS)),
         (create("kube-things", Some("kube")), Refused(ONLY_ACCOUNTS)),
-        (
-            create("keyplane-things", Some("keyplane")),
-            Refused(ONLY_ACCOUNTS),
-        ),
+        (create("keyplane-things", Some("keyplane")), Refused(ONLY_ACCOUNTS)),
         (label(home, Some(home)), Accepted),
         (label(&stage.web, Some(home)), Accepted),
         (label(&stage.web, Some("another")), Refused(NOT_MOVED)),
@@ -77,14 +68,10 @@ async fn the_controller_mends_the_label_of_a_namespace_of_its_own() -> Result<()
     Attempt::create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
         .done(stage.cluster, ADMINISTRATOR)
         .await?;
-    let rows = vec![
-        (label(&stripped, Some(&stage.home)), Accepted),
-        (Attempt::delete(path(&stripped)), Accepted),
-    ];
+    let rows =
+        vec![(label(&stripped, Some(&stage.home)), Accepted), (Attempt::delete(path(&stripped)), Accepted)];
     stage.each(CONTROLLER, rows).await?;
-    Attempt::delete(path(&stripped))
-        .done(stage.cluster, ADMINISTRATOR)
-        .await?;
+    Attempt::delete(path(&stripped)).done(stage.cluster, ADMINISTRATOR).await?;
     stage.clear().await
 }
 
@@ -102,10 +89,7 @@ async fn the_controller_provisions_only_in_accounts_namespaces() -> Result<()> {
         let rows = vec![
             (child(namespace, "v1", "ResourceQuota", &quota), outcome),
             (child(namespace, "v1", "LimitRange", &limits), outcome),
-            (
-                child(namespace, "networking.k8s.io/v1", "NetworkPolicy", &isolation),
-                outcome,
-            ),
+            (child(namespace, "networking.k8s.io/v1", "NetworkPolicy", &isolation), outcome),
         ];
         stage.each(CONTROLLER, rows).await?;
     }
@@ -145,35 +129,14 @@ async fn the_controller_binds_only_keys_and_owners_each_in_their_place() -> Resu
     let key = || service_account("keyplane-identities", "key-1");
     let bind = |place: &str, role, subject| Attempt::create(role_binding(place, "attempt", role, &subject));
     let mut rows = vec![
-        (
-            bind(home, "keyplane:account-owner", person("User", "alice")),
-            Accepted,
-        ),
-        (
-            bind(home, "keyplane:account-owner", service_account("ci", "deployer")),
-            Accepted,
-        ),
-        (
-            bind(web, "keyplane:account-owner", person("User", "alice")),
-            Refused(WHERE),
-        ),
-        (
-            bind(plain, "keyplane:account-owner", person("User", "alice")),
-            Refused("Keyplane's controller"),
-        ),
-        (
-            bind("kube-system", "keyplane:admin", key()),
-            Refused("Keyplane's controller"),
-        ),
-        (
-            bind("keyplane-identities", "keyplane:admin", key()),
-            Refused("Keyplane's controller"),
-        ),
+        (bind(home, "keyplane:account-owner", person("User", "alice")), Accepted),
+        (bind(home, "keyplane:account-owner", service_account("ci", "deployer")), Accepted),
+        (bind(web, "keyplane:account-owner", person("User", "alice")), Refused(WHERE)),
+        (bind(plain, "keyplane:account-owner", person("User", "alice")), Refused("Keyplane's controller")),
+        (bind("kube-system", "keyplane:admin", key()), Refused("Keyplane's controller")),
+        (bind("keyplane-identities", "keyplane:admin", key()), Refused("Keyplane's controller")),
         // RBAC lets it give what it has itself, `bind` or not.
-        (
-            bind(home, "keyplane:api", person("User", "alice")),
-            Refused(FOUR_ROLES),
-        ),
+        (bind(home, "keyplane:api", person("User", "alice")), Refused(FOUR_ROLES)),
         (bind(web, "keyplane:controller", key()), Refused(FOUR_ROLES)),
     ];
     for role in ["keyplane:view", "keyplane:edit", "keyplane:admin"] {
@@ -183,18 +146,11 @@ async fn the_controller_binds_only_keys_and_owners_each_in_their_place() -> Resu
             (bind(plain, role, key()), Refused("Keyplane's controller")),
             (bind(web, role, person("User", "alice")), Refused(ONLY_KEYS)),
             (
-                bind(
-                    web,
-                    role,
-                    person("Group", "system:serviceaccounts:keyplane-identities"),
-                ),
+                bind(web, role, person("Group", "system:serviceaccounts:keyplane-identities")),
                 Refused(ONLY_KEYS),
             ),
             (bind(web, role, service_account(web, "key-1")), Refused(ONLY_KEYS)),
-            (
-                bind(web, role, service_account("keyplane-identities", "default")),
-                Refused(ONLY_KEYS),
-            ),
+            (bind(web, role, service_account("keyplane-identities", "default")), Refused(ONLY_KEYS)),
         ]);
     }
     stage.each(CONTROLLER, rows).await?;
@@ -203,10 +159,7 @@ async fn the_controller_binds_only_keys_and_owners_each_in_their_place() -> Resu
     Attempt::create(existing).done(stage.cluster, CONTROLLER).await?;
     let existing = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{web}/rolebindings/existing");
     let rows = vec![
-        (
-            Attempt::merge(&existing, json!({"subjects": [person("User", "eve")]})),
-            Refused(ONLY_KEYS),
-        ),
+        (Attempt::merge(&existing, json!({"subjects": [person("User", "eve")]})), Refused(ONLY_KEYS)),
         (Attempt::merge(&existing, json!({"subjects": null})), Accepted),
     ];
     stage.each(CONTROLLER, rows).await?;
@@ -223,36 +176,18 @@ async fn the_controller_writes_finalizers_and_status_but_no_spec() -> Result<()>
         "spec": {"scope": {"inference": true}, "digest": format!("sha256:{:064x}", 2)},
     });
     Attempt::create(key).done(stage.cluster, ADMINISTRATOR).await?;
-    let key = format!(
-        "/apis/keyplane.dev/v1alpha1/namespaces/{}/apikeys/key",
-        stage.plain
-    );
+    let key = format!("/apis/keyplane.dev/v1alpha1/namespaces/{}/apikeys/key", stage.plain);
     let finalizer = json!({"metadata": {"finalizers": ["keyplane.dev/cleanup"]}});
     let rows = vec![
         (Attempt::merge(&key, finalizer), Accepted),
-        (
-            Attempt::merge(format!("{key}/status"), json!({"status": {"state": "Pending"}})),
-            Accepted,
-        ),
-        (
-            Attempt::merge(&key, json!({"spec": {"displayName": "mine now"}})),
-            Refused(SPEC),
-        ),
-        (
-            Attempt::merge(&key, json!({"spec": {"scope": {"inference": null, "all": true}}})),
-            Refused(SPEC),
-        ),
+        (Attempt::merge(format!("{key}/status"), json!({"status": {"state": "Pending"}})), Accepted),
+        (Attempt::merge(&key, json!({"spec": {"displayName": "mine now"}})), Refused(SPEC)),
+        (Attempt::merge(&key, json!({"spec": {"scope": {"inference": null, "all": true}}})), Refused(SPEC)),
     ];
     stage.each(CONTROLLER, rows).await?;
-    let by_people = vec![(
-        Attempt::merge(&key, json!({"spec": {"displayName": "CI"}})),
-        Accepted,
-    )];
+    let by_people = vec![(Attempt::merge(&key, json!({"spec": {"displayName": "CI"}})), Accepted)];
     stage.each(ADMINISTRATOR, by_people).await?;
-    let by_the_api = vec![(
-        Attempt::merge(&key, json!({"spec": {"revoked": true}})),
-        Forbidden,
-    )];
+    let by_the_api = vec![(Attempt::merge(&key, json!({"spec": {"revoked": true}})), Forbidden)];
     stage.each(API, by_the_api).await?;
     stage.clear().await
 }
