@@ -173,10 +173,10 @@ fn say_readiness<K: Resource<DynamicType = ()>, S: Status>(object: &K, stored: O
     let (kind, name) = (K::kind(&()), place(object));
     match now {
         Some((true, reason)) if before != Some((true, reason.clone())) => {
-            tracing::info!(%kind, name, reason, "ready")
+            tracing::info!(%kind, name, reason, "ready");
         }
         Some((false, reason)) if before != Some((false, reason.clone())) => {
-            tracing::info!(%kind, name, reason, "not ready")
+            tracing::info!(%kind, name, reason, "not ready");
         }
         _ => {}
     }

@@ -47,7 +47,7 @@ async fn follow(config: RustlsConfig, certificate: PathBuf, key: PathBuf) {
                 used = found;
             }
             Err(error) => {
-                tracing::warn!(file = %certificate.display(), %error, "the new certificate cannot be used")
+                tracing::warn!(file = %certificate.display(), %error, "the new certificate cannot be used");
             }
         }
     }

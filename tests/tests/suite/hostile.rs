@@ -233,7 +233,7 @@ async fn every_binding_was_within_its_account(tenant: &Tenant, witness: &Witness
             namespaces.get_opt(&namespace).await?.map(|found| found.labels().clone()).unwrap_or_default();
         match labels.get("keyplane.dev/account") {
             Some(label) => {
-                ensure!(label == account, "{name} of account {account} was in {namespace} of {label}")
+                ensure!(label == account, "{name} of account {account} was in {namespace} of {label}");
             }
             // The namespace is gone by now; its name tells, and no other account's begins with this one's.
             None => ensure!(
