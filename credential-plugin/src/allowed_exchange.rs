@@ -39,10 +39,7 @@ impl AllowedExchange {
                 "give its https address; plain http to this machine works with get-token --server alone",
             ));
         }
-        Ok(Self {
-            base,
-            ca: ca.map(|pem| Sha256::digest(pem).into()),
-        })
+        Ok(Self { base, ca: ca.map(|pem| Sha256::digest(pem).into()) })
     }
 
     /// Reads the value of `--allow-server`.

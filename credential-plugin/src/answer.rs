@@ -14,11 +14,16 @@ use crate::token_life::TokenLife;
 /// What the seed's API says to a key it does not accept; shown when the answer has no words of its own.
 const REFUSED: &str = "Missing, invalid, revoked, or expired API key";
 
+/// How the exchange, and the plugin, ask for patience.
+const COME_BACK: &str = "try again";
+
 /// An HTTP answer, as far as it matters.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Answer<'a> {
     /// The status code.
     pub status: u16,
+    /// The header `content-type`.
+    pub content_type: Option<&'a str>,
     /// The header `date`.
     pub date: Option<&'a str>,
     /// The header `retry-after`.
@@ -62,11 +67,13 @@ struct Problem {
 /// Judges an answer to a request that left at `asked_at` (local time) for the exchange at `base`.
 #[must_use]
 pub fn judge(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdict {
-    let problem: Problem = answer
-        .body
-        .and_then(|body| serde_json::from_slice(body).ok())
-        .unwrap_or_default();
+    let problem: Problem = answer.body.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
     let detail = problem.detail.filter(|detail| !detail.trim().is_empty());
+    // When to come back is said once, in our own words, which know the seconds.
+    let detail = detail.map(|detail| match detail.rsplit_once(';') {
+        Some((what, remedy)) if remedy.trim_start().starts_with(COME_BACK) => what.to_owned(),
+        _ => detail,
+    });
     let with_detail = |what: &str| match &detail {
         Some(detail) => format!("{what}: {detail}"),
         None => what.to_owned(),
@@ -82,12 +89,15 @@ pub fn judge(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdic
             ),
             "give the exchange's own address with --server",
         ),
+        // A proxy, a portal and the API server say the same without knowing the key.
+        401 | 403 if !is_problem(answer.content_type) => failure(
+            FailureKind::Server,
+            format!("this address answered {}, but not as a Keyplane exchange does", answer.status),
+            "check --server (the API server's address belongs in --cluster-server)",
+        ),
         401 => failure(
             FailureKind::Refused,
-            format!(
-                "the exchange refused the key: {}",
-                detail.as_deref().unwrap_or(REFUSED)
-            ),
+            format!("the exchange refused the key: {}", detail.as_deref().unwrap_or(REFUSED)),
             "give a key that is valid now with --key-file or KEYPLANE_API_KEY",
         ),
         403 => failure(
@@ -117,6 +127,13 @@ pub fn judge(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdic
     }
 }
 
+/// Whether the answer is an error as the exchange writes them: `application/problem+json`.
+fn is_problem(content_type: Option<&str>) -> bool {
+    content_type
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/problem+json"))
+}
+
 fn credential(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdict {
     let wrong = |what: &str| {
         Verdict::Final(Failure::new(
@@ -136,10 +153,7 @@ fn credential(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdi
     if credential.kind != KIND {
         return wrong("the exchange's answer is of another kind than ExecCredential");
     }
-    let date = answer
-        .date
-        .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
-        .map(|date| date.to_utc());
+    let date = answer.date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map(|date| date.to_utc());
     let life = TokenLife::of_answer(asked_at, date, credential.status.expiration_timestamp);
     Verdict::Token(credential.status.token, life)
 }
@@ -151,8 +165,8 @@ fn seconds(retry_after: Option<&str>) -> Option<Duration> {
 
 fn come_back(retry_after: Option<&str>) -> String {
     match seconds(retry_after) {
-        Some(pause) => format!("try again in {} s", pause.as_secs()),
-        None => "try again in a moment".to_owned(),
+        Some(pause) => format!("{COME_BACK} in {} s", pause.as_secs()),
+        None => format!("{COME_BACK} in a moment"),
     }
 }
 
@@ -166,12 +180,14 @@ mod tests {
         #[test]
         fn any_answer_is_judged_without_a_panic(
             status: u16,
+            content_type in proptest::option::of("application/problem\\+json|[ -~]{0,30}"),
             date in proptest::option::of(".{0,40}"),
             retry_after in proptest::option::of("[0-9a-z]{0,30}"),
             body in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200)),
         ) {
             let answer = Answer {
                 status,
+                content_type: content_type.as_deref(),
                 date: date.as_deref(),
                 retry_after: retry_after.as_deref(),
                 location: None,

@@ -3,11 +3,15 @@
 use std::env;
 use std::path::PathBuf;
 
-/// The folder of the token cache: the given one, else `keyplane` in the user's cache folder; none when the system
+use crate::environment::{self, CACHE_VARIABLE};
+
+/// The folder of the token cache: the given one, else `KEYPLANE_CACHE_DIR`, else `keyplane` in the user's cache folder; none when the system
 /// names no such folder.
 #[must_use]
 pub fn locate(given: Option<PathBuf>) -> Option<PathBuf> {
-    given.or_else(|| user_cache().map(|folder| folder.join("keyplane")))
+    given
+        .or_else(|| environment::path(CACHE_VARIABLE))
+        .or_else(|| user_cache().map(|folder| folder.join("keyplane")))
 }
 
 /// `$XDG_CACHE_HOME` (ignored unless absolute, as its specification asks), else `~/.cache`.
@@ -23,7 +27,5 @@ fn user_cache() -> Option<PathBuf> {
 }
 
 fn absolute(variable: &str) -> Option<PathBuf> {
-    env::var_os(variable)
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::error::ErrorKind;
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde::Serialize;
 
@@ -30,41 +30,56 @@ Exit codes:
 A failure is one line on standard error; get-token is silent there when it succeeds.";
 
 const GET_TOKEN_HELP: &str = "\
-The exchange is --server (or KEYPLANE_URL), else the `server` in the cluster's extension
-client.authentication.k8s.io/exec, which the client passes on with `provideClusterInfo: true`. The extension's is
-used only when an --allow-server is the same address, and only over https; else nothing is sent.
+The exchange is --server; else the `server` in the cluster's extension client.authentication.k8s.io/exec, which the \
+client passes on with `provideClusterInfo: true`; else KEYPLANE_URL. The extension's is used only when an \
+--allow-server is the same address, and only over https.
+The CA is --certificate-authority; else, for the extension's address, the extension's, and only when --allow-server \
+holds its SHA-256 (sha256sum ca.pem); for --server and KEYPLANE_URL it is KEYPLANE_CA_FILE. Without a CA, the \
+operating system's roots are trusted. An empty variable counts as unset.
 The key is read from --key-file, else from the environment variable KEYPLANE_API_KEY; it is never an argument.
-Without a CA, the operating system's roots are trusted. The extension's CA counts for the extension's address alone,
-and only when --allow-server holds its SHA-256: sha256sum ca.pem
+A client that asks again within 10 s was refused by the API server: then the cached token is not given again, and \
+the exchange is asked anew.
 
 Examples:
-  kubectl-keyplane get-token --server https://keyplane.example.com --key-file ~/.config/keyplane/key
-  KEYPLANE_URL=https://keyplane.example.com kubectl-keyplane get-token --no-cache
-  kubectl-keyplane get-token --key-file ~/.config/keyplane/key --allow-server https://one.example.com \\
-    --allow-server \"https://two.example.com#sha256:$(sha256sum two-ca.pem | cut -d' ' -f1)\"";
+  kubectl-keyplane get-token --server https://keyplane.example.com \\
+    --key-file ~/.config/keyplane/key
+  KEYPLANE_URL=https://keyplane.example.com \\
+    kubectl-keyplane get-token --no-cache
+  kubectl-keyplane get-token --key-file ~/.config/keyplane/key \\
+    --allow-server https://one.example.com
+  kubectl-keyplane get-token --key-file ~/.config/keyplane/key \\
+    --allow-server \"https://two.example.com#sha256:$(\\
+      sha256sum two-ca.pem | cut -d' ' -f1)\"";
 
 const GENERATE_HELP: &str = "\
 The manifest goes to standard output. The key goes to standard error, or with --key-out into a new file of mode 0600.
 The cluster only ever sees the digest: printf %s \"$KEY\" | sha256sum
 
 Examples:
-  kubectl-keyplane generate --name ci --namespace acme --kubernetes-namespace web > ci.yaml
-  kubectl-keyplane generate --name laptop --all-namespaces --role admin --key-out ~/.config/keyplane/key | kubectl apply -f -
-  kubectl-keyplane generate --name images --scope inference --expires-at 2030-01-01T00:00:00Z > images.yaml";
+  kubectl-keyplane generate --name ci --namespace acme \\
+    --kubernetes-namespace web > ci.yaml
+  kubectl-keyplane generate --name laptop --namespace acme \\
+    --all-namespaces --role admin --key-out laptop.key | kubectl apply -f -
+  kubectl-keyplane generate --name images --namespace acme \\
+    --scope inference --expires-at 2030-01-01T00:00:00Z > images.yaml";
 
 const KUBECONFIG_HELP: &str = "\
 Without --output the whole kubeconfig of this one cluster goes to standard output, and no file is touched.
-With --output FILE it is merged into that file, or makes it (mode 0600): other entries and unknown fields stay,
-comments do not. An entry of the same name for another server, key or cluster is left alone and is an error,
+With --output FILE it is merged into that file, or makes it (mode 0600): other entries and unknown fields stay, \
+comments do not. An entry of the same name for another server, key or cluster is left alone and is an error, \
 unless --replace is given. current-context is set only when there is none, or with --set-current.
-One user serves many clusters: give each cluster the same --user and key. The user's exec args say to which exchanges
+One user serves many clusters: give each cluster the same --user and key. The user's exec args say to which exchanges \
 its key may go (--allow-server, with the SHA-256 of the CA), and each merge adds its own.
 
 Examples:
-  kubectl-keyplane kubeconfig --server https://keyplane.example.com --cluster prod \\
-    --cluster-server https://prod.example.com:6443 --cluster-certificate-authority prod-ca.pem \\
-    --key-file ~/.config/keyplane/key --namespace acme-web --output ~/.kube/config
-  kubectl-keyplane kubeconfig --server https://keyplane.example.com --cluster prod \\
+  kubectl-keyplane kubeconfig --cluster prod \\
+    --server https://keyplane.example.com \\
+    --cluster-server https://prod.example.com:6443 \\
+    --cluster-certificate-authority prod-ca.pem \\
+    --key-file ~/.config/keyplane/key --namespace acme-web \\
+    --output ~/.kube/config
+  kubectl-keyplane kubeconfig --cluster prod \\
+    --server https://keyplane.example.com \\
     --cluster-server https://prod.example.com:6443 > prod.kubeconfig";
 
 const COMPLETION_HELP: &str = "\
@@ -101,25 +116,20 @@ pub enum Command {
 /// The arguments of `get-token`.
 #[derive(Args, Debug)]
 pub struct GetTokenArgs {
-    /// The exchange's URL: https, or http to this machine itself
-    #[arg(long, value_name = "URL", env = "KEYPLANE_URL", hide_env_values = true)]
+    /// The exchange's URL: https, or http to this machine itself; wins over the cluster's and `KEYPLANE_URL`
+    #[arg(long, value_name = "URL")]
     pub server: Option<String>,
     /// An exchange that the cluster's extension may name, with the SHA-256 of the CA it brings; may be repeated
     #[arg(long = "allow-server", value_name = "URL[#sha256:HEX]")]
     pub allow_servers: Vec<String>,
-    /// PEM file with the exchange's CA
-    #[arg(long, value_name = "FILE", env = "KEYPLANE_CA_FILE", hide_env_values = true)]
+    /// PEM file with the exchange's CA; wins over the cluster's and `KEYPLANE_CA_FILE`
+    #[arg(long, value_name = "FILE")]
     pub certificate_authority: Option<PathBuf>,
     /// File with the API key alone, readable by nobody but you
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// Folder of the token cache [default: keyplane in the user's cache folder]
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        env = "KEYPLANE_CACHE_DIR",
-        hide_env_values = true
-    )]
+    /// Folder of the token cache [default: `KEYPLANE_CACHE_DIR`, else keyplane in the user's cache folder]
+    #[arg(long, value_name = "FOLDER")]
     pub cache_dir: Option<PathBuf>,
     /// Neither read nor write the token cache
     #[arg(long)]
@@ -141,8 +151,8 @@ pub struct GenerateArgs {
     /// What people call the key, up to 64 characters
     #[arg(long, value_name = "TEXT", value_parser = display_name)]
     pub display_name: Option<String>,
-    /// When the key ends, as RFC 3339
-    #[arg(long, value_name = "TIME")]
+    /// When the key ends, such as 2030-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub expires_at: Option<DateTime<Utc>>,
     /// What the key may do; kubernetes when a namespace is named
     #[arg(long)]
@@ -194,11 +204,11 @@ pub enum RoleArg {
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("key"))]
 pub struct KubeconfigArgs {
-    /// The exchange's URL, https
-    #[arg(long, value_name = "URL", env = "KEYPLANE_URL", hide_env_values = true)]
-    pub server: String,
-    /// PEM file with the exchange's CA; its content goes into the kubeconfig
-    #[arg(long, value_name = "FILE", env = "KEYPLANE_CA_FILE", hide_env_values = true)]
+    /// The exchange's URL, https [default: `KEYPLANE_URL`]
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// PEM file with the exchange's CA; its content goes into the kubeconfig [default: `KEYPLANE_CA_FILE`]
+    #[arg(long, value_name = "FILE")]
     pub certificate_authority: Option<PathBuf>,
     /// Name of the cluster's entry
     #[arg(long, value_name = "NAME")]
@@ -249,6 +259,8 @@ pub enum Parsed {
     Command(Command),
     /// A text to print: the help or the version.
     Text(String),
+    /// There was no command: the help to print instead.
+    NothingAsked(String),
 }
 
 /// Reads the program's arguments, its own name first.
@@ -256,10 +268,14 @@ pub enum Parsed {
 /// # Errors
 /// [`FailureKind::Usage`], in one line.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
-    match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match Cli::try_parse_from(&args) {
         Ok(cli) => Ok(Parsed::Command(cli.command)),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             Ok(Parsed::Text(error.render().to_string()))
+        }
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Ok(Parsed::NothingAsked(error.render().to_string()))
         }
         Err(error) => {
             let text = error.render().to_string();
@@ -269,10 +285,18 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure
                 FailureKind::Usage,
                 what.strip_prefix("error: ").unwrap_or(what).trim(),
                 "",
-                "see kubectl-keyplane --help",
+                format!("see kubectl-keyplane {}--help", command_of(&args)),
             ))
         }
     }
+}
+
+/// The command among the arguments, with a space after it, or nothing.
+fn command_of(args: &[OsString]) -> String {
+    let cli = Cli::command();
+    let asked = args.get(1).and_then(|arg| arg.to_str());
+    let command = asked.and_then(|name| cli.find_subcommand(name));
+    command.map_or_else(String::new, |command| format!("{} ", command.get_name()))
 }
 
 fn key_name(text: &str) -> Result<String, String> {
@@ -280,9 +304,7 @@ fn key_name(text: &str) -> Result<String, String> {
         !label.starts_with('-')
             && !label.ends_with('-')
             && !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     if text.len() > 64 {
         Err("Key names are limited to 64 characters".to_owned())
@@ -309,12 +331,16 @@ fn display_name(text: &str) -> Result<String, String> {
     }
 }
 
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.to_utc())
+        .map_err(|_| "give a time such as 2030-01-01T00:00:00Z".to_owned())
+}
+
 fn uuid(text: &str) -> Result<String, String> {
     let groups: Vec<&str> = text.split('-').collect();
     let sound = groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
-        && groups
-            .iter()
-            .all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()));
+        && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()));
     if sound {
         Ok(text.to_ascii_lowercase())
     } else {

@@ -47,14 +47,9 @@ impl BaseUrl {
             )
         };
         if text.contains('@') {
-            return Err(wrong(
-                "the exchange's address holds a user name",
-                "address not shown",
-            ));
+            return Err(wrong("the exchange's address holds a user name", "address not shown"));
         }
-        let uri: Uri = text
-            .parse()
-            .map_err(|_| wrong("the exchange's address is no URL", text))?;
+        let uri: Uri = text.parse().map_err(|_| wrong("the exchange's address is no URL", text))?;
         let (Some(scheme), Some(authority), Some(host)) = (uri.scheme_str(), uri.authority(), uri.host())
         else {
             return Err(wrong("the exchange's address is no whole URL", text));
@@ -79,10 +74,7 @@ impl BaseUrl {
         let default_port = if scheme == "https" { ":443" } else { ":80" };
         let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
         let path = uri.path().trim_end_matches('/');
-        Ok(Self {
-            text: format!("{scheme}://{authority}{path}"),
-            loopback,
-        })
+        Ok(Self { text: format!("{scheme}://{authority}{path}"), loopback })
     }
 
     /// The URL as text, without a trailing slash.
@@ -125,47 +117,86 @@ pub struct ExchangeAddress {
     pub trust: Trust,
 }
 
+/// What the arguments, or the environment, say about the exchange.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Named<'a> {
+    /// The base URL, not checked yet.
+    pub server: Option<&'a str>,
+    /// A PEM file with the CA.
+    pub certificate_authority: Option<&'a Path>,
+}
+
 impl ExchangeAddress {
-    /// The exchange that the arguments name (`--server`, `--certificate-authority`, or their environment variables),
-    /// else that of the cluster's extension `client.authentication.k8s.io/exec`, as far as it is `allowed`.
+    /// The exchange that the `arguments` name, else that of the cluster's extension
+    /// `client.authentication.k8s.io/exec` when its address is `allowed`, else that of the `environment`: what is
+    /// exported for one cluster does not decide about another's kubeconfig.
     ///
     /// The extension's CA counts for the extension's address alone: a cluster's entry never says who may answer at an
-    /// address that the user named.
+    /// address that the user named. Nor does the environment's CA count for the extension's address.
     ///
     /// # Errors
     /// [`FailureKind::Usage`] when there is no usable address, or when the extension's is not allowed;
     /// [`FailureKind::File`] when the CA cannot be read.
     pub fn locate(
-        server: Option<&str>,
-        certificate_authority: Option<&Path>,
+        arguments: &Named<'_>,
         config: Option<&ExchangeConfig>,
         allowed: &[AllowedExchange],
+        environment: &Named<'_>,
     ) -> Result<Self, Failure> {
-        let own_ca = || certificate_authority.map(read_pem).transpose();
-        if let Some(server) = server {
-            let base = BaseUrl::parse(named(server)?)?;
-            let trust = own_ca()?.map_or(Trust::Platform, Trust::Pem);
-            return Ok(Self { base, trust });
+        if let Some(server) = arguments.server {
+            return Self::of_user(named(server)?, arguments, environment);
         }
-        let config = config.ok_or_else(unknown)?;
-        let base = BaseUrl::parse(named(config.server.as_deref().unwrap_or_default())?)?;
-        check_address(&base, allowed)?;
-        if let Some(pem) = own_ca()? {
-            let trust = Trust::Pem(pem);
-            return Ok(Self { base, trust });
+        match (Self::of_cluster(arguments, config, allowed), environment.server) {
+            (Ok(Some(exchange)), _) => Ok(exchange),
+            (Ok(None) | Err(Unusable::NotAllowed(_)), Some(server)) => {
+                Self::of_user(server, arguments, environment)
+            }
+            (Ok(None), None) => Err(unknown()),
+            (Err(Unusable::NotAllowed(failure) | Unusable::Wrong(failure)), _) => Err(failure),
         }
-        let trust = configured_trust(config)?;
-        check_trust(&base, &trust, allowed)?;
+    }
+
+    fn of_user(server: &str, arguments: &Named<'_>, environment: &Named<'_>) -> Result<Self, Failure> {
+        let base = BaseUrl::parse(server)?;
+        let ca = arguments.certificate_authority.or(environment.certificate_authority);
+        let trust = ca.map(read_pem).transpose()?.map_or(Trust::Platform, Trust::Pem);
         Ok(Self { base, trust })
+    }
+
+    /// The extension's exchange, or none when there is no extension or it names none.
+    fn of_cluster(
+        arguments: &Named<'_>,
+        config: Option<&ExchangeConfig>,
+        allowed: &[AllowedExchange],
+    ) -> Result<Option<Self>, Unusable> {
+        let named =
+            |config: &&ExchangeConfig| config.server.as_ref().is_some_and(|server| !server.is_empty());
+        let Some(config) = config.filter(named) else {
+            return Ok(None);
+        };
+        let base =
+            BaseUrl::parse(config.server.as_deref().unwrap_or_default()).map_err(Unusable::NotAllowed)?;
+        check_address(&base, allowed).map_err(Unusable::NotAllowed)?;
+        if let Some(path) = arguments.certificate_authority {
+            let trust = Trust::Pem(read_pem(path).map_err(Unusable::Wrong)?);
+            return Ok(Some(Self { base, trust }));
+        }
+        let trust = configured_trust(config).map_err(Unusable::Wrong)?;
+        check_trust(&base, &trust, allowed).map_err(Unusable::Wrong)?;
+        Ok(Some(Self { base, trust }))
     }
 }
 
+/// Why the extension's exchange cannot be used.
+enum Unusable {
+    /// It is none to which the key may go: the environment may name another.
+    NotAllowed(Failure),
+    /// It is the right one, and something is wrong with it.
+    Wrong(Failure),
+}
+
 fn named(address: &str) -> Result<&str, Failure> {
-    if address.is_empty() {
-        Err(unknown())
-    } else {
-        Ok(address)
-    }
+    if address.is_empty() { Err(unknown()) } else { Ok(address) }
 }
 
 fn unknown() -> Failure {

@@ -99,6 +99,7 @@ impl Request<'_> {
         let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let answer = Answer {
             status: response.status().as_u16(),
+            content_type: text(header::CONTENT_TYPE),
             date: text(header::DATE),
             retry_after: text(header::RETRY_AFTER),
             location: text(header::LOCATION),
@@ -222,10 +223,9 @@ fn tls_cause(error: &ureq::Error) -> Option<String> {
     match error {
         ureq::Error::Rustls(cause) => Some(cause.to_string()),
         ureq::Error::Tls(cause) => Some((*cause).to_owned()),
-        ureq::Error::Io(error) => error
-            .get_ref()
-            .and_then(|cause| cause.downcast_ref::<rustls::Error>())
-            .map(ToString::to_string),
+        ureq::Error::Io(error) => {
+            error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()).map(ToString::to_string)
+        }
         _ => None,
     }
 }

@@ -45,6 +45,8 @@ impl fmt::Display for ApiVersion {
 pub struct ExecInfo {
     /// The version to answer in.
     pub api_version: ApiVersion,
+    /// Whether a client asks, and not a person by hand.
+    pub from_client: bool,
     /// The cluster, when the kubeconfig says `provideClusterInfo: true`.
     pub cluster: Option<Cluster>,
 }
@@ -123,10 +125,7 @@ impl ExecInfo {
             ))
         })?;
         if request.kind != KIND {
-            return Err(wrong(format!(
-                "the client's request is a {:?}, not an {KIND}",
-                request.kind
-            )));
+            return Err(wrong(format!("the client's request is a {:?}, not an {KIND}", request.kind)));
         }
         let api_version = [ApiVersion::V1, ApiVersion::V1Beta1]
             .into_iter()
@@ -137,10 +136,7 @@ impl ExecInfo {
                     request.api_version
                 ))
             })?;
-        Ok(Self {
-            api_version,
-            cluster: request.spec.cluster,
-        })
+        Ok(Self { api_version, from_client: true, cluster: request.spec.cluster })
     }
 }
 
@@ -160,11 +156,7 @@ impl CredentialRequest {
     /// A request for a token in this version.
     #[must_use]
     pub const fn new(version: ApiVersion) -> Self {
-        Self {
-            api_version: version.as_str(),
-            kind: KIND,
-            spec: EmptySpec {},
-        }
+        Self { api_version: version.as_str(), kind: KIND, spec: EmptySpec {} }
     }
 }
 

@@ -78,12 +78,7 @@ impl Failure {
         place: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self {
-            kind,
-            what: what.into(),
-            place: place.into(),
-            remedy: remedy.into(),
-        }
+        Self { kind, what: what.into(), place: place.into(), remedy: remedy.into() }
     }
 
     /// The output could not be written.
@@ -95,6 +90,14 @@ impl Failure {
             "standard output",
             "check where it goes and run the command again",
         )
+    }
+
+    /// The same failure, with one more thing that may help.
+    #[must_use]
+    pub fn or_else_do(mut self, remedy: &str) -> Self {
+        self.remedy.push_str(", ");
+        self.remedy.push_str(remedy);
+        self
     }
 
     /// What kind of failure it is.
@@ -116,10 +119,8 @@ impl fmt::Display for Failure {
 
 /// A part as it may stand in the line. Keys go before the rest is cut, or a cut key would no longer look like one.
 fn in_line(part: &str) -> String {
-    let words: Vec<&str> = part
-        .split(|c: char| c.is_control() || c.is_whitespace())
-        .filter(|word| !word.is_empty())
-        .collect();
+    let words: Vec<&str> =
+        part.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty()).collect();
     without_keys(&words.join(" ")).chars().take(PART_MAX).collect()
 }
 

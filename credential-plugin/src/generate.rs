@@ -16,6 +16,9 @@ use crate::private_file;
 /// Hexadecimal digits of the digest that name a key which was given no name.
 const NAME_DIGITS: usize = 10;
 
+const NO_NAMESPACE: &str = "warning: no --namespace: the manifest goes to kubectl's current namespace; \
+                            a key must stand in an account's home namespace";
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Manifest<'a> {
@@ -100,41 +103,30 @@ pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write)
         metadata: Metadata {
             name: &name,
             namespace: args.namespace.as_deref(),
-            annotations: Annotations {
-                key_prefix: key.prefix().to_string(),
-            },
+            annotations: Annotations { key_prefix: key.prefix().to_string() },
         },
-        spec: Spec {
-            display_name: args.display_name.as_deref(),
-            scope,
-            expires_at,
-            digest,
-        },
+        spec: Spec { display_name: args.display_name.as_deref(), scope, expires_at, digest },
     })
     .map_err(|error| Failure::output(&io::Error::other(error.to_string())))?;
+    let mut lines = Vec::new();
+    if args.namespace.is_none() {
+        lines.push(NO_NAMESPACE.to_owned());
+    }
     let mut print = || {
-        out.write_all(manifest.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|error| Failure::output(&error))
+        out.write_all(manifest.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
     };
     if let Some(path) = &args.key_out {
         keep(&key, path)?;
         // A key without a manifest is of no use, and its file would be in the way of the next attempt.
         print().inspect_err(|_| drop(fs::remove_file(path)))?;
-        tell(
-            terminal,
-            &[&format!("The key of ApiKey {name} is in {}.", path.display())],
-        )
+        lines.push(format!("The key of ApiKey {name} is in {}.", path.display()));
+        tell(terminal, &lines, None)
     } else {
         print()?;
-        tell(
-            terminal,
-            &[
-                &format!("The key of ApiKey {name}, shown this once and kept nowhere:"),
-                key.expose(),
-                "Keep it in a file that only you can read, and apply the manifest.",
-            ],
-        )
+        lines.push(format!(
+            "Keep the key of ApiKey {name} in a file that only you can read; it is shown this once and kept nowhere:"
+        ));
+        tell(terminal, &lines, Some(&key))
     }
 }
 
@@ -144,10 +136,18 @@ fn keep(key: &PlaintextKey, path: &Path) -> Result<(), Failure> {
             FailureKind::File,
             format!("the key's file cannot be made: {error}"),
             path.display().to_string(),
-            "give --key-out a file that does not exist yet, in a folder you may write to",
+            "give --key-out a new file in a folder that is there and that you may write to",
         )
     };
-    let mut file = private_file::create_new(path).map_err(|error| failed(&error))?;
+    let mut file = private_file::create_new(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::new(
+            FailureKind::File,
+            "the key's file already exists",
+            path.display().to_string(),
+            "Keyplane never overwrites a key: give --key-out another file, or remove this one",
+        ),
+        _ => failed(&error),
+    })?;
     write_key(&mut file, key).map_err(|error| {
         drop(fs::remove_file(path));
         failed(&error)
@@ -160,9 +160,11 @@ fn write_key(file: &mut File, key: &PlaintextKey) -> io::Result<()> {
     file.sync_all()
 }
 
-fn tell(terminal: &mut impl Write, lines: &[&str]) -> Result<(), Failure> {
+fn tell(terminal: &mut impl Write, lines: &[String], key: Option<&PlaintextKey>) -> Result<(), Failure> {
     lines
         .iter()
+        .map(String::as_str)
+        .chain(key.map(PlaintextKey::expose))
         .try_for_each(|line| {
             terminal.write_all(line.as_bytes())?;
             terminal.write_all(b"\n")
@@ -177,6 +179,14 @@ fn scope(args: &GenerateArgs) -> Result<Scope<'_>, Failure> {
     let lists = !args.kubernetes_namespaces.is_empty() || !args.namespace_ids.is_empty();
     let kubernetes = lists || args.all_namespaces || args.role.is_some();
     let scope = match (args.scope, kubernetes) {
+        (Some(ScopeArg::All | ScopeArg::Inference | ScopeArg::SshKeys), true)
+            if !lists && !args.all_namespaces =>
+        {
+            return Err(usage(
+                "--role is for Kubernetes scopes",
+                "leave out --role, or name namespaces and leave out --scope",
+            ));
+        }
         (None, false) => {
             return Err(usage(
                 "At least one explicit scope is required",

@@ -37,12 +37,7 @@ pub fn read(key_file: Option<&Path>, variable: Option<OsString>) -> Result<Plain
         ));
     };
     let value = value.into_string().map(Zeroizing::new).map_err(|_| {
-        Failure::new(
-            FailureKind::NoKey,
-            "the API key is not text",
-            KEY_VARIABLE,
-            "copy the whole key again",
-        )
+        Failure::new(FailureKind::NoKey, "the API key is not text", KEY_VARIABLE, "copy the whole key again")
     })?;
     check(&value, KEY_VARIABLE)
 }
@@ -63,6 +58,14 @@ pub fn read_file(path: &Path) -> Result<PlaintextKey, Failure> {
     };
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(Failure::new(
+            FailureKind::NoKey,
+            "the key file is a folder",
+            &place,
+            "give the file in it that holds the key",
+        ));
+    }
     if private_file::is_open_to_others(&metadata) {
         return Err(Failure::new(
             FailureKind::NoKey,
@@ -74,6 +77,14 @@ pub fn read_file(path: &Path) -> Result<PlaintextKey, Failure> {
     let bytes = private_file::read_bounded(file, KEY_FILE_MAX).map_err(unreadable)?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not text")))?;
+    if text.trim().is_empty() {
+        return Err(Failure::new(
+            FailureKind::NoKey,
+            "the key file is empty",
+            &place,
+            "put the whole key into it, or give the file that holds it",
+        ));
+    }
     let line = text.strip_suffix('\n').unwrap_or(text);
     check(line.strip_suffix('\r').unwrap_or(line), &place)
 }
@@ -82,9 +93,7 @@ fn check(text: &str, place: &str) -> Result<PlaintextKey, Failure> {
     PlaintextKey::parse(text).map_err(|error| {
         // The error's own text says what is wrong and what to do, parted by a semicolon.
         let message = error.to_string();
-        let (what, remedy) = message
-            .split_once("; ")
-            .unwrap_or((&message, "copy the whole key again"));
+        let (what, remedy) = message.split_once("; ").unwrap_or((&message, "copy the whole key again"));
         Failure::new(FailureKind::NoKey, what, place, remedy)
     })
 }

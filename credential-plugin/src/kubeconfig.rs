@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::allowed_exchange::{ALLOW_SERVER, AllowedExchange};
 use crate::cli::KubeconfigArgs;
+use crate::environment::{self, CA_VARIABLE, URL_VARIABLE};
 use crate::exchange_address::{BaseUrl, read_pem};
 use crate::exec_protocol::ApiVersion;
 use crate::failure::{Failure, FailureKind};
@@ -21,7 +22,8 @@ use crate::kubeconfig_merge::{Entries, Permission, merge};
 use crate::private_file::{self, Durability};
 
 /// What kubectl prints when the plugin is not installed.
-const INSTALL_HINT: &str = "kubectl-keyplane is not installed or not on PATH. Install it with: cargo install keyplane-credential-plugin";
+const INSTALL_HINT: &str = "kubectl-keyplane is not on PATH. Build it with: cargo build --release \
+                            -p keyplane-credential-plugin, and put target/release/kubectl-keyplane on PATH";
 
 /// Writes the kubeconfig to `out`, or merges it into `--output`; warnings go to `terminal`.
 ///
@@ -30,14 +32,18 @@ const INSTALL_HINT: &str = "kubectl-keyplane is not installed or not on PATH. In
 /// a file or an entry that may not be replaced, [`FailureKind::Local`] for the output.
 pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let entries = entries(args)?;
-    let permission = Permission {
-        replace: args.replace,
-        set_current: args.set_current,
+    let permission = Permission { replace: args.replace, set_current: args.set_current };
+    let mut tell = |line: String| {
+        terminal
+            .write_all(line.as_bytes())
+            .and_then(|()| terminal.write_all(b"\n"))
+            .map_err(|error| Failure::output(&error))
     };
     if args.embed_key_env {
-        terminal
-            .write_all(b"warning: the kubeconfig holds the API key itself; keep it as secret as the key\n")
-            .map_err(|error| Failure::output(&error))?;
+        tell("warning: the kubeconfig holds the API key itself; keep it as secret as the key".to_owned())?;
+    }
+    if let Some(path) = args.key_file.as_deref().filter(|path| !path.exists()) {
+        tell(format!("warning: there is no key file at {} yet", path.display()))?;
     }
     let Some(path) = &args.output else {
         let text = to_yaml(&merge(Value::Null, &entries, permission)?)?;
@@ -46,22 +52,25 @@ pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Writ
             .and_then(|()| out.flush())
             .map_err(|error| Failure::output(&error));
     };
-    merge_into(path, &entries, permission)
+    merge_into(path, &entries, permission)?;
+    tell(format!("Wrote context {} to {}", entries.context_name, path.display()))
 }
 
 fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
-    let base = BaseUrl::parse(&args.server)?;
+    let server = match &args.server {
+        Some(server) => server.clone(),
+        None => environment::text(URL_VARIABLE)?.ok_or_else(unknown_server)?,
+    };
+    let base = BaseUrl::parse(&server)?;
     let mut exchange = json!({"server": base.as_str()});
-    let ca = args.certificate_authority.as_deref().map(read_pem).transpose()?;
+    let ca_file = args.certificate_authority.clone();
+    let ca_file = ca_file.or_else(|| environment::path(CA_VARIABLE));
+    let ca = ca_file.as_deref().map(read_pem).transpose()?;
     if let (Some(pem), Some(exchange)) = (&ca, exchange.as_object_mut()) {
         exchange.insert("certificateAuthorityData".to_owned(), json!(STANDARD.encode(pem)));
     }
     let allowed = AllowedExchange::new(base, ca.as_deref())?;
-    let cluster_ca = args
-        .cluster_certificate_authority
-        .as_deref()
-        .map(read_pem)
-        .transpose()?;
+    let cluster_ca = args.cluster_certificate_authority.as_deref().map(read_pem).transpose()?;
     let context_name = args.context.clone().unwrap_or_else(|| match &args.namespace {
         Some(namespace) => format!("{}-{namespace}", args.cluster),
         None => args.cluster.clone(),
@@ -76,6 +85,15 @@ fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
         context_name,
         namespace: args.namespace.clone(),
     })
+}
+
+fn unknown_server() -> Failure {
+    Failure::new(
+        FailureKind::Usage,
+        "the exchange's address is not known",
+        format!("neither --server nor {URL_VARIABLE} names it"),
+        "give --server URL; see kubectl-keyplane kubeconfig --help",
+    )
 }
 
 fn cluster_server(text: &str) -> Result<String, Failure> {

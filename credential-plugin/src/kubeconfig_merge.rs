@@ -58,20 +58,10 @@ pub fn merge(config: Value, entries: &Entries, permission: Permission) -> Result
     root.entry("apiVersion").or_insert_with(|| json!("v1"));
     root.entry("kind").or_insert_with(|| json!("Config"));
 
-    let Entries {
-        cluster_name,
-        user_name,
-        context_name,
-        ..
-    } = entries;
-    let cluster = entry(
-        &mut root,
-        "clusters",
-        "cluster",
-        cluster_name,
-        permission,
-        |cluster| differs(cluster, "server", &json!(entries.cluster_server)),
-    )?;
+    let Entries { cluster_name, user_name, context_name, .. } = entries;
+    let cluster = entry(&mut root, "clusters", "cluster", cluster_name, permission, |cluster| {
+        differs(cluster, "server", &json!(entries.cluster_server))
+    })?;
     set_cluster(cluster, entries)?;
 
     let user = entry(&mut root, "users", "user", user_name, permission, |user| {
@@ -79,26 +69,17 @@ pub fn merge(config: Value, entries: &Entries, permission: Permission) -> Result
     })?;
     set_exec(user, &entries.exec);
 
-    let context = entry(
-        &mut root,
-        "contexts",
-        "context",
-        context_name,
-        permission,
-        |context| {
-            differs(context, "cluster", &json!(cluster_name)) || differs(context, "user", &json!(user_name))
-        },
-    )?;
+    let context = entry(&mut root, "contexts", "context", context_name, permission, |context| {
+        differs(context, "cluster", &json!(cluster_name)) || differs(context, "user", &json!(user_name))
+    })?;
     context.insert("cluster".to_owned(), json!(cluster_name));
     context.insert("user".to_owned(), json!(user_name));
     if let Some(namespace) = &entries.namespace {
         context.insert("namespace".to_owned(), json!(namespace));
     }
 
-    let has_current = root
-        .get("current-context")
-        .and_then(Value::as_str)
-        .is_some_and(|current| !current.is_empty());
+    let has_current =
+        root.get("current-context").and_then(Value::as_str).is_some_and(|current| !current.is_empty());
     if !has_current || permission.set_current {
         root.insert("current-context".to_owned(), json!(context_name));
     }
@@ -123,9 +104,7 @@ fn set_cluster(cluster: &mut Map<String, Value>, entries: &Entries) -> Result<()
 fn is_same_key(old: Option<&Value>, new: &Value) -> bool {
     let field = |exec: &Value, name| exec.get(name).filter(|value| !value.is_null()).cloned();
     old.is_some_and(|old| {
-        ["command", "env"]
-            .into_iter()
-            .all(|name| field(old, name) == field(new, name))
+        ["command", "env"].into_iter().all(|name| field(old, name) == field(new, name))
             && Arguments::of(old).others == Arguments::of(new).others
     })
 }
@@ -144,9 +123,8 @@ impl Arguments {
             let text = arg.as_str().unwrap_or_default();
             if text == ALLOW_SERVER {
                 allowed.extend(args.next().cloned());
-            } else if let Some(value) = text
-                .strip_prefix(ALLOW_SERVER)
-                .and_then(|rest| rest.strip_prefix('='))
+            } else if let Some(value) =
+                text.strip_prefix(ALLOW_SERVER).and_then(|rest| rest.strip_prefix('='))
             {
                 allowed.push(json!(value));
             } else {
@@ -196,18 +174,13 @@ fn entry<'a>(
     is_anothers: impl FnOnce(&Map<String, Value>) -> bool,
 ) -> Result<&'a mut Map<String, Value>, Failure> {
     let entries = list(root, list_name)?;
-    let position = entries
-        .iter()
-        .position(|entry| entry.get("name") == Some(&json!(name)));
+    let position = entries.iter().position(|entry| entry.get("name") == Some(&json!(name)));
     let index = position.unwrap_or_else(|| {
         entries.push(json!({"name": name, inner_name: {}}));
         entries.len() - 1
     });
     let malformed = || not_a_kubeconfig(&format!("the entry {name:?} of {list_name} is no mapping"));
-    let outer = entries
-        .get_mut(index)
-        .and_then(Value::as_object_mut)
-        .ok_or_else(malformed)?;
+    let outer = entries.get_mut(index).and_then(Value::as_object_mut).ok_or_else(malformed)?;
     let inner = outer.entry(inner_name).or_insert(Value::Null);
     if inner.is_null() {
         *inner = json!({});
@@ -232,9 +205,7 @@ fn list<'a>(map: &'a mut Map<String, Value>, name: &str) -> Result<&'a mut Vec<V
     if value.is_null() {
         *value = json!([]);
     }
-    value
-        .as_array_mut()
-        .ok_or_else(|| not_a_kubeconfig(&format!("its {name} is no list")))
+    value.as_array_mut().ok_or_else(|| not_a_kubeconfig(&format!("its {name} is no list")))
 }
 
 fn not_a_kubeconfig(why: &str) -> Failure {

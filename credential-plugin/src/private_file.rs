@@ -43,10 +43,7 @@ pub fn read_bounded(file: File, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     if u64::try_from(bytes.len()).is_ok_and(|len| len <= limit) {
         Ok(bytes)
     } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("it holds more than {limit} bytes"),
-        ))
+        Err(io::Error::new(io::ErrorKind::InvalidData, format!("it holds more than {limit} bytes")))
     }
 }
 
@@ -93,14 +90,9 @@ pub enum Durability {
 /// # Errors
 /// Whatever the system says; the old file is then untouched.
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // tempfile makes its files with mode 0600.
-    let mut file = tempfile::Builder::new()
-        .prefix(".keyplane-")
-        .tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(".keyplane-").tempfile_in(folder)?;
     file.write_all(bytes)?;
     if durability == Durability::Durable {
         file.as_file().sync_all()?;

@@ -12,9 +12,7 @@ pub fn without_keys(text: &str) -> String {
     while let Some((before, after)) = rest.split_once('_') {
         shown.push_str(before);
         shown.push('_');
-        let body_len = after
-            .find(|c: char| !c.is_ascii_alphanumeric())
-            .unwrap_or(after.len());
+        let body_len = after.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(after.len());
         let typed = before.chars().next_back().is_some_and(|c| c.is_ascii_lowercase());
         rest = if typed && body_len >= KEY_BODY_MIN {
             shown.push_str("[redacted]");

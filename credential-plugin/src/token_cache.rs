@@ -4,6 +4,7 @@
 //! any way is a miss, and the next token heals it. Where nothing can be written the plugin works without a cache.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -36,11 +37,7 @@ impl Slot {
             Trust::Pem(pem) => (b"pem", pem),
         };
         let cluster = cluster.map_or([""; 3], |cluster| {
-            [
-                &cluster.server,
-                &cluster.tls_server_name,
-                &cluster.certificate_authority_data,
-            ]
+            [&cluster.server, &cluster.tls_server_name, &cluster.certificate_authority_data]
         });
         let mut hash = Sha256::new();
         let fields = [exchange.base.as_str().as_bytes(), trust, pem, key.as_bytes()];
@@ -86,6 +83,12 @@ impl TokenCache {
         self.folder.join(Path::new(&self.slot.0).with_extension("json"))
     }
 
+    /// The file that remembers who was handed the slot's token.
+    #[must_use]
+    pub fn hand_outs(&self) -> PathBuf {
+        self.folder.join(Path::new(&self.slot.0).with_extension("handed"))
+    }
+
     /// The cached token, when there is one that may be handed out now.
     #[must_use]
     pub fn read(&self, now: DateTime<Utc>) -> Option<(BearerToken, TokenLife)> {
@@ -95,14 +98,15 @@ impl TokenCache {
             .then_some((entry.token, entry.life))
     }
 
+    /// Forgets the token.
+    pub fn remove(&self) {
+        // What cannot be removed ends by itself.
+        let _ = fs::remove_file(self.path());
+    }
+
     /// Keeps the token. Whether that worked matters to nobody: without a cache the next start asks the exchange.
     pub fn write(&self, token: &BearerToken, life: TokenLife) {
-        let entry = Entry {
-            layout: LAYOUT,
-            slot: &self.slot.0,
-            token,
-            life,
-        };
+        let entry = Entry { layout: LAYOUT, slot: &self.slot.0, token, life };
         let Ok(bytes) = serde_json::to_vec(&entry).map(Zeroizing::new) else {
             return;
         };

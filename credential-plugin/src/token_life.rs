@@ -41,10 +41,7 @@ impl TokenLife {
             None => expiration.signed_duration_since(asked_at),
         };
         let remaining = remaining.clamp(TimeDelta::zero(), LONGEST_LIFE);
-        Self {
-            obtained_at: asked_at,
-            expires_at: asked_at.checked_add_signed(remaining).unwrap_or(asked_at),
-        }
+        Self { obtained_at: asked_at, expires_at: asked_at.checked_add_signed(remaining).unwrap_or(asked_at) }
     }
 
     /// Whether the token may be handed out at this local time: at least [`LEAST_LIFE`] is left of it.

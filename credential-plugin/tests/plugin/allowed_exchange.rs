@@ -52,51 +52,24 @@ fn a_hostile_extension_gets_no_request() {
         "--allow-server",
         &format!("{}#sha256:{}", second.url, sha256(&second.ca)),
     ];
-    let (elsewhere, own_ca) = (
-        "to which this user's key may not go",
-        "with which this user's exchange",
-    );
+    let (elsewhere, own_ca) = ("to which this user's key may not go", "with which this user's exchange");
     let thief_authority = thief.url.strip_prefix("https://").unwrap();
     let ca_file = stage.file("thief.pem", &thief.ca, 0o644);
     for (extension, part) in [
         (extension("https://thief.example", &thief.ca), elsewhere),
         (extension(&thief.url, &thief.ca), elsewhere),
         (extension(&thief.url, &exchange.ca), elsewhere),
-        (
-            extension(&local.url.replace("127.0.0.1", "localhost"), &local.ca),
-            elsewhere,
-        ),
-        (
-            extension(&exchange.url.replace("127.0.0.1", "localhost"), &exchange.ca),
-            elsewhere,
-        ),
-        (
-            extension(&format!("{}/more", exchange.url), &exchange.ca),
-            elsewhere,
-        ),
-        (
-            extension(&format!("{}.thief.example", exchange.url), &exchange.ca),
-            "(https://127.0.0.1:",
-        ),
-        (
-            extension(&format!("{}@{thief_authority}", exchange.url), &thief.ca),
-            "user name",
-        ),
+        (extension(&local.url.replace("127.0.0.1", "localhost"), &local.ca), elsewhere),
+        (extension(&exchange.url.replace("127.0.0.1", "localhost"), &exchange.ca), elsewhere),
+        (extension(&format!("{}/more", exchange.url), &exchange.ca), elsewhere),
+        (extension(&format!("{}.thief.example", exchange.url), &exchange.ca), "(https://127.0.0.1:"),
+        (extension(&format!("{}@{thief_authority}", exchange.url), &thief.ca), "user name"),
         (json!({"server": plain.url}), "plain http"),
-        (
-            extension(&exchange.url.replace("https", "http"), &exchange.ca),
-            "plain http",
-        ),
+        (extension(&exchange.url.replace("https", "http"), &exchange.ca), "plain http"),
         (extension(&exchange.url, &thief.ca), own_ca),
         (extension(&exchange.url, &second.ca), own_ca),
-        (
-            extension(&exchange.url, &format!("{}{}", exchange.ca, thief.ca)),
-            own_ca,
-        ),
-        (
-            json!({"server": exchange.url, "certificateAuthority": ca_file}),
-            own_ca,
-        ),
+        (extension(&exchange.url, &format!("{}{}", exchange.ca, thief.ca)), own_ca),
+        (json!({"server": exchange.url, "certificateAuthority": ca_file}), own_ca),
         (json!({"server": exchange.url}), "brings no CA"),
     ] {
         let line = failure(&get_token(&stage, &allowed, &extension).output().unwrap(), 2);
@@ -136,10 +109,8 @@ fn an_address_allowed_without_a_ca_is_for_the_systems_roots_or_a_ca_of_the_users
     failure(&get_token(&stage, &arguments, &brings_none).output().unwrap(), 7);
     assert!(exchange.asked().is_empty());
     let ca = stage.file("ca.pem", &exchange.ca, 0o644);
-    let output = get_token(&stage, &arguments, &brings_none)
-        .args(["--certificate-authority", &ca])
-        .output()
-        .unwrap();
+    let output =
+        get_token(&stage, &arguments, &brings_none).args(["--certificate-authority", &ca]).output().unwrap();
     credential(&output);
 }
 
@@ -148,10 +119,9 @@ fn a_server_that_the_user_named_is_never_trusted_by_the_extensions_ca() {
     let stage = Stage::new();
     let thief = StandIn::tls(|_| healthy());
     let pinned = format!("{}#sha256:{}", thief.url, sha256(&thief.ca));
-    for extension in [
-        extension(&thief.url, &thief.ca),
-        json!({"certificateAuthorityData": STANDARD.encode(&thief.ca)}),
-    ] {
+    for extension in
+        [extension(&thief.url, &thief.ca), json!({"certificateAuthorityData": STANDARD.encode(&thief.ca)})]
+    {
         let arguments = ["--server", &thief.url, "--allow-server", &pinned];
         failure(&get_token(&stage, &arguments, &extension).output().unwrap(), 7);
         let mut command = get_token(&stage, &[], &extension);
@@ -179,15 +149,9 @@ fn with_nothing_allowed_the_extension_is_refused_and_the_line_says_how_to_allow_
 fn an_exchange_is_allowed_however_its_address_is_spelled() {
     let digest = "0123456789abcdef".repeat(4);
     for (text, read) in [
-        (
-            "https://Keyplane.Example:443/",
-            "https://keyplane.example".to_owned(),
-        ),
+        ("https://Keyplane.Example:443/", "https://keyplane.example".to_owned()),
         ("https://[::1]:8443/Path/", "https://[::1]:8443/Path".to_owned()),
-        (
-            &format!("https://x/#sha256:{}", digest.to_uppercase()),
-            format!("https://x#sha256:{digest}"),
-        ),
+        (&format!("https://x/#sha256:{}", digest.to_uppercase()), format!("https://x#sha256:{digest}")),
     ] {
         assert_eq!(AllowedExchange::parse(text).unwrap().to_string(), read);
     }
@@ -212,10 +176,7 @@ fn an_allowance_that_is_none_is_told() {
     ] {
         let mut command = get_token(&stage, &["--allow-server", &allowed], &json!({}));
         let line = failure(&command.output().unwrap(), 2);
-        assert!(
-            !line.contains("hunter2") && !line.contains("not known"),
-            "{allowed}: {line}"
-        );
+        assert!(!line.contains("hunter2") && !line.contains("not known"), "{allowed}: {line}");
     }
 }
 
@@ -224,21 +185,8 @@ fn merge(stage: &Stage, name: &str, exchange: &StandIn, more: &[&str]) -> Value 
     let ca = stage.file("ca.pem", &exchange.ca, 0o644);
     let output = stage
         .plugin()
-        .args([
-            "kubeconfig",
-            "--server",
-            &exchange.url,
-            "--certificate-authority",
-            &ca,
-        ])
-        .args([
-            "--cluster",
-            name,
-            "--cluster-server",
-            "https://c.example",
-            "--output",
-            "config",
-        ])
+        .args(["kubeconfig", "--server", &exchange.url, "--certificate-authority", &ca])
+        .args(["--cluster", name, "--cluster-server", "https://c.example", "--output", "config"])
         .args(more)
         .output()
         .unwrap();
@@ -258,28 +206,13 @@ fn one_user_reaches_each_clusters_exchange_by_what_the_merges_wrote() {
     let key = stage.file("key", &stage.key, 0o600);
     merge(&stage, "one", &exchanges[0], &["--key-file", &key]);
     let config = merge(&stage, "two", &exchanges[1], &["--key-file", &key]);
-    assert_eq!(
-        merge(&stage, "two", &exchanges[1], &["--key-file", &key]),
-        config,
-        "twice is once"
-    );
+    assert_eq!(merge(&stage, "two", &exchanges[1], &["--key-file", &key]), config, "twice is once");
     let [one, two] = [0, 1].map(|index: usize| {
         let exchange: &StandIn = &exchanges[index];
         format!("{}#sha256:{}", exchange.url, sha256(&exchange.ca))
     });
     let args = exec_args(&config);
-    assert_eq!(
-        args,
-        [
-            "get-token",
-            "--key-file",
-            &key,
-            "--allow-server",
-            &one,
-            "--allow-server",
-            &two
-        ]
-    );
+    assert_eq!(args, ["get-token", "--key-file", &key, "--allow-server", &one, "--allow-server", &two]);
     for (index, exchange) in exchanges.iter().enumerate() {
         let extension = &config["clusters"][index]["cluster"]["extensions"][0]["extension"];
         let mut command = get_token(&stage, &args[1..], extension);
@@ -300,20 +233,11 @@ fn an_allowance_written_by_hand_stays_and_another_key_starts_anew() {
     let config = merge(&stage, "one", &exchange, &[]);
     assert_eq!(
         exec_args(&config),
-        [
-            "get-token",
-            "--allow-server",
-            "https://by-hand.example",
-            "--allow-server",
-            &mine
-        ]
+        ["get-token", "--allow-server", "https://by-hand.example", "--allow-server", &mine]
     );
     let key = stage.file("key", &stage.key, 0o600);
     let config = merge(&stage, "one", &exchange, &["--key-file", &key, "--replace"]);
-    assert_eq!(
-        exec_args(&config),
-        ["get-token", "--key-file", &key, "--allow-server", &mine]
-    );
+    assert_eq!(exec_args(&config), ["get-token", "--key-file", &key, "--allow-server", &mine]);
 }
 
 #[test]
@@ -322,17 +246,39 @@ fn no_kubeconfig_is_made_for_plain_http() {
     let output = stage
         .plugin()
         .args(["kubeconfig", "--server", "http://localhost:8080"])
-        .args([
-            "--cluster",
-            "c",
-            "--cluster-server",
-            "https://c.example",
-            "--output",
-            "config",
-        ])
+        .args(["--cluster", "c", "--cluster-server", "https://c.example", "--output", "config"])
         .output()
         .unwrap();
     let line = failure(&output, 2);
     assert!(line.contains("plain http"), "{line}");
     assert!(!stage.path("config").exists());
+}
+
+#[test]
+fn the_environment_of_another_cluster_does_not_win_over_the_extension() {
+    let stage = Stage::new();
+    let [exchange, other] = [(); 2].map(|()| StandIn::tls(|_| healthy()));
+    let other_ca = stage.file("other.pem", &other.ca, 0o644);
+    let pinned = format!("{}#sha256:{}", exchange.url, sha256(&exchange.ca));
+    let extension = extension(&exchange.url, &exchange.ca);
+    let run = |arguments: &[&str]| {
+        let mut command = get_token(&stage, arguments, &extension);
+        command.env("KEYPLANE_URL", &other.url).env("KEYPLANE_CA_FILE", &other_ca);
+        credential(&command.output().unwrap());
+        (exchange.asked().len(), other.asked().len())
+    };
+    assert_eq!(run(&["--allow-server", &pinned]), (1, 0), "the extension before the environment");
+    assert_eq!(run(&["--allow-server", &pinned, "--server", &other.url]), (1, 1), "an argument before both");
+    assert_eq!(run(&[]), (1, 2), "one that is not allowed counts for nothing");
+}
+
+#[test]
+fn an_allowed_address_with_another_ca_is_told_whatever_the_environment_says() {
+    let stage = Stage::new();
+    let [exchange, other] = [(); 2].map(|()| StandIn::tls(|_| healthy()));
+    let pinned = format!("{}#sha256:{}", exchange.url, sha256(&exchange.ca));
+    let extension = extension(&exchange.url, &other.ca);
+    let mut command = get_token(&stage, &["--allow-server", &pinned], &extension);
+    failure(&command.env("KEYPLANE_URL", &other.url).output().unwrap(), 2);
+    assert!(exchange.asked().is_empty() && other.asked().is_empty());
 }

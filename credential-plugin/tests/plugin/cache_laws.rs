@@ -15,10 +15,7 @@ use tempfile::TempDir;
 const TOKEN: &str = "a.cached.token";
 
 fn slot(server: &str, key: &[u8]) -> Slot {
-    let exchange = ExchangeAddress {
-        base: BaseUrl::parse(server).unwrap(),
-        trust: Trust::Platform,
-    };
+    let exchange = ExchangeAddress { base: BaseUrl::parse(server).unwrap(), trust: Trust::Platform };
     Slot::of(&exchange, KeyDigest::of(key), None)
 }
 
@@ -43,16 +40,10 @@ fn what_was_kept_comes_back_for_its_own_identity_only() {
     let (token, _) = cache.read(now).unwrap();
     assert_eq!(text(&token), TOKEN);
     assert_eq!(format!("{token:?}"), "[redacted]");
-    let other = TokenCache::new(
-        folder.path().to_owned(),
-        slot("https://exchange.example", b"other"),
-    );
+    let other = TokenCache::new(folder.path().to_owned(), slot("https://exchange.example", b"other"));
     assert!(other.read(now).is_none());
     fs::rename(cache.path(), other.path()).unwrap();
-    assert!(
-        other.read(now).is_none(),
-        "a file under another's name is not theirs"
-    );
+    assert!(other.read(now).is_none(), "a file under another's name is not theirs");
 }
 
 proptest! {

@@ -17,11 +17,7 @@ fn healthy() -> StandIn {
 }
 
 fn expiry(credential: &Value) -> DateTime<Utc> {
-    credential["status"]["expirationTimestamp"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap()
+    credential["status"]["expirationTimestamp"].as_str().unwrap().parse().unwrap()
 }
 
 fn info(version: &str, spec: &Value) -> String {
@@ -39,10 +35,7 @@ fn the_output_has_the_version_that_was_asked_for_and_nothing_but_the_credential(
         let (stage, exchange) = (Stage::new(), healthy());
         let output = stage
             .get_token(&exchange)
-            .env(
-                "KUBERNETES_EXEC_INFO",
-                info(version, &json!({"interactive": false})),
-            )
+            .env("KUBERNETES_EXEC_INFO", info(version, &json!({"interactive": false})))
             .output()
             .unwrap();
         let credential = credential(&output);
@@ -54,10 +47,7 @@ fn the_output_has_the_version_that_was_asked_for_and_nothing_but_the_credential(
 
         let asked = &exchange.asked()[0];
         let body: Value = serde_json::from_str(&asked.body).unwrap();
-        assert_eq!(
-            body,
-            json!({"apiVersion": api_version, "kind": "ExecCredential", "spec": {}})
-        );
+        assert_eq!(body, json!({"apiVersion": api_version, "kind": "ExecCredential", "spec": {}}));
     }
 }
 
@@ -65,10 +55,7 @@ fn the_output_has_the_version_that_was_asked_for_and_nothing_but_the_credential(
 fn without_exec_info_the_output_is_v1() {
     let (stage, exchange) = (Stage::new(), healthy());
     let output = stage.get_token(&exchange).output().unwrap();
-    assert_eq!(
-        credential(&output)["apiVersion"],
-        "client.authentication.k8s.io/v1"
-    );
+    assert_eq!(credential(&output)["apiVersion"], "client.authentication.k8s.io/v1");
 }
 
 #[test]
@@ -77,11 +64,7 @@ fn the_key_travels_in_the_header_and_nowhere_else() {
     credential(&stage.get_token(&exchange).output().unwrap());
     let asked = exchange.asked();
     assert_eq!(asked.len(), 1);
-    assert!(
-        asked[0]
-            .head
-            .starts_with("POST /v1/kubernetes/exec-credential HTTP/1.1\r\n")
-    );
+    assert!(asked[0].head.starts_with("POST /v1/kubernetes/exec-credential HTTP/1.1\r\n"));
     assert_eq!(asked[0].header("x-api-key"), Some(stage.key.as_str()));
     assert_eq!(asked[0].head.matches(&stage.key).count(), 1);
     assert!(!asked[0].body.contains(&stage.key));
@@ -126,11 +109,8 @@ fn the_clusters_extension_says_where_the_exchange_is_and_whom_to_trust() {
 fn an_argument_wins_over_the_clusters_extension_and_the_environment_serves_as_one() {
     let (stage, exchange) = (Stage::new(), healthy());
     let elsewhere = json!({"cluster": {"config": {"server": "https://elsewhere.invalid"}}});
-    let output = stage
-        .get_token(&exchange)
-        .env("KUBERNETES_EXEC_INFO", info("v1", &elsewhere))
-        .output()
-        .unwrap();
+    let output =
+        stage.get_token(&exchange).env("KUBERNETES_EXEC_INFO", info("v1", &elsewhere)).output().unwrap();
     credential(&output);
     let output = stage
         .plugin()
@@ -180,10 +160,7 @@ fn a_clock_that_is_off_does_not_change_the_life_of_a_token() {
         let output = stage.get_token(&exchange).output().unwrap();
         let expires = expiry(&credential(&output));
         // One second for the date's grain, one for each whole second in the answer and in the output.
-        assert!(
-            expires >= before + TEN_MINUTES - TimeDelta::seconds(3),
-            "{expires}"
-        );
+        assert!(expires >= before + TEN_MINUTES - TimeDelta::seconds(3), "{expires}");
         assert!(expires <= now() + TEN_MINUTES, "{expires}");
     }
 }

@@ -16,10 +16,7 @@ fn a_refused_key_is_told_in_the_exchanges_words_and_never_tried_again() {
     let stage = Stage::new();
     let exchange = StandIn::tls(|_| Reply::problem(401, "Missing, invalid, revoked, or expired API key"));
     let line = failure(&stage.get_token(&exchange).output().unwrap(), 4);
-    assert!(
-        line.contains("Missing, invalid, revoked, or expired API key"),
-        "{line}"
-    );
+    assert!(line.contains("Missing, invalid, revoked, or expired API key"), "{line}");
     assert!(line.contains(&exchange.url), "{line}");
     assert_eq!(exchange.asked().len(), 1);
 }
@@ -61,10 +58,7 @@ fn too_many_requests_are_told_and_not_made_more() {
     let stage = Stage::new();
     let exchange = StandIn::tls(|_| Reply::problem(429, "Slow down").with("retry-after", "7"));
     let line = failure(&stage.get_token(&exchange).output().unwrap(), 9);
-    assert!(
-        line.contains("Slow down") && line.contains("try again in 7 s"),
-        "{line}"
-    );
+    assert!(line.contains("Slow down") && line.contains("try again in 7 s"), "{line}");
     assert_eq!(exchange.asked().len(), 1);
 }
 
@@ -98,6 +92,8 @@ fn an_answer_that_is_no_token_is_told_without_repeating_it() {
         (200, " ".repeat(10_000_000)),
         (204, String::new()),
         (400, "{}".to_owned()),
+        (401, "{\"detail\":\"Unauthorized\"}".to_owned()),
+        (403, "{\"kind\":\"Status\",\"code\":403}".to_owned()),
         (404, "no such page".to_owned()),
         (500, "{\"detail\":\"broken\"}".to_owned()),
         (500, "x".repeat(10_000_000)),
@@ -113,19 +109,12 @@ fn an_answer_that_is_no_token_is_told_without_repeating_it() {
 #[test]
 fn a_hostile_answer_cannot_break_the_line_or_show_the_key() {
     let stage = Stage::new();
-    let detail = format!(
-        "bad\nnews\u{1b}[2J\u{9b}31m of {} {}",
-        stage.key,
-        "long ".repeat(2000)
-    );
+    let detail = format!("bad\nnews\u{1b}[2J\u{9b}31m of {} {}", stage.key, "long ".repeat(2000));
     let exchange = StandIn::tls(move |_| Reply::problem(401, &detail));
     let line = failure(&stage.get_token(&exchange).output().unwrap(), 4);
     assert!(!line.trim_end().contains(char::is_control), "{line:?}");
     assert!(line.len() < 1000, "{}", line.len());
-    assert!(
-        !line.contains(&stage.key) && line.contains("kpk_[redacted]"),
-        "{line}"
-    );
+    assert!(!line.contains(&stage.key) && line.contains("kpk_[redacted]"), "{line}");
 }
 
 #[test]
@@ -142,10 +131,7 @@ fn a_ca_that_did_not_sign_the_certificate_is_a_tls_failure() {
         &ca,
     ]);
     let line = failure(&command.output().unwrap(), 7);
-    assert!(
-        line.contains("UnknownIssuer") && line.contains("--certificate-authority"),
-        "{line}"
-    );
+    assert!(line.contains("UnknownIssuer") && line.contains("--certificate-authority"), "{line}");
     assert!(exchange.asked().is_empty());
 }
 
@@ -154,9 +140,7 @@ fn without_a_ca_a_private_one_is_not_trusted() {
     let stage = Stage::new();
     let exchange = StandIn::tls(|_| healthy());
     let mut command = stage.plugin();
-    command
-        .env("KEYPLANE_API_KEY", &stage.key)
-        .args(["get-token", "--server", &exchange.url]);
+    command.env("KEYPLANE_API_KEY", &stage.key).args(["get-token", "--server", &exchange.url]);
     failure(&command.output().unwrap(), 7);
     assert!(exchange.asked().is_empty());
 }
@@ -176,11 +160,9 @@ fn a_certificate_for_another_name_and_a_server_without_tls_are_tls_failures() {
 fn a_ca_file_without_a_certificate_is_told() {
     let stage = Stage::new();
     let exchange = StandIn::tls(|_| healthy());
-    for (content, code) in [
-        ("", 11),
-        ("no pem", 11),
-        ("-----BEGIN CERTIFICATE-----\n%%\n-----END CERTIFICATE-----\n", 7),
-    ] {
+    for (content, code) in
+        [("", 11), ("no pem", 11), ("-----BEGIN CERTIFICATE-----\n%%\n-----END CERTIFICATE-----\n", 7)]
+    {
         let ca = stage.file("empty.pem", content, 0o644);
         let mut command = stage.plugin();
         command.env("KEYPLANE_API_KEY", &stage.key).args([
@@ -205,9 +187,7 @@ fn an_exchange_that_is_away_or_silent_is_unreachable_within_the_time_limit() {
     };
     for url in [silent_url, away_url, "https://no-such-name.invalid".to_owned()] {
         let mut command = stage.plugin();
-        command
-            .env("KEYPLANE_API_KEY", &stage.key)
-            .args(["get-token", "--timeout", "1", "--server", &url]);
+        command.env("KEYPLANE_API_KEY", &stage.key).args(["get-token", "--timeout", "1", "--server", &url]);
         let line = failure(&command.output().unwrap(), 6);
         assert!(line.contains(&url), "{line}");
     }
@@ -223,9 +203,7 @@ fn the_key_never_travels_in_clear_text_to_another_machine() {
         "http://[2001:db8::1]",
     ] {
         let mut command = stage.plugin();
-        command
-            .env("KEYPLANE_API_KEY", &stage.key)
-            .args(["get-token", "--server", url]);
+        command.env("KEYPLANE_API_KEY", &stage.key).args(["get-token", "--server", url]);
         let line = failure(&command.output().unwrap(), 2);
         assert!(line.contains("clear text"), "{line}");
     }
@@ -235,11 +213,7 @@ fn the_key_never_travels_in_clear_text_to_another_machine() {
 fn plain_http_to_this_machine_works_and_asks_no_proxy() {
     let stage = Stage::new();
     let (exchange, proxy) = (StandIn::plain(|_| healthy()), StandIn::plain(|_| healthy()));
-    let output = stage
-        .get_token(&exchange)
-        .env("ALL_PROXY", &proxy.url)
-        .output()
-        .unwrap();
+    let output = stage.get_token(&exchange).env("ALL_PROXY", &proxy.url).output().unwrap();
     credential(&output);
     assert!(proxy.asked().is_empty());
 }
@@ -258,9 +232,7 @@ fn an_address_that_cannot_be_used_is_told() {
         "https://u:hunter2@x",
     ] {
         let mut command = stage.plugin();
-        command
-            .env("KEYPLANE_API_KEY", &stage.key)
-            .args(["get-token", "--server", url]);
+        command.env("KEYPLANE_API_KEY", &stage.key).args(["get-token", "--server", url]);
         let line = failure(&command.output().unwrap(), 2);
         assert!(!line.contains("hunter2"), "{line}");
     }
@@ -270,7 +242,6 @@ fn an_address_that_cannot_be_used_is_told() {
 fn wrong_arguments_are_one_line_that_shows_no_key() {
     let stage = Stage::new();
     for args in [
-        vec![],
         vec!["no-such-command"],
         vec!["get-token", "--no-such-flag"],
         vec!["get-token", "--timeout", "0"],
@@ -303,18 +274,72 @@ fn the_help_documents_each_exit_code_and_shows_no_key() {
     let text = help(&["--help"]);
     for kind in keyplane_credential_plugin::failure::FailureKind::ALL {
         let code = format!("{:4}  ", kind.exit_code());
-        assert_eq!(
-            text.lines().filter(|line| line.starts_with(&code)).count(),
-            1,
-            "{kind:?}"
-        );
+        assert_eq!(text.lines().filter(|line| line.starts_with(&code)).count(), 1, "{kind:?}");
     }
     for command in ["get-token", "generate", "kubeconfig", "completion"] {
         assert!(help(&[command, "--help"]).contains("Examples:"), "{command}");
     }
-    assert_eq!(
-        help(&["--version"]),
-        format!("kubectl-keyplane {}\n", env!("CARGO_PKG_VERSION"))
-    );
+    assert_eq!(help(&["--version"]), format!("kubectl-keyplane {}\n", env!("CARGO_PKG_VERSION")));
     assert!(help(&["completion", "bash"]).contains("get-token"));
+}
+
+#[test]
+fn a_refusal_that_is_not_keyplanes_is_told_as_a_wrong_address() {
+    let stage = Stage::new();
+    for status in [401, 403] {
+        let body = "{\"kind\":\"Status\",\"apiVersion\":\"v1\"}";
+        let exchange =
+            StandIn::tls(move |_| Reply::new(status, body).with("content-type", "application/json"));
+        let line = failure(&stage.get_token(&exchange).output().unwrap(), 8);
+        let words = format!("answered {status}, but not as a Keyplane exchange does");
+        assert!(line.contains(&words) && line.contains("--cluster-server"), "{line}");
+    }
+}
+
+#[test]
+fn when_to_come_back_is_said_once() {
+    let stage = Stage::new();
+    let exchange = StandIn::tls(|_| {
+        Reply::problem(503, "This API key's access is being set up; try again in a moment")
+            .with("retry-after", "99")
+    });
+    let line = failure(&stage.get_token(&exchange).output().unwrap(), 9);
+    assert_eq!(line.matches("try again").count(), 1, "{line}");
+    assert!(line.contains("being set up") && line.contains("try again in 99 s"), "{line}");
+}
+
+#[test]
+fn without_a_command_the_help_is_shown_as_a_usage_error() {
+    let output = Stage::new().plugin().output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.stdout.is_empty() && text.contains("Usage:") && text.contains("\n  get-token"), "{text}");
+}
+
+#[test]
+fn a_usage_error_names_the_help_of_its_command() {
+    let stage = Stage::new();
+    for (args, help) in [
+        (vec!["get-token", "--no-such-flag"], "see kubectl-keyplane get-token --help"),
+        (vec!["kubeconfig"], "see kubectl-keyplane kubeconfig --help"),
+        (vec!["no-such-command"], "see kubectl-keyplane --help"),
+    ] {
+        let line = failure(&stage.plugin().args(&args).output().unwrap(), 2);
+        assert!(line.contains(help), "{line}");
+    }
+}
+
+#[test]
+fn examples_fit_a_terminal_and_can_be_copied() {
+    let stage = Stage::new();
+    for command in ["get-token", "generate", "kubeconfig", "completion"] {
+        let output = stage.plugin().args([command, "--help"]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let examples = text.split_once("Examples:").unwrap().1;
+        assert!(examples.lines().all(|line| line.len() < 80), "{examples}");
+        let whole = examples.replace("\\\n", "");
+        assert!(whole.lines().skip(1).all(|line| line.contains("kubectl-keyplane")), "{whole}");
+        let generates = whole.lines().filter(|line| line.contains("keyplane generate"));
+        assert!(generates.into_iter().all(|line| line.contains("--namespace ")), "{whole}");
+    }
 }

@@ -16,10 +16,7 @@ fn manifest(output: &Output) -> Value {
 /// The key among the lines of stderr.
 fn shown_key(output: &Output) -> String {
     let text = String::from_utf8(output.stderr.clone()).unwrap();
-    let keys: Vec<&str> = text
-        .lines()
-        .filter(|line| PlaintextKey::parse(line).is_ok())
-        .collect();
+    let keys: Vec<&str> = text.lines().filter(|line| PlaintextKey::parse(line).is_ok()).collect();
     assert_eq!(keys.len(), 1, "shown once, on a line of its own");
     keys[0].to_owned()
 }
@@ -37,23 +34,8 @@ fn the_manifest_is_on_stdout_the_key_on_stderr_and_the_digest_is_its_sha256() {
     let stage = Stage::new();
     let output = stage
         .plugin()
-        .args([
-            "generate",
-            "--name",
-            "ci",
-            "--namespace",
-            "acme",
-            "--display-name",
-            "CI: main",
-        ])
-        .args([
-            "--kubernetes-namespace",
-            "web",
-            "--kubernetes-namespace",
-            "db",
-            "--role",
-            "view",
-        ])
+        .args(["generate", "--name", "ci", "--namespace", "acme", "--display-name", "CI: main"])
+        .args(["--kubernetes-namespace", "web", "--kubernetes-namespace", "db", "--role", "view"])
         .args(["--expires-at", "2199-01-01T02:00:00+02:00"])
         .output()
         .unwrap();
@@ -92,12 +74,19 @@ fn with_key_out_the_key_is_in_a_new_private_file_and_nowhere_else() {
     assert!(!String::from_utf8_lossy(&output.stdout).contains(secret));
 
     let line = failure(&command.output().unwrap(), 11);
-    assert!(line.contains("exist"), "{line}");
-    assert_eq!(
-        fs::read_to_string(&path).unwrap().trim_end(),
-        key,
-        "an old key is never lost"
-    );
+    assert!(line.contains("already exists") && line.contains("Keyplane never overwrites a key"), "{line}");
+    assert_eq!(fs::read_to_string(&path).unwrap().trim_end(), key, "an old key is never lost");
+}
+
+#[test]
+fn a_manifest_without_a_namespace_comes_with_a_warning() {
+    let stage = Stage::new();
+    for (more, warned) in [(vec![], true), (vec!["--namespace", "acme"], false)] {
+        let output = stage.plugin().args(["generate", "--scope", "all"]).args(&more).output().unwrap();
+        shown_key(&output);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.contains("warning: no --namespace"), warned, "{said}");
+    }
 }
 
 #[test]
@@ -134,10 +123,7 @@ fn what_admission_rejects_is_refused_in_its_words_and_makes_no_key() {
             "At least one namespace ID is required unless all_namespaces is true",
         ),
         (vec!["--role", "view"], "At least one namespace ID is required"),
-        (
-            vec!["--scope", "all", "--all-namespaces"],
-            "all cannot be combined with other scope fields",
-        ),
+        (vec!["--scope", "all", "--all-namespaces"], "all cannot be combined with other scope fields"),
         (
             vec!["--scope", "inference", "--kubernetes-namespace", "web"],
             "Explicit mixed scopes are not supported",
@@ -146,30 +132,18 @@ fn what_admission_rejects_is_refused_in_its_words_and_makes_no_key() {
             vec!["--all-namespaces", "--kubernetes-namespace", "web"],
             "all_namespaces cannot be combined with a list of namespaces",
         ),
-        (
-            vec!["--scope", "all", "--expires-at", "2001-01-01T00:00:00Z"],
-            "Expiration must be in the future",
-        ),
+        (vec!["--scope", "all", "--expires-at", "2001-01-01T00:00:00Z"], "Expiration must be in the future"),
         (vec!["--scope", "all", "--expires-at", "tomorrow"], "--expires-at"),
-        (
-            vec!["--scope", "all", "--name", "Not_A_Name"],
-            "lower-case letters",
-        ),
+        (vec!["--scope", "all", "--expires-at", "2099-01-01"], "give a time such as 2030-01-01T00:00:00Z"),
+        (vec!["--scope", "inference", "--role", "view"], "--role is for Kubernetes scopes"),
+        (vec!["--scope", "all", "--name", "Not_A_Name"], "lower-case letters"),
         (vec!["--scope", "all", "--name", LONG], "limited to 64 characters"),
-        (
-            vec!["--scope", "all", "--display-name", LONG],
-            "limited to 64 characters",
-        ),
+        (vec!["--scope", "all", "--display-name", LONG], "limited to 64 characters"),
         (vec!["--namespace-id", "web"], "UUID"),
         (vec!["--kubernetes-namespace", "a.b"], "namespace's name"),
     ] {
         let stage = Stage::new();
-        let output = stage
-            .plugin()
-            .args(["generate", "--key-out", "key"])
-            .args(&args)
-            .output()
-            .unwrap();
+        let output = stage.plugin().args(["generate", "--key-out", "key"]).args(&args).output().unwrap();
         let line = failure(&output, 2);
         assert!(line.contains(words), "{line}");
         assert!(!stage.path("key").exists());

@@ -17,16 +17,9 @@ fn a_private_file_gives_the_key_and_wins_over_the_environment() {
     for end in ["", "\n", "\r\n"] {
         let key = new_key();
         let file = stage.file("key", &format!("{key}{end}"), 0o600);
-        let output = stage
-            .get_token(&exchange)
-            .args(["--key-file", &file])
-            .output()
-            .unwrap();
+        let output = stage.get_token(&exchange).args(["--key-file", &file]).output().unwrap();
         credential(&output);
-        assert_eq!(
-            exchange.asked().last().unwrap().header("x-api-key"),
-            Some(key.as_str())
-        );
+        assert_eq!(exchange.asked().last().unwrap().header("x-api-key"), Some(key.as_str()));
     }
     assert_eq!(exchange.asked().len(), 3);
 }
@@ -36,15 +29,23 @@ fn a_key_file_that_others_can_read_or_change_is_refused() {
     let (stage, exchange) = (Stage::new(), healthy());
     for mode in [0o644, 0o640, 0o604, 0o620, 0o666] {
         let file = stage.file("key", &stage.key, mode);
-        let output = stage
-            .get_token(&exchange)
-            .args(["--key-file", &file])
-            .output()
-            .unwrap();
+        let output = stage.get_token(&exchange).args(["--key-file", &file]).output().unwrap();
         let line = failure(&output, 3);
         assert!(line.contains(&format!("chmod 600 {file}")), "{line}");
     }
     assert!(exchange.asked().is_empty());
+}
+
+#[test]
+fn a_folder_or_an_empty_file_is_told_as_what_it_is() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    fs::create_dir(stage.path("folder")).unwrap();
+    let empty = stage.file("key", "\n", 0o600);
+    for (file, words) in [("folder", "is a folder (folder); give the file in it"), (&empty, "is empty")] {
+        let output = stage.get_token(&exchange).args(["--key-file", file]).output().unwrap();
+        let line = failure(&output, 3);
+        assert!(line.contains(words) && !line.contains("chmod"), "{line}");
+    }
 }
 
 #[test]
@@ -54,20 +55,12 @@ fn a_key_file_that_holds_no_single_key_is_told() {
     let long = "x".repeat(10_000);
     for content in ["", "\n", &two, &long] {
         let file = stage.file("key", content, 0o600);
-        let output = stage
-            .get_token(&exchange)
-            .args(["--key-file", &file])
-            .output()
-            .unwrap();
+        let output = stage.get_token(&exchange).args(["--key-file", &file]).output().unwrap();
         let line = failure(&output, 3);
         assert!(line.contains(&file) && !line.contains(&stage.key), "{line}");
     }
     fs::remove_file(stage.path("key")).unwrap();
-    let output = stage
-        .get_token(&exchange)
-        .args(["--key-file", "key"])
-        .output()
-        .unwrap();
+    let output = stage.get_token(&exchange).args(["--key-file", "key"]).output().unwrap();
     failure(&output, 3);
     assert!(exchange.asked().is_empty());
 }
@@ -77,17 +70,9 @@ fn a_typing_error_in_the_key_is_told_before_the_network() {
     let (stage, exchange) = (Stage::new(), healthy());
     let digest = format!("sha256:{}", "a".repeat(64));
     let last = stage.key.chars().last().unwrap();
-    let changed = format!(
-        "{}{}",
-        &stage.key[..stage.key.len() - 1],
-        if last == 'a' { 'b' } else { 'a' }
-    );
+    let changed = format!("{}{}", &stage.key[..stage.key.len() - 1], if last == 'a' { 'b' } else { 'a' });
     for wrong in [&changed, &stage.key[1..], &stage.key[..20], &digest, "secret"] {
-        let output = stage
-            .get_token(&exchange)
-            .env("KEYPLANE_API_KEY", wrong)
-            .output()
-            .unwrap();
+        let output = stage.get_token(&exchange).env("KEYPLANE_API_KEY", wrong).output().unwrap();
         let line = failure(&output, 3);
         assert!(!line.contains(wrong), "{line}");
     }
@@ -104,9 +89,6 @@ fn no_key_is_told_with_where_to_put_one() {
             Some(value) => command.env("KEYPLANE_API_KEY", value),
         };
         let line = failure(&command.output().unwrap(), 3);
-        assert!(
-            line.contains("--key-file") && line.contains("KEYPLANE_API_KEY"),
-            "{line}"
-        );
+        assert!(line.contains("--key-file") && line.contains("KEYPLANE_API_KEY"), "{line}");
     }
 }

@@ -35,19 +35,14 @@ fn without_output_the_whole_kubeconfig_is_printed_and_no_file_touched() {
     let ca = stage.file("ca.pem", PEM, 0o644);
     let key = stage.file("key", &stage.key, 0o600);
     let output = kubeconfig(&stage, "prod")
-        .args([
-            "--certificate-authority",
-            &ca,
-            "--cluster-certificate-authority",
-            &ca,
-        ])
+        .args(["--certificate-authority", &ca, "--cluster-certificate-authority", &ca])
         .args(["--key-file", "key", "--namespace", "acme-web"])
         .output()
         .unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let config: Value = serde_saphyr::from_slice(&output.stdout).unwrap();
     let hint = config["users"][0]["user"]["exec"]["installHint"].clone();
-    assert!(hint.as_str().unwrap().contains("Install it with"));
+    assert!(hint.as_str().unwrap().contains("cargo build --release -p keyplane-credential-plugin,"));
     assert_eq!(
         config,
         json!({
@@ -103,26 +98,15 @@ contexts:
 fn a_merge_keeps_other_entries_and_unknown_fields_and_is_private() {
     let stage = Stage::new();
     stage.file("config", OLD, 0o644);
-    let output = kubeconfig(&stage, "prod")
-        .args(["--output", "config"])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(),
-        "{output:?}"
-    );
+    let output = kubeconfig(&stage, "prod").args(["--output", "config"]).output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert_eq!(output.stderr, b"Wrote context prod to config\n");
     assert_eq!(mode(&stage.path("config")), 0o600);
     assert!(!stage.path("config.lock").exists());
 
     let old: Value = serde_saphyr::from_str(OLD).unwrap();
     let new = read(&stage, "config");
-    for kept in [
-        "preferences",
-        "x-unknown",
-        "current-context",
-        "apiVersion",
-        "kind",
-    ] {
+    for kept in ["preferences", "x-unknown", "current-context", "apiVersion", "kind"] {
         assert_eq!(new[kept], old[kept], "{kept}");
     }
     for kept in ["clusters", "users", "contexts"] {
@@ -135,19 +119,8 @@ fn a_merge_keeps_other_entries_and_unknown_fields_and_is_private() {
     assert_eq!(cluster["extensions"][1]["name"], EXTENSION);
 
     let once = fs::read_to_string(stage.path("config")).unwrap();
-    assert!(
-        kubeconfig(&stage, "prod")
-            .args(["--output", "config"])
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
-    assert_eq!(
-        fs::read_to_string(stage.path("config")).unwrap(),
-        once,
-        "merging twice is merging once"
-    );
+    assert!(kubeconfig(&stage, "prod").args(["--output", "config"]).output().unwrap().status.success());
+    assert_eq!(fs::read_to_string(stage.path("config")).unwrap(), once, "merging twice is merging once");
 }
 
 #[test]
@@ -177,11 +150,9 @@ fn one_user_serves_many_clusters_and_the_current_context_changes_only_on_demand(
 fn an_entry_that_is_somebody_elses_is_left_alone_unless_told() {
     let stage = Stage::new();
     stage.file("config", OLD, 0o600);
-    for args in [
-        vec!["--cluster-server", "https://other.example"],
-        vec!["--user", "old"],
-        vec!["--context", "old"],
-    ] {
+    for args in
+        [vec!["--cluster-server", "https://other.example"], vec!["--user", "old"], vec!["--context", "old"]]
+    {
         let mut command = stage.plugin();
         command.args(["kubeconfig", "--server", "https://x.example", "--cluster", "prod"]);
         if !args.contains(&"--cluster-server") {
@@ -228,30 +199,15 @@ fn a_key_is_embedded_only_on_demand_and_with_a_warning() {
         .unwrap();
     assert!(output.status.success());
     let warning = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        warning.starts_with("warning:") && !warning.contains(&stage.key),
-        "{warning}"
-    );
+    assert!(warning.starts_with("warning:") && !warning.contains(&stage.key), "{warning}");
     let exec = read(&stage, "config")["users"][0]["user"]["exec"].clone();
-    assert_eq!(
-        exec["env"],
-        json!([{"name": "KEYPLANE_API_KEY", "value": stage.key}])
-    );
-    assert_eq!(
-        exec["args"],
-        json!(["get-token", "--allow-server", "https://exchange.example"])
-    );
+    assert_eq!(exec["env"], json!([{"name": "KEYPLANE_API_KEY", "value": stage.key}]));
+    assert_eq!(exec["args"], json!(["get-token", "--allow-server", "https://exchange.example"]));
     assert_eq!(mode(&stage.path("config")), 0o600);
 
-    let output = kubeconfig(&stage, "prod")
-        .arg("--embed-key-env")
-        .output()
-        .unwrap();
+    let output = kubeconfig(&stage, "prod").arg("--embed-key-env").output().unwrap();
     failure(&output, 3);
-    let both = kubeconfig(&stage, "prod")
-        .args(["--embed-key-env", "--key-file", "key"])
-        .output()
-        .unwrap();
+    let both = kubeconfig(&stage, "prod").args(["--embed-key-env", "--key-file", "key"]).output().unwrap();
     failure(&both, 2);
 }
 
@@ -266,26 +222,17 @@ fn a_file_that_is_no_kubeconfig_or_is_locked_stays_as_it_is_and_is_not_quoted() 
         "clusters: [{name: prod, cluster: hunter2}]",
     ] {
         stage.file("config", content, 0o600);
-        let output = kubeconfig(&stage, "prod")
-            .args(["--output", "config"])
-            .output()
-            .unwrap();
+        let output = kubeconfig(&stage, "prod").args(["--output", "config"]).output().unwrap();
         let line = failure(&output, 11);
         assert!(!line.contains("hunter2"), "{line}");
         assert_eq!(fs::read_to_string(stage.path("config")).unwrap(), content);
         assert!(!stage.path("config.lock").exists());
     }
     stage.file("config.lock", "", 0o600);
-    let output = kubeconfig(&stage, "prod")
-        .args(["--output", "config"])
-        .output()
-        .unwrap();
+    let output = kubeconfig(&stage, "prod").args(["--output", "config"]).output().unwrap();
     let line = failure(&output, 11);
     assert!(line.contains("config.lock"), "{line}");
-    assert!(
-        stage.path("config.lock").exists(),
-        "another's lock is not ours to remove"
-    );
+    assert!(stage.path("config.lock").exists(), "another's lock is not ours to remove");
 }
 
 #[test]
@@ -293,10 +240,7 @@ fn a_link_stays_a_link() {
     let stage = Stage::new();
     stage.file("dotfile", OLD, 0o600);
     symlink(stage.path("dotfile"), stage.path("config")).unwrap();
-    let output = kubeconfig(&stage, "prod")
-        .args(["--output", "config"])
-        .output()
-        .unwrap();
+    let output = kubeconfig(&stage, "prod").args(["--output", "config"]).output().unwrap();
     assert!(output.status.success());
     assert!(fs::symlink_metadata(stage.path("config")).unwrap().is_symlink());
     assert_eq!(read(&stage, "dotfile")["clusters"].as_array().unwrap().len(), 2);
@@ -307,47 +251,49 @@ fn a_bad_address_or_key_file_is_told_before_anything_is_written() {
     let stage = Stage::new();
     let open = stage.file("open", &stage.key, 0o644);
     for (args, code) in [
+        (vec!["--server", "http://exchange.example", "--cluster-server", "https://x"], 2),
+        (vec!["--server", "https://exchange.example", "--cluster-server", "x"], 2),
+        (vec!["--server", "https://e", "--cluster-server", "https://x", "--key-file", &open], 3),
         (
-            vec![
-                "--server",
-                "http://exchange.example",
-                "--cluster-server",
-                "https://x",
-            ],
-            2,
-        ),
-        (
-            vec!["--server", "https://exchange.example", "--cluster-server", "x"],
-            2,
-        ),
-        (
-            vec![
-                "--server",
-                "https://e",
-                "--cluster-server",
-                "https://x",
-                "--key-file",
-                &open,
-            ],
-            3,
-        ),
-        (
-            vec![
-                "--server",
-                "https://e",
-                "--cluster-server",
-                "https://x",
-                "--certificate-authority",
-                "none",
-            ],
+            vec!["--server", "https://e", "--cluster-server", "https://x", "--certificate-authority", "none"],
             11,
         ),
     ] {
         let mut command = stage.plugin();
-        command
-            .args(["kubeconfig", "--cluster", "c", "--output", "config"])
-            .args(&args);
+        command.args(["kubeconfig", "--cluster", "c", "--output", "config"]).args(&args);
         failure(&command.output().unwrap(), code);
         assert!(!stage.path("config").exists());
     }
+}
+
+#[test]
+fn a_key_file_that_is_not_there_yet_is_warned_of() {
+    let stage = Stage::new();
+    let output =
+        kubeconfig(&stage, "prod").args(["--key-file", "nowhere", "--output", "config"]).output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "warning: there is no key file at nowhere yet\nWrote context prod to config\n"
+    );
+}
+
+#[test]
+fn the_environment_stands_for_the_exchange_and_empty_counts_as_unset() {
+    let stage = Stage::new();
+    let made = |variables: [(&str, &str); 2]| {
+        let mut command = stage.plugin();
+        command.envs(variables).args(["kubeconfig", "--cluster", "c"]);
+        command.args(["--cluster-server", "https://c.example"]).output().unwrap()
+    };
+    let ca = stage.file("ca.pem", PEM, 0o644);
+    let output = made([("KEYPLANE_URL", "https://e.example"), ("KEYPLANE_CA_FILE", &ca)]);
+    let config: Value = serde_saphyr::from_slice(&output.stdout).unwrap();
+    let extension = &config["clusters"][0]["cluster"]["extensions"][0]["extension"];
+    assert_eq!(extension["server"], "https://e.example");
+    assert_eq!(extension["certificateAuthorityData"], STANDARD.encode(PEM));
+    let output = made([("KEYPLANE_URL", "https://e.example"), ("KEYPLANE_CA_FILE", "")]);
+    assert!(output.status.success(), "{output:?}");
+    let line = failure(&made([("KEYPLANE_URL", ""), ("KEYPLANE_CA_FILE", "")]), 2);
+    assert!(line.contains("KEYPLANE_URL"), "{line}");
 }

@@ -19,6 +19,8 @@ mod kubeconfig;
 #[cfg(test)]
 mod merge_laws;
 #[cfg(test)]
+mod refused_token;
+#[cfg(test)]
 mod retry_laws;
 #[cfg(test)]
 mod stage;

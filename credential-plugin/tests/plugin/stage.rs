@@ -19,10 +19,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new() -> Self {
-        Self {
-            home: TempDir::new().unwrap(),
-            key: new_key(),
-        }
+        Self { home: TempDir::new().unwrap(), key: new_key() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -40,10 +37,7 @@ impl Stage {
     /// The plugin with an environment that holds nothing but the home folder.
     pub(crate) fn plugin(&self) -> Command {
         let mut command = Command::cargo_bin("kubectl-keyplane").unwrap();
-        command
-            .env_clear()
-            .env("HOME", self.home.path())
-            .current_dir(self.home.path());
+        command.env_clear().env("HOME", self.home.path()).current_dir(self.home.path());
         command
     }
 
@@ -74,10 +68,7 @@ impl Stage {
 }
 
 pub(crate) fn new_key() -> String {
-    PlaintextKey::generate(&KeyType::account(), getrandom::fill)
-        .unwrap()
-        .expose()
-        .to_owned()
+    PlaintextKey::generate(&KeyType::account(), getrandom::fill).unwrap().expose().to_owned()
 }
 
 pub(crate) fn files_in(folder: &Path) -> Vec<PathBuf> {
@@ -103,10 +94,7 @@ pub(crate) fn failure(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{line}");
     assert!(output.stdout.is_empty(), "{output:?}");
     assert_eq!(line.matches('\n').count(), 1, "exactly one line: {line:?}");
-    assert!(
-        line.starts_with("kubectl-keyplane: ") && line.ends_with('\n'),
-        "{line:?}"
-    );
+    assert!(line.starts_with("kubectl-keyplane: ") && line.ends_with('\n'), "{line:?}");
     assert!(line.contains("; "), "says what to do: {line:?}");
     line
 }

@@ -39,11 +39,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: body.into(),
-        }
+        Self { status, headers: Vec::new(), body: body.into() }
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -136,14 +132,7 @@ impl StandIn {
             }
         });
         let scheme = if tls { "https" } else { "http" };
-        Self {
-            url: format!("{scheme}://{address}"),
-            ca,
-            asked,
-            address,
-            stop,
-            thread: Some(thread),
-        }
+        Self { url: format!("{scheme}://{address}"), ca, asked, address, stop, thread: Some(thread) }
     }
 }
 
@@ -164,15 +153,11 @@ fn certificate(name: &str) -> (String, Arc<ServerConfig>) {
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     // A name of its own, so that a client finds no issuer in another stand-in's CA, rather than a bad signature.
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    ca.distinguished_name
-        .push(DnType::CommonName, format!("stand-in {count}"));
+    ca.distinguished_name.push(DnType::CommonName, format!("stand-in {count}"));
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()])
-        .unwrap()
-        .signed_by(&key, &ca)
-        .unwrap();
+    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -197,14 +182,8 @@ fn serve(stream: impl Read + Write, asked: &Mutex<Vec<Asked>>, script: &Script) 
             Err(_) => return stream.get_mut().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
         }
     }
-    let mut request = Asked {
-        head,
-        body: String::new(),
-    };
-    let length = request
-        .header("content-length")
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(0);
+    let mut request = Asked { head, body: String::new() };
+    let length = request.header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
     request.body = String::from_utf8(body).unwrap();

@@ -10,11 +10,7 @@ fn moment() -> impl Strategy<Value = DateTime<Utc>> {
 }
 
 fn any_moment() -> impl Strategy<Value = DateTime<Utc>> {
-    prop_oneof![
-        moment(),
-        Just(DateTime::<Utc>::MIN_UTC),
-        Just(DateTime::<Utc>::MAX_UTC)
-    ]
+    prop_oneof![moment(), Just(DateTime::<Utc>::MIN_UTC), Just(DateTime::<Utc>::MAX_UTC)]
 }
 
 fn millis(range: std::ops::Range<i64>) -> impl Strategy<Value = TimeDelta> {

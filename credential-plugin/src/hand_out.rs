@@ -1,0 +1,99 @@
+//! Which client was handed which token of a slot lately, and what it means that the same one asks again.
+//!
+//! A client keeps its token in memory until it ends (client-go's exec authenticator), and asks before only after the
+//! API server said 401 to it. kubectl asks once a process. So the same parent process asking again, shortly after it
+//! was handed the very token that the cache holds, says that this token is dead although it has not ended: its
+//! anchor or its ServiceAccount was made anew. Handing it out again would lock a live key out until the token ends.
+//!
+//! Whoever asks later is handed the token once more, and is believed the second time.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::private_file::{self, Durability};
+use crate::token_life::TokenLife;
+
+/// How long after a hand-out the same client's question means that its token was refused. A refusal comes with the
+/// first request; longer would mistake a program that makes several clients, and a process id in its second life.
+pub const REFUSED_WITHIN: TimeDelta = TimeDelta::seconds(10);
+/// Hand-outs that are remembered: parallel clients share a slot.
+const REMEMBERED: usize = 32;
+/// Bytes of the record's file: that many hand-outs and more.
+const FILE_MAX: u64 = 16 * 1024;
+
+/// The process that started the plugin, where the platform tells.
+#[must_use]
+pub fn asking_process() -> Option<u32> {
+    platform::parent()
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct HandOut {
+    to: u32,
+    at: DateTime<Utc>,
+    /// Two tokens of one slot were never obtained at the same nanosecond: the life tells them apart.
+    life: TokenLife,
+}
+
+impl HandOut {
+    fn is_recent(&self, now: DateTime<Utc>) -> bool {
+        let age = now.signed_duration_since(self.at);
+        age >= TimeDelta::zero() && age <= REFUSED_WITHIN
+    }
+}
+
+/// The latest hand-outs of one slot, in a private file of their own: it holds no token.
+#[derive(Clone, Debug)]
+pub struct HandOutRecord {
+    path: PathBuf,
+    client: u32,
+    latest: Vec<HandOut>,
+}
+
+impl HandOutRecord {
+    /// Reads the record for the process `client`. What is wrong with the file in any way is an empty record.
+    #[must_use]
+    pub fn read(path: PathBuf, client: u32, now: DateTime<Utc>) -> Self {
+        let mut latest: Vec<HandOut> = private_file::read_own(&path, FILE_MAX)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        latest.retain(|hand_out| hand_out.is_recent(now));
+        Self { path, client, latest }
+    }
+
+    /// Whether this client asks again for the token of this life, which means that it was refused.
+    #[must_use]
+    pub fn says_refused(&self, life: TokenLife) -> bool {
+        self.latest.iter().any(|hand_out| hand_out.to == self.client && hand_out.life == life)
+    }
+
+    /// Remembers that this client is handed the token of this life now. Whether that worked matters to nobody: what
+    /// is forgotten is handed out once more.
+    pub fn remember(mut self, life: TokenLife, now: DateTime<Utc>) {
+        let surplus = (self.latest.len() + 1).saturating_sub(REMEMBERED);
+        self.latest.drain(..surplus);
+        self.latest.push(HandOut { to: self.client, at: now, life });
+        let Some(folder) = self.path.parent() else { return };
+        if let (Ok(bytes), Ok(())) = (serde_json::to_vec(&self.latest), private_file::ensure_folder(folder)) {
+            let _ = private_file::replace(&self.path, &bytes, Durability::Disposable);
+        }
+    }
+}
+
+#[cfg(unix)]
+mod platform {
+    #[expect(clippy::unnecessary_wraps, reason = "not every platform tells the parent process")]
+    pub(super) fn parent() -> Option<u32> {
+        Some(std::os::unix::process::parent_id())
+    }
+}
+
+#[cfg(not(unix))]
+mod platform {
+    pub(super) fn parent() -> Option<u32> {
+        None
+    }
+}
