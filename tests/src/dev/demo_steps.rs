@@ -177,7 +177,7 @@ async fn revoke(walk: &mut Walkthrough) -> Result<()> {
         .await?;
     walk.eventually(
         "kubectl --kubeconfig $DEMO/demo.kubeconfig get pods",
-        Expect::FailsWith("must be logged in"),
+        Expect::FailsWith("Missing, invalid, revoked, or expired API key"),
     )
     .await?;
     walk.run("kubectl get apikeys -n acme", Expect::Prints("Revoked")).await?;
