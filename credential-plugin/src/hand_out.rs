@@ -7,21 +7,22 @@
 //!
 //! Whoever asks later is handed the token once more, and is believed the second time.
 
+use std::fs;
 use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::private_file::{self, Durability};
+use crate::private_file;
 use crate::token_life::TokenLife;
 
 /// How long after a hand-out the same client's question means that its token was refused. A refusal comes with the
 /// first request; longer would mistake a program that makes several clients, and a process id in its second life.
 pub const REFUSED_WITHIN: TimeDelta = TimeDelta::seconds(10);
 /// Hand-outs that are remembered: parallel clients share a slot.
-const REMEMBERED: usize = 32;
+const REMEMBERED: usize = 8;
 /// Bytes of the record's file: that many hand-outs and more.
-const FILE_MAX: u64 = 16 * 1024;
+const FILE_LEN: usize = 2048;
 
 /// The process that started the plugin, where the platform tells.
 #[must_use]
@@ -56,7 +57,7 @@ impl HandOutRecord {
     /// Reads the record for the process `client`. What is wrong with the file in any way is an empty record.
     #[must_use]
     pub fn read(path: PathBuf, client: u32, now: DateTime<Utc>) -> Self {
-        let mut latest: Vec<HandOut> = private_file::read_own(&path, FILE_MAX)
+        let mut latest: Vec<HandOut> = private_file::read_own(&path, FILE_LEN as u64)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
@@ -76,9 +77,17 @@ impl HandOutRecord {
         let surplus = (self.latest.len() + 1).saturating_sub(REMEMBERED);
         self.latest.drain(..surplus);
         self.latest.push(HandOut { to: self.client, at: now, life });
-        let Some(folder) = self.path.parent() else { return };
-        if let (Ok(bytes), Ok(())) = (serde_json::to_vec(&self.latest), private_file::ensure_folder(folder)) {
-            let _ = private_file::replace(&self.path, &bytes, Durability::Disposable);
+        let (Ok(mut bytes), Some(folder)) = (serde_json::to_vec(&self.latest), self.path.parent()) else {
+            return;
+        };
+        // Blanks over whatever stood there: JSON does not mind them.
+        bytes.resize(bytes.len().max(FILE_LEN), b' ');
+        if private_file::ensure_folder(folder).is_ok()
+            && private_file::overwrite_own(&self.path, &bytes).is_err()
+        {
+            // Something else stands in the record's place.
+            let _ = fs::remove_file(&self.path);
+            let _ = private_file::overwrite_own(&self.path, &bytes);
         }
     }
 }

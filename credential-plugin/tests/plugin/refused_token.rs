@@ -1,6 +1,7 @@
 //! A token that died before its end: the client that was refused asks again, and is not handed it a second time.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use assert_cmd::Command;
 use chrono::TimeDelta;
@@ -141,8 +142,15 @@ fn an_exchange_that_is_away_does_not_cost_the_cached_token() {
 fn a_record_that_is_damaged_costs_nothing_and_heals() {
     let (stage, exchange) = (Stage::new(), healthy());
     credential(&asked_by_this_client(&stage, &exchange).output().unwrap());
-    for content in ["", "[", "[{}]", "null"] {
-        fs::write(record(&stage), content).unwrap();
+    let huge = " ".repeat(100_000);
+    for content in ["", "[", "[{}]", "null", &huge, "a link"] {
+        let file = record(&stage);
+        if content == "a link" {
+            fs::remove_file(&file).unwrap();
+            symlink(stage.path("ca.pem"), &file).unwrap();
+        } else {
+            fs::write(&file, content).unwrap();
+        }
         let asked = exchange.asked().len();
         credential(&asked_by_this_client(&stage, &exchange).output().unwrap());
         assert_eq!(exchange.asked().len(), asked, "{content:?}");
