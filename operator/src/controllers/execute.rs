@@ -97,8 +97,12 @@ async fn restate(api: &Api<Answered>, desired: &Child, uid: &str) -> Result<(), 
     if let Some(Value::Object(hard)) = patch.pointer_mut("/spec/hard") {
         without_the_rest(hard, &known);
     }
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    within_limit(&reference, api.patch(&reference.name, &params, &Patch::Merge(patch))).await.map(drop)
+    within_limit(&reference, api.patch(&reference.name, &as_manager(), &Patch::Merge(patch))).await.map(drop)
+}
+
+/// A patch in the controller's name.
+fn as_manager() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 /// Completes a merge patch: what is stored and not wanted is named with null, which removes it.
@@ -137,8 +141,7 @@ async fn release_child(client: &Client, child: &ChildRef, uid: &str) -> Result<(
     if child.kind == ChildKind::RoleBinding {
         set(&mut patch, "", "subjects", Value::Null);
     }
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    within_limit(child, api.patch(&child.name, &params, &Patch::Merge(patch))).await?;
+    within_limit(child, api.patch(&child.name, &as_manager(), &Patch::Merge(patch))).await?;
     tracing::info!(%child, "released from finalizers of others");
     Ok(())
 }
@@ -156,9 +159,8 @@ where
     let patch = json!({"metadata": {
         "uid": object.uid(), "resourceVersion": object.resource_version(), "finalizers": finalizers,
     }});
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let request = async {
-        match api.patch(&object.name_any(), &params, &Patch::Merge(patch)).await {
+        match api.patch(&object.name_any(), &as_manager(), &Patch::Merge(patch)).await {
             // What is gone needs no finalizer.
             Err(kube::Error::Api(status)) if status.code == 404 && !wanted => Ok(()),
             other => other.map(drop),
@@ -184,9 +186,8 @@ where
         without_the_rest(wanted, &stored);
     }
     let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": wanted});
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let request = async {
-        match api.patch_status(&object.name_any(), &params, &Patch::Merge(patch)).await {
+        match api.patch_status(&object.name_any(), &as_manager(), &Patch::Merge(patch)).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             other => other.map(drop),
         }

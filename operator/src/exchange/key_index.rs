@@ -5,10 +5,9 @@ use std::sync::Arc;
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Secret;
-use keyplane_core::api_key::{ANCHOR_TYPE, Refusal, admit};
+use keyplane_core::api_key::{ANCHOR_TYPE, Refusal, admit, holder};
 use keyplane_core::key_format::KeyDigest;
 use keyplane_core::ownership::identity_name;
-use keyplane_core::seniority::Seniority;
 use keyplane_crds::{ApiKey, IDENTITIES_NAMESPACE};
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, ResourceExt};
@@ -59,10 +58,7 @@ impl KeyIndex {
 
     /// The declared key with this digest, live or not: only for the log, never for an answer.
     pub(crate) fn declared(&self, digest: &KeyDigest) -> Option<Arc<ApiKey>> {
-        let candidates = self.keys.find(&digest_key(&digest.to_string()));
-        candidates
-            .into_iter()
-            .min_by(|left, right| Seniority::of(&left.metadata).cmp(&Seniority::of(&right.metadata)))
+        holder(&self.keys.find(&digest_key(&digest.to_string()))).cloned()
     }
 
     /// Decides about the key with this digest, from memory.

@@ -35,10 +35,7 @@ pub enum Refusal {
 /// # Errors
 /// The refusal, when no token may be issued.
 pub fn admit(candidates: &[Arc<ApiKey>], now: DateTime<Utc>) -> Result<&Arc<ApiKey>, Refusal> {
-    let key = candidates
-        .iter()
-        .min_by(|left, right| Seniority::of(&left.metadata).cmp(&Seniority::of(&right.metadata)))
-        .ok_or(Refusal::Unknown)?;
+    let key = holder(candidates).ok_or(Refusal::Unknown)?;
     if standing(key, now) != Standing::Live {
         return Err(Refusal::Unknown);
     }
@@ -56,6 +53,12 @@ pub fn admit(candidates: &[Arc<ApiKey>], now: DateTime<Utc>) -> Result<&Arc<ApiK
         }
         _ => Err(Refusal::SettingUp),
     }
+}
+
+/// Of the keys that have one digest, the one that it belongs to: the oldest.
+#[must_use]
+pub fn holder(candidates: &[Arc<ApiKey>]) -> Option<&Arc<ApiKey>> {
+    candidates.iter().min_by_key(|key| Seniority::of(&key.metadata))
 }
 
 fn ready_condition(conditions: &[Condition]) -> Option<&Condition> {

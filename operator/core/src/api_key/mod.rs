@@ -7,7 +7,7 @@ mod plan;
 mod scope;
 
 pub use access::describe;
-pub use admission::{Refusal, admit};
+pub use admission::{Refusal, admit, holder};
 pub use lifecycle::{Standing, standing};
 pub use plan::{ANCHOR_TYPE, ObservedApiKey, plan};
 pub use scope::{Grant, OwnedNamespace, ScopeError, reaches_kubernetes, resolve};
