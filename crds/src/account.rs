@@ -73,6 +73,14 @@ pub enum OwnerKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccountLimits {
+    /// How many API keys may be live (50 when unset). A key that is live already is never cut by a lower limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 0, max = 10000))]
+    pub active_api_keys: Option<u32>,
+    /// How many namespaces may be provisioned (10 when unset). One that stands already is never cut by a lower limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 0, max = 10000))]
+    pub namespaces: Option<u32>,
     /// How many SSH keys may be Ready (25 when unset).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 0, max = 10000))]
@@ -172,7 +180,7 @@ pub struct AccountStatus {
     /// The `metadata.generation` this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, with its reason and what to do.
+    /// `Ready`, with its reason and what to do, and `WithinLimits`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,

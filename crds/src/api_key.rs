@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Condition;
 
 /// A credential with exactly one scope, of the account in whose home namespace it stands.
-#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "keyplane.dev",
     version = "v1alpha1",
@@ -22,13 +22,19 @@ use crate::Condition;
     doc = "A credential with exactly one scope, of the account in whose home namespace it stands.",
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Access", type_ = "string", json_path = ".status.access", description = "What the key may do now"),
+    printcolumn(name = "Last-Used", type_ = "date", json_path = ".status.usage.lastUsedAt", description = "When the key was last used"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
     printcolumn(name = "Prefix", type_ = "string", json_path = ".status.prefix"),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Uses", type_ = "integer", json_path = ".status.usage.count", priority = 1, description = "How often the key was used"),
+    printcolumn(name = "Last-Address", type_ = "string", json_path = ".status.usage.lastUsedIp", priority = 1, description = "Where the key was last used from"),
     printcolumn(name = "Display-Name", type_ = "string", json_path = ".spec.displayName", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("size(self.metadata.name) <= 64").message("Key names are limited to 64 characters"),
     validation = Rule::new("!((has(oldSelf.spec.revoked) && oldSelf.spec.revoked) || (has(oldSelf.status) && has(oldSelf.status.state) && oldSelf.status.state in ['Revoked', 'Expired'])) || self.spec == oldSelf.spec").message("Revoked or expired keys cannot be modified").field_path(".spec"),
+    validation = Rule::new("has(self.spec.digest) != has(self.spec.delivery)").message("exactly one of digest and delivery is required: digest for a key of your own (kubectl-keyplane generate makes one), delivery for a key that Keyplane makes").field_path(".spec"),
+    validation = Rule::new("has(self.spec.digest) == has(oldSelf.spec.digest) && (!has(self.spec.delivery) || !has(oldSelf.spec.delivery) || self.spec.delivery == oldSelf.spec.delivery)").message("how a key is made and delivered is fixed: create another ApiKey").field_path(".spec.delivery"),
+    validation = Rule::new("!has(self.spec.rotation) || !has(self.spec.rotation.requestedAt) || has(self.spec.delivery)").message("rotation.requestedAt is for keys that Keyplane makes: change digest to rotate a key of your own").field_path(".spec.rotation.requestedAt"),
     validation = Rule::new("!(has(oldSelf.spec.revoked) && oldSelf.spec.revoked) || (has(self.spec.revoked) && self.spec.revoked)").message("Revoked keys cannot be re-enabled").field_path(".spec.revoked")
 )]
 #[serde(rename_all = "camelCase")]
@@ -46,14 +52,76 @@ pub struct ApiKeySpec {
     #[schemars(with = "Option<String>", length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$') && timestamp(self) > timestamp('1970-01-01T00:00:00Z')").message("expiresAt must be a time with a zone, such as 2027-01-01T00:00:00Z"))]
     pub expires_at: Option<DateTime<Utc>>,
-    /// `sha256:` and the lower-case hex SHA-256 of the whole key: `printf %s "$KEY" | sha256sum`.
+    /// The addresses the key may be used from, as addresses or CIDRs, IPv4 or IPv6; unset: from everywhere. Checked on
+    /// every use; three uses from elsewhere within five minutes lock the key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(max = 49)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(entry, isCIDR(entry) || isIP(entry))").message("allowedCidrs must hold addresses or CIDRs, such as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32"))]
+    pub allowed_cidrs: Vec<String>,
+    /// The digest of a key that its holder made: `sha256:` and the lower-case hex SHA-256 of the whole key, as
+    /// `printf %s "$KEY" | sha256sum` gives it. Another digest is a rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     #[x_kube(validation = Rule::new("self.matches('^sha256:[0-9a-f]{64}$')").message("digest must be sha256: and 64 lower-case hexadecimal digits: kubectl-keyplane generate makes a key and its digest"))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("digest is immutable: create another ApiKey for another key"))]
-    pub digest: String,
+    pub digest: Option<String>,
+    /// Keyplane makes the key, and hands it over here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+    /// How the key is replaced by another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+    /// Lifts a lock that is older than this (RFC 3339). A moment to come lifts it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$') && timestamp(self) > timestamp('1970-01-01T00:00:00Z')").message("unlockedAt must be a time with a zone, such as 2027-01-01T00:00:00Z"))]
+    pub unlocked_at: Option<DateTime<Utc>>,
     /// Ends the key for good. Once true, always true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<bool>,
+}
+
+/// Where Keyplane hands a key over that it made. Exactly one of the two is set.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("has(self.secretName) != has(self.sealedTo)").message("exactly one of secretName and sealedTo is required")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivery {
+    /// The Secret of the home namespace that the key is written to, with a kubeconfig where the scope reaches
+    /// Kubernetes. A Secret that is not the key's own is never overwritten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("secretName must be a Secret's name: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
+    pub secret_name: Option<String>,
+    /// Whom the key is sealed to: only they can read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_to: Option<SealedTo>,
+}
+
+/// Whom a key is encrypted to, with age.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SealedTo {
+    /// The name of an SshKey of the account, of type ssh-ed25519 or ssh-rsa.
+    #[schemars(length(min = 1, max = 253))]
+    pub ssh_key: String,
+}
+
+/// How a key is replaced by another.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rotation {
+    /// How long the replaced key goes on verifying, in seconds, up to 30 days. Unset or 0: it dies at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 0, max = 2_592_000))]
+    pub grace_period_seconds: Option<u32>,
+    /// Asks for another key (RFC 3339): a later time than the last one that was asked for. A moment to come asks then.
+    /// For keys that Keyplane makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$') && timestamp(self) > timestamp('1970-01-01T00:00:00Z')").message("requestedAt must be a time with a zone, such as 2027-01-01T00:00:00Z"))]
+    pub requested_at: Option<DateTime<Utc>>,
 }
 
 /// What a key may do. Exactly one of the four is set.
@@ -147,6 +215,8 @@ pub enum ApiKeyState {
     Pending,
     /// It can be used.
     Active,
+    /// It was used from addresses outside its list, and refuses to be used until it is unlocked.
+    Locked,
     /// Its time is over. Final.
     Expired,
     /// It was revoked. Final.
@@ -165,16 +235,37 @@ pub struct ApiKeyStatus {
     /// The key's type and first four characters, such as `kpk_Ab3d`; for display.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// The digest of the key that verifies, where Keyplane made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Which version of the key verifies, since when, and how long the one before goes on to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<KeyVersion>,
     /// What the key may do now, in a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<String>,
     /// The namespaces the key reaches now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<GrantedNamespace>,
+    /// How much the key was used. Written by the API, a little late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Why and since when the key is locked. Written by the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Lock>,
+    /// What happened that its owner should know of, newest first; the newest 20. Written by the API.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_events: Vec<SecurityEvent>,
+    /// How long the key's revocation took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<Revocation>,
+    /// The key itself, encrypted with age to the SshKey that `delivery.sealedTo` names: `age -d -i ~/.ssh/id_ed25519`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_key: Option<String>,
     /// The `metadata.generation` this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, with its reason and what to do.
+    /// `Ready`, with its reason and what to do, and `Unused`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
@@ -190,4 +281,78 @@ pub struct GrantedNamespace {
     pub name: String,
     /// The core Namespace's name.
     pub kubernetes_name: String,
+}
+
+/// Which version of a key verifies. Each rotation makes another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyVersion {
+    /// The version's number, from 1.
+    pub number: u32,
+    /// Since when it verifies.
+    pub since: DateTime<Utc>,
+    /// Until when the version before it verifies too, while that lies ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_until: Option<DateTime<Utc>>,
+}
+
+/// How much a key was used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// How often.
+    #[schemars(with = "i64", range(min = 0))]
+    pub count: u64,
+    /// When last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// From which address last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_ip: Option<String>,
+    /// Which version was used last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_version: Option<u32>,
+}
+
+/// A lock: the key refuses to be used until `spec.unlockedAt` is later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lock {
+    /// Since when.
+    pub locked_at: DateTime<Utc>,
+    /// Why, as one word.
+    pub reason: String,
+    /// The address of the use that locked it.
+    pub address: String,
+}
+
+/// Something that happened to a key, of which its owner should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecurityEvent {
+    /// When; the last time of several.
+    pub time: DateTime<Utc>,
+    /// What, as one word: `AddressDenied` or `Locked`.
+    pub reason: String,
+    /// From which address.
+    pub address: String,
+    /// How often.
+    #[schemars(with = "i64", range(min = 1))]
+    pub count: u64,
+}
+
+/// How long a revocation took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Revocation {
+    /// When it was asked for: when Keyplane saw it, or, if it was away then, when it was written.
+    pub requested_at: DateTime<Utc>,
+    /// After how many milliseconds the slowest exchange refused the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 0))]
+    pub refused_after_millis: Option<u64>,
+    /// After how many milliseconds its RoleBindings were gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 0))]
+    pub unbound_after_millis: Option<u64>,
 }

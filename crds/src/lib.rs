@@ -22,7 +22,8 @@ pub use account::{
     Owner, OwnerKind, PodSecurityLevel, ResourceQuotaDefaults,
 };
 pub use api_key::{
-    ApiKey, ApiKeySpec, ApiKeyState, ApiKeyStatus, ClusterRoleName, GrantedNamespace, KubernetesExec, Scope,
+    ApiKey, ApiKeySpec, ApiKeyState, ApiKeyStatus, ClusterRoleName, Delivery, GrantedNamespace, KeyVersion,
+    KubernetesExec, Lock, Revocation, Rotation, Scope, SealedTo, SecurityEvent, Usage,
 };
 pub use condition::{Condition, ConditionStatus, READY};
 pub use manifest::{ManifestError, manifests};

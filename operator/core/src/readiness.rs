@@ -38,6 +38,20 @@ pub enum Reason {
     Expired,
     /// The key was revoked.
     Revoked,
+    /// The digest was revoked before, here or in another object.
+    DigestRevoked,
+    /// The key was used from addresses outside its list.
+    Locked,
+    /// A new version of the key is being made and delivered.
+    Issuing,
+    /// The Secret to deliver to exists and is not this key's.
+    DeliveryConflict,
+    /// The `SshKey` to seal to is not there, or is not registered.
+    RecipientNotReady,
+    /// Nothing can be sealed to an SSH key of this type.
+    RecipientUnsupported,
+    /// An entry of the address list is neither an address nor a CIDR.
+    InvalidAllowedCidrs,
     /// The text is not an SSH public key that Keyplane registers.
     InvalidPublicKey,
     /// An older `SshKey` holds the same public key.
@@ -82,6 +96,13 @@ reasons!(
     ExpiredAtCreation,
     Expired,
     Revoked,
+    DigestRevoked,
+    Locked,
+    Issuing,
+    DeliveryConflict,
+    RecipientNotReady,
+    RecipientUnsupported,
+    InvalidAllowedCidrs,
     InvalidPublicKey,
     DuplicatePublicKey,
     LimitReached,

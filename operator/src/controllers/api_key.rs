@@ -22,7 +22,7 @@ impl Reconciler for ApiKeyReconciler {
 
     fn plan(view: &ClusterView, key: &Arc<ApiKey>, now: DateTime<Utc>) -> Plan<ApiKeyStatus> {
         let home = key.namespace().unwrap_or_default();
-        let rivals = view.api_keys.find(&digest_key(&key.spec.digest));
+        let rivals = view.api_keys.find(&digest_key(key.spec.digest.as_deref().unwrap_or_default()));
         let observed = ObservedApiKey {
             key: key.clone(),
             account: view.account_of(&home),

@@ -107,7 +107,7 @@ pub(super) fn own_keys<K: Resource<DynamicType = ()>>(object: &K) -> Vec<String>
 
 pub(crate) fn api_key_keys(key: &ApiKey) -> Vec<String> {
     let mut keys = own_keys(key);
-    keys.push(digest_key(&key.spec.digest));
+    keys.extend(key.spec.digest.as_deref().map(digest_key));
     keys
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 
 const CONNECTION: &str = "Cluster";
 const ADMINISTRATION: &str = "Log and probes";
@@ -105,6 +106,9 @@ pub(crate) struct CommonArguments {
     /// What is logged, as tracing filters, such as `info` or `keyplane=debug`
     #[arg(long, global = true, env = "KEYPLANE_LOG", default_value = LOG, help_heading = ADMINISTRATION)]
     pub(crate) log: String,
+    /// Where the audit log is written, a JSON line for each event: a file, or - for stdout
+    #[arg(long, global = true, value_name = "FILE", default_value = "-", help_heading = ADMINISTRATION)]
+    pub(crate) audit_log: PathBuf,
 }
 
 /// How the log is written.
@@ -126,6 +130,18 @@ pub(crate) struct ControllerArguments {
     /// How long a leader that vanished keeps the lease, in seconds
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=300))]
     pub(crate) lease_seconds: u64,
+    /// URL of the API server in the kubeconfigs that are delivered with keys (default: the one in use here)
+    #[arg(long, value_name = "URL")]
+    pub(crate) cluster_server: Option<String>,
+    /// CA certificate (PEM) of the API server in those kubeconfigs (default: the one in use here)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cluster_ca_file: Option<PathBuf>,
+    /// URL of Keyplane's API, as users reach it; without it no kubeconfig is delivered with a key
+    #[arg(long, value_name = "URL", env = "KEYPLANE_PUBLIC_URL")]
+    pub(crate) public_url: Option<String>,
+    /// CA certificate (PEM) of Keyplane's API in those kubeconfigs (default: users' own roots)
+    #[arg(long, value_name = "FILE", requires = "public_url")]
+    pub(crate) public_ca_file: Option<PathBuf>,
 }
 
 /// Arguments of the HTTP API.
@@ -150,6 +166,39 @@ pub(crate) struct ApiArguments {
     /// Life of a cluster token, in seconds
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(i64).range(600..=86_400))]
     pub(crate) token_seconds: i64,
+    /// Address or CIDR of a proxy whose word about its client's address is taken; may be repeated
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    pub(crate) trusted_proxy: Vec<IpNet>,
+    /// The header in which trusted proxies name their client; any other is ignored
+    #[arg(long, value_enum, default_value_t = ForwardedHeaderName::XForwardedFor)]
+    pub(crate) forwarded_header: ForwardedHeaderName,
+    /// Expect the PROXY protocol, version 2, on each connection; only trusted proxies may connect then
+    #[arg(long, requires = "trusted_proxy")]
+    pub(crate) proxy_protocol: bool,
+    /// How many uses from addresses outside a key's list lock it
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) lock_after_denials: u32,
+    /// Within how many seconds
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) lock_window_seconds: u32,
+    /// Where uses are counted: kubernetes (in the keys' status) or redis://HOST[:PORT][/DB]
+    #[arg(long, env = "KEYPLANE_USAGE_STORE", default_value = "kubernetes", hide_env_values = true)]
+    pub(crate) usage_store: String,
+    /// How often uses are written down, in seconds: what a crash may lose
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) usage_interval_seconds: u64,
+    /// How many statuses are written a second at most, for uses
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) usage_writes_per_second: u32,
+}
+
+/// From which header the address of a proxy's client is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ForwardedHeaderName {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// An address with a port. What is most often given instead is a port alone.
@@ -158,6 +207,14 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         let port = text.trim_start_matches(':').parse::<u16>().unwrap_or(8443);
         format!("an IP address and a port are needed, such as 0.0.0.0:{port} or [::]:{port}")
     })
+}
+
+/// An address or a CIDR.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| "an address or a CIDR is needed, such as 10.0.0.0/8".to_owned())
 }
 
 impl Command {

@@ -134,7 +134,7 @@ fn verdict(observed: &ObservedApiKey, now: DateTime<Utc>) -> Verdict {
         let readiness = account_not_found(home(key));
         return Verdict { state: ApiKeyState::Invalid, grant: None, readiness };
     }
-    if key.spec.digest.parse::<KeyDigest>().is_err() {
+    if key.spec.digest.as_deref().unwrap_or_default().parse::<KeyDigest>().is_err() {
         return invalid(
             Reason::InvalidDigest,
             "spec.digest must be sha256: and 64 lower-case hexadecimal digits: `kubectl-keyplane generate` makes a \

@@ -39,7 +39,7 @@ pub fn should_reach(cluster: &Cluster, key: &ApiKey) -> Option<Access> {
         && key.spec.revoked != Some(true)
         && !is_over
         && !has_elder
-        && key.spec.digest.parse::<KeyDigest>().is_ok()
+        && key.spec.digest.as_deref().is_some_and(|digest| digest.parse::<KeyDigest>().is_ok())
         && is_home_of_live_account(cluster, home);
     if !is_live {
         return None;

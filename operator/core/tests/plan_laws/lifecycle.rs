@@ -77,11 +77,11 @@ fn keys() -> impl Strategy<Value = ApiKey> {
         |((created, uid, is_deleting, end), scope, revoked, status)| ApiKey {
             metadata: metadata(created, uid, is_deleting),
             spec: ApiKeySpec {
-                display_name: None,
                 scope,
                 expires_at: end.map(moment),
-                digest: specs::digest(1),
+                digest: Some(specs::digest(1)),
                 revoked,
+                ..ApiKeySpec::default()
             },
             status,
         },

@@ -166,11 +166,10 @@ impl Operation {
             Self::CreateKey { home, name, scope, digest, lasts_half_hours } => {
                 let metadata = Place::within(names.accounts[*home], &format!("key-{name}")).metadata();
                 let spec = ApiKeySpec {
-                    display_name: None,
                     scope: scope.resolve(cluster, names.namespaces),
                     expires_at: lasts_half_hours.map(|halves| cluster.now + TimeDelta::minutes(30 * halves)),
-                    digest: specs::digest(*digest),
-                    revoked: None,
+                    digest: Some(specs::digest(*digest)),
+                    ..ApiKeySpec::default()
                 };
                 let _ = cluster.create(ApiKey { metadata, spec, status: None });
             }
@@ -283,5 +282,5 @@ fn forge_ready(cluster: &mut Cluster, place: &Place) {
 
 /// The limit that an account's spec sets on its SSH keys.
 pub fn limits(ssh_keys: Option<u32>) -> Option<AccountLimits> {
-    ssh_keys.map(|ssh_keys| AccountLimits { ssh_keys: Some(ssh_keys) })
+    ssh_keys.map(|ssh_keys| AccountLimits { ssh_keys: Some(ssh_keys), ..AccountLimits::default() })
 }

@@ -169,7 +169,7 @@ fn api_keys() -> impl Strategy<Value = ApiKey> {
     (metadata(), scopes(), prop::option::of(moments()), digest, prop::option::of(any::<bool>()), status)
         .prop_map(|(metadata, scope, expires_at, digest, revoked, status)| ApiKey {
             metadata,
-            spec: ApiKeySpec { display_name: None, scope, expires_at, digest, revoked },
+            spec: ApiKeySpec { scope, expires_at, digest: Some(digest), revoked, ..ApiKeySpec::default() },
             status,
         })
 }
