@@ -3,6 +3,8 @@
 
 CARGO ?= cargo
 DEV := target/debug/keyplane-dev
+# What a run of all tests leaves, until it has been looked through for keys and tokens.
+RUN := $(CURDIR)/target/test-run
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
 .DEFAULT_GOAL := help
@@ -21,8 +23,11 @@ demo: programs ## Walk through the main job on a control plane that comes and go
 	$(DEV) demo
 
 test: programs ## Run all tests, the ones on a real control plane included
-	$(CARGO) test --locked --workspace --no-fail-fast -- --show-output
 	cd tests/cluster/supervise && go test ./...
+	cd tests/cluster/etcd-scan && go test ./...
+	rm -rf $(RUN) && mkdir -p -m 700 $(RUN)
+	code=0; KEYPLANE_TEST_RUN_DIR=$(RUN) $(CARGO) test --locked --workspace --no-fail-fast -- --show-output || code=$$?; \
+		$(DEV) scan $(RUN) || code=$$?; exit $$code
 
 up: programs ## Start a control plane and Keyplane and leave them running (CONTEXT=name: on an existing cluster)
 	$(DEV) up $(if $(CONTEXT),--context $(CONTEXT))
@@ -30,9 +35,10 @@ up: programs ## Start a control plane and Keyplane and leave them running (CONTE
 down: ## Stop what `make up` started and remove its data
 	@if [ -d target/dev ]; then $(CARGO) build --locked -p keyplane-tests && $(DEV) down; else echo "Nothing is up."; fi
 
-generate: ## Write the generated files again (resource definitions, docs/permissions.md)
+generate: ## Write the generated files again (resource definitions, three pages of docs)
 	$(CARGO) run --locked -p keyplane-crds --bin generate-crds
 	$(CARGO) run --locked -p keyplane-tests --bin generate-permissions
+	$(CARGO) run --locked -p keyplane-tests --bin generate-documents
 
 check: fmt clippy drift deny ## What a change must pass besides the tests
 
@@ -43,10 +49,12 @@ fmt: ## Check the formatting
 clippy: ## Check the lints
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd tests/cluster/supervise && go vet ./...
+	cd tests/cluster/etcd-scan && go vet ./...
 
 drift: ## Check that the generated files are up to date
 	$(CARGO) run --locked -p keyplane-crds --bin generate-crds -- --check
 	$(CARGO) run --locked -p keyplane-tests --bin generate-permissions -- --check
+	$(CARGO) run --locked -p keyplane-tests --bin generate-documents -- --check
 
 deny: ## Check licences, sources and banned crates (needs cargo-deny)
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }

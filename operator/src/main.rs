@@ -1,15 +1,7 @@
-//! `keyplane`: the server. Parses its arguments and delegates.
-
-mod api;
-mod controllers;
-mod exchange;
-mod index;
-mod runtime;
+//! `keyplane`: the server.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    runtime::run(runtime::Arguments::parse())
+    keyplane_operator::run()
 }

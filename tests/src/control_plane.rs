@@ -11,11 +11,12 @@ use crate::audit_log::AuditLog;
 use crate::components::{Components, ControlPlanePorts};
 use crate::instance_dir::InstanceDir;
 use crate::kubectl::Kubectl;
+use crate::metrics_record::MetricsRecord;
 use crate::ports::PortTaken;
 use crate::programs::{self, Programs};
 use crate::progress::say;
-use crate::readiness;
 use crate::supervised::{Ending, Supervised, check_all_running};
+use crate::{readiness, test_run};
 
 /// How often other ports are tried when one was taken in the moment between choosing and listening.
 const ATTEMPTS: u32 = 4;
@@ -24,7 +25,8 @@ const ATTEMPTS: u32 = 4;
 /// when this process is killed instead, `supervise` does both.
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Dropped in this order: the programs first, the directory when nobody writes to it any more.
+    // Dropped in this order: a last look at the metrics, the programs, the directory when nobody writes to it any more.
+    _metrics: Option<MetricsRecord>,
     own: Option<OwnPrograms>,
     dir: InstanceDir,
     access: Access,
@@ -81,7 +83,12 @@ impl ControlPlane {
         match outcome {
             Ok((own, access, uid)) => {
                 let kubectl = Kubectl::new(&programs.kubectl, &access, &dir.path().join("kubectl-cache"));
-                Ok(Self { own: Some(own), dir, access, kubectl, supervise: supervise.to_path_buf(), uid })
+                let metrics = match test_run::dir() {
+                    Some(_) => Some(MetricsRecord::begin(&access, dir.path())?),
+                    None => None,
+                };
+                let supervise = supervise.to_path_buf();
+                Ok(Self { _metrics: metrics, own: Some(own), dir, access, kubectl, supervise, uid })
             }
             Err(error) => {
                 if !error.is::<PortTaken>() {
@@ -132,7 +139,7 @@ impl ControlPlane {
             .with_context(|| format!("the cluster of the context {context} does not answer"))?;
         let dir = InstanceDir::create(&supervise)?;
         let kubectl = Kubectl::new(&program, &access, &dir.path().join("kubectl-cache"));
-        Ok(Self { own: None, dir, access, kubectl, supervise, uid })
+        Ok(Self { _metrics: None, own: None, dir, access, kubectl, supervise, uid })
     }
 
     /// The existing cluster that `KEYPLANE_TEST_CONTEXT` names (a context of `KUBECONFIG`), or one of our own.

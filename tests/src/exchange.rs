@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
+use crate::plaintext_registry;
+
 /// The path of the exchange (seed 003 describes the flow; the path is Keyplane's).
 pub const PATH: &str = "/v1/kubernetes/exec-credential";
 
@@ -44,7 +46,8 @@ impl Answer {
     }
 }
 
-/// Posts to the exchange at `url`, trusting the authority in `ca`.
+/// Posts to the exchange at `url`, trusting the authority in `ca`. Keys that are sent and tokens that come back are
+/// noted in the run's registry.
 ///
 /// # Errors
 /// When there is no answer.
@@ -67,20 +70,27 @@ pub async fn post(url: &str, ca: &Path, headers: &[(&str, String)], body: &[u8])
     for (name, value) in headers {
         request = request.header(*name, value);
     }
+    for (_, value) in headers {
+        plaintext_registry::key(value.trim_start_matches("Bearer "))?;
+    }
     let body = body.to_vec();
-    tokio::task::spawn_blocking(move || {
+    let answer = tokio::task::spawn_blocking(move || {
         let mut response = request.send(&body[..])?;
         let header = |name: &str| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
         };
-        Ok(Answer {
+        anyhow::Ok(Answer {
             status: response.status().as_u16(),
             retry_after: header("retry-after").and_then(|text| text.parse().ok()),
             content_type: header("content-type").unwrap_or_default(),
             text: response.body_mut().read_to_string()?,
         })
     })
-    .await?
+    .await??;
+    if let Some(token) = answer.token() {
+        plaintext_registry::token(&token)?;
+    }
+    Ok(answer)
 }
 
 /// The first certificate of a PEM file, DER.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::access::Access;
 use crate::kubectl::Kubectl;
-use crate::{private_file, workspace};
+use crate::{plaintext_registry, private_file, workspace};
 
 /// The resource definitions, from the root of the checkout.
 const DEFINITIONS: &str = "crds/generated/";
@@ -82,7 +82,10 @@ async fn mint(client: &Client, identity: &str) -> Result<String> {
         .create_token_request(identity, &PostParams::default(), &request)
         .await
         .with_context(|| format!("no token for the ServiceAccount {SYSTEM_NAMESPACE}/{identity}"))?;
-    granted.status.and_then(|status| status.token).context("the server granted an empty token")
+    let token =
+        granted.status.and_then(|status| status.token).context("the server granted an empty token")?;
+    plaintext_registry::token(&token)?;
+    Ok(token)
 }
 
 /// Tokens are in files of their own: clients read those again, so a running Keyplane sees a renewed token.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result};
 
 use crate::progress::say;
+use crate::test_run;
 
 /// A fresh directory, readable by its owner, that `supervise --remove` takes away at the end of this process,
 /// however that comes about. A static is never dropped, and SIGKILL drops nothing.
@@ -17,12 +18,15 @@ pub struct InstanceDir {
 }
 
 impl InstanceDir {
-    /// Creates the directory under the system's directory for temporary files. With `KEYPLANE_KEEP=1` it stays.
+    /// Creates the directory under the system's directory for temporary files, or in that of a test run that is
+    /// kept ([`test_run`]). With `KEYPLANE_KEEP=1` it stays.
     ///
     /// # Errors
     /// When it cannot be created or `supervise` does not start.
     pub fn create(supervise: &Path) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("keyplane-").tempdir().context("no temporary directory")?;
+        let parent = test_run::dir().unwrap_or_else(std::env::temp_dir);
+        let dir = tempfile::Builder::new().prefix("keyplane-").tempdir_in(&parent);
+        let dir = dir.with_context(|| format!("no temporary directory in {}", parent.display()))?;
         let remover = Command::new(supervise)
             .arg("--remove")
             .arg(dir.path())
@@ -58,6 +62,9 @@ impl InstanceDir {
 
 impl Drop for InstanceDir {
     fn drop(&mut self) {
+        if let Err(error) = test_run::preserve(&self.path) {
+            say(format!("keyplane: {error:#}"));
+        }
         drop(self.remover.stdin.take());
         let _ = self.remover.wait();
     }

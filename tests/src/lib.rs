@@ -11,22 +11,30 @@
 //! | what Keyplane, its keys and account owners may do, as the manifests say it | [`permissions`] |
 //! | what a customer and a key holder do, as a test does it | [`tenant`], [`exchange`] |
 //! | which requests the API server answered | [`audit_log`] |
+//! | killing Keyplane between any two of its writes | [`fault_proxy`], [`crash_points`] |
+//! | that no key or token is left anywhere after a run | [`test_run`], [`plaintext_registry`], [`plaintext_scan`] |
 //! | `make up`, `make down`, `make demo` | [`dev`] |
 
 pub mod access;
 pub mod audit_log;
 pub mod components;
 pub mod control_plane;
+pub mod crash_points;
 pub mod dev;
+mod etcd_scan;
 pub mod exchange;
+pub mod fault_proxy;
 mod go_build;
 pub mod install;
 pub mod instance_dir;
 pub mod keyplane_process;
 pub mod kubectl;
 pub mod launch;
+mod metrics_record;
 pub mod permissions;
 pub mod pki;
+pub mod plaintext_registry;
+pub mod plaintext_scan;
 pub mod ports;
 mod private_file;
 pub mod processes;
@@ -36,5 +44,6 @@ pub mod readiness;
 pub mod shared;
 pub mod supervised;
 pub mod tenant;
+pub mod test_run;
 pub mod waiting;
 pub mod workspace;

@@ -28,6 +28,13 @@ pub const OMITTED: &str = "keyplane.dev/omitted";
 pub const KEY_ROLES: [&str; 3] = ["keyplane:view", "keyplane:edit", "keyplane:admin"];
 /// The role that Keyplane's controller gives to an account's owners.
 pub const OWNER_ROLE: &str = "keyplane:account-owner";
+/// The role that Keyplane's controller gives to itself where it delivers keys.
+pub const DELIVERY_ROLE: &str = "keyplane:delivery";
+
+/// Every role that Keyplane's controller gives at run time: what it has `bind` for.
+pub fn bindable_roles() -> impl Iterator<Item = &'static str> {
+    KEY_ROLES.into_iter().chain([OWNER_ROLE, DELIVERY_ROLE])
+}
 
 /// A role that the manifests hold.
 #[derive(Debug, Clone)]
@@ -238,7 +245,7 @@ impl Shipped {
             let place = binding.namespace.as_deref().unwrap_or("everywhere");
             grants.extend(Grant::of_rules(&binding.subject, place, &rules));
         }
-        for name in KEY_ROLES.into_iter().chain([OWNER_ROLE]) {
+        for name in bindable_roles() {
             let rules = self.rules_of(self.role(None, name)?);
             grants.extend(Grant::of_rules(&format!("role {name}"), "where bound", &rules));
         }

@@ -6,6 +6,7 @@ use tokio::sync::OnceCell;
 use crate::control_plane::ControlPlane;
 use crate::install::{self, Installation};
 use crate::keyplane_process::{Keyplane, KeyplaneOptions};
+use crate::test_run;
 
 /// A failure is kept too: the tests after the first need not wait for the same one again.
 type Once<T> = OnceCell<Result<T, String>>;
@@ -30,7 +31,15 @@ pub struct SharedKeyplane {
 /// # Errors
 /// When it does not start; the same error for everybody.
 pub async fn shared_cluster() -> Result<&'static ControlPlane> {
-    once(&CLUSTER, ControlPlane::from_environment).await
+    once(&CLUSTER, || async {
+        let cluster = ControlPlane::from_environment().await?;
+        if test_run::dir().is_some() {
+            // It ends with the process, when nobody is left to put its records aside.
+            cluster.keep_dir();
+        }
+        Ok(cluster)
+    })
+    .await
 }
 
 /// [`shared_cluster`] with Keyplane's resource definitions and manifests applied, once.

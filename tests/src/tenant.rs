@@ -15,6 +15,7 @@ use crate::access::Access;
 use crate::control_plane::ControlPlane;
 use crate::keyplane_process::Keyplane;
 use crate::kubectl::Kubectl;
+use crate::plaintext_registry;
 use crate::waiting::{PATIENCE, Seen, until};
 use crate::workspace;
 
@@ -160,7 +161,9 @@ impl Tenant {
             .output()
             .await?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok((HeldKey { name: name.to_owned(), file }, String::from_utf8(output.stdout)?))
+        let key = HeldKey { name: name.to_owned(), file };
+        plaintext_registry::key(&key.plaintext()?)?;
+        Ok((key, String::from_utf8(output.stdout)?))
     }
 
     /// Makes and declares a key, and waits until it can be used.

@@ -12,9 +12,17 @@ pub mod account;
 #[cfg(feature = "resources")]
 pub mod api_key;
 #[cfg(feature = "resources")]
+pub mod audit;
+#[cfg(feature = "resources")]
 pub mod child;
 #[cfg(feature = "resources")]
+pub mod client_address;
+#[cfg(feature = "resources")]
 pub mod drift;
+#[cfg(feature = "resources")]
+pub mod ip_network;
+#[cfg(feature = "resources")]
+pub mod limits;
 #[cfg(feature = "resources")]
 pub mod namespace;
 #[cfg(feature = "resources")]

@@ -19,15 +19,20 @@ pub const OWNER_KIND_LABEL: &str = "keyplane.dev/owner-kind";
 pub const OWNER_UID_LABEL: &str = "keyplane.dev/owner-uid";
 /// The resource that an object was made for, as `<namespace>/<name>`, for people.
 pub const OWNER_ANNOTATION: &str = "keyplane.dev/owner";
+/// The digest of the key that an object is for: on a version's anchor, and on a delivered Secret.
+pub const DIGEST_ANNOTATION: &str = "keyplane.dev/digest";
 /// Keeps a resource until what it made has been taken away.
 pub const FINALIZER: &str = "keyplane.dev/cleanup";
 
-/// The ServiceAccount and the anchor Secret of a key: this and its UID.
+/// The ServiceAccount of a key: this and its UID. The anchor Secret of one of its versions: besides, a dot and the
+/// beginning of the version's digest.
 const IDENTITY_PREFIX: &str = "key-";
 /// The `RoleBinding`s of a key: this and its UID.
 const KEY_BINDING_PREFIX: &str = "keyplane-key-";
 /// The RoleBinding of an account's owners in the home namespace.
 pub const OWNERS_BINDING: &str = "keyplane-owners";
+/// The RoleBinding in a home namespace by which the controller writes the keys that are delivered there.
+pub const DELIVERY_BINDING: &str = "keyplane-delivery";
 /// The ResourceQuota and LimitRange of a namespace.
 pub const NAMESPACE_CHILD: &str = "keyplane";
 /// The NetworkPolicy of a namespace.
@@ -103,10 +108,21 @@ impl Owner {
     }
 }
 
-/// The name of a key's ServiceAccount and anchor Secret.
+/// The name of a key's ServiceAccount.
 #[must_use]
 pub fn identity_name(key_uid: &str) -> String {
     format!("{IDENTITY_PREFIX}{key_uid}")
+}
+
+/// The name of the anchor Secret of a key's version.
+#[must_use]
+pub fn anchor_name(key_uid: &str, digest: &str) -> String {
+    format!("{}.{}", identity_name(key_uid), digest_mark(digest))
+}
+
+/// The first 32 digits of a digest: enough to tell versions apart.
+fn digest_mark(digest: &str) -> String {
+    digest.rsplit(':').next().unwrap_or_default().chars().take(32).collect()
 }
 
 /// The name of a key's `RoleBinding`s.
@@ -119,7 +135,7 @@ pub fn key_binding_name(key_uid: &str) -> String {
 /// admin that strips our labels from its own RoleBinding does not hide it from revocation.
 #[must_use]
 pub fn is_binding_name(name: &str) -> bool {
-    name == OWNERS_BINDING || name.starts_with(KEY_BINDING_PREFIX)
+    name == OWNERS_BINDING || name == DELIVERY_BINDING || name.starts_with(KEY_BINDING_PREFIX)
 }
 
 /// The UID of the owner of an object: what its name says where the name is derived from a UID, else its label.
@@ -129,7 +145,10 @@ pub fn owner_uid(metadata: &ObjectMeta) -> Option<&str> {
     name.strip_prefix(KEY_BINDING_PREFIX)
         .or_else(|| {
             let in_identities = metadata.namespace.as_deref() == Some(keyplane_crds::IDENTITIES_NAMESPACE);
-            name.strip_prefix(IDENTITY_PREFIX).filter(|_| in_identities)
+            // A UID holds no dot.
+            name.strip_prefix(IDENTITY_PREFIX)
+                .filter(|_| in_identities)
+                .map(|rest| rest.split_once('.').map_or(rest, |(uid, _)| uid))
         })
         .or_else(|| owner_uid_label(metadata))
 }

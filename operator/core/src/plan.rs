@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use keyplane_crds::IDENTITIES_NAMESPACE;
 
+use crate::api_key::{Issue, Tombstone};
 use crate::child::{Child, ChildKind, ChildRef};
 use crate::ownership::{OWNER_UID_LABEL, owner_uid, owner_uid_label};
 use crate::readiness::{Readiness, Reason, Status};
@@ -21,6 +22,9 @@ pub enum Action {
         desired: Child,
         /// The UID it must have.
         uid: String,
+        /// The version it must have, where what it is to say depends on what it said: of two plans that were made from
+        /// one record of a key's versions, only one is carried out.
+        resource_version: Option<String>,
     },
     /// Delete the object, if it still has this UID.
     Delete {
@@ -37,6 +41,10 @@ pub enum Action {
         /// The UID it must have.
         uid: String,
     },
+    /// Remember a revoked digest, for good.
+    Remember(Tombstone),
+    /// Make a key and hand it over.
+    Issue(Box<Issue>),
     /// Take Keyplane's finalizer off: nothing of the resource's is left.
     RemoveFinalizer,
 }
@@ -45,7 +53,7 @@ impl Action {
     /// Whether the step gives something, and so must not rest on a stale view of the resource.
     #[must_use]
     pub fn gives(&self) -> bool {
-        matches!(self, Self::Create(_) | Self::Update { .. })
+        matches!(self, Self::Create(_) | Self::Update { .. } | Self::Issue(_))
     }
 }
 
@@ -119,9 +127,15 @@ impl Convergence {
                     Action::Create(desired.clone()),
                 ]),
                 Some(child) if !child.matches(desired) => {
-                    convergence
-                        .actions
-                        .push(Action::Update { desired: desired.clone(), uid: child.uid().to_owned() });
+                    convergence.actions.push(Action::Update {
+                        desired: desired.clone(),
+                        uid: child.uid().to_owned(),
+                        resource_version: child
+                            .metadata()
+                            .resource_version
+                            .clone()
+                            .filter(|_| child.kind() == ChildKind::ServiceAccount),
+                    });
                 }
                 Some(_) => {}
             }

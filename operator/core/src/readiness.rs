@@ -1,114 +1,17 @@
-//! The condition `Ready`: its fixed list of reasons and how it changes.
+//! The condition `Ready`, those that inform beside it, their fixed lists of reasons, and how they change.
+
+mod document;
+mod finding;
+mod reason;
 
 use chrono::{DateTime, Utc};
 use keyplane_crds::{
     AccountStatus, ApiKeyStatus, Condition, ConditionStatus, NamespaceStatus, READY, SshKeyStatus,
 };
 
-/// Why a resource is Ready or not: one word, the same for people, metrics and events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// Everything declared exists (Account, Namespace).
-    Provisioned,
-    /// The key can be used (`ApiKey`).
-    Active,
-    /// The key is registered (`SshKey`).
-    Registered,
-    /// What is declared is being made.
-    Provisioning,
-    /// A core Namespace of that name exists and is not this resource's.
-    NameTaken,
-    /// The core Namespace's name would be longer than Kubernetes allows.
-    NameTooLong,
-    /// The object does not stand in the home namespace of a live Account.
-    AccountNotFound,
-    /// A named namespace is not one of the account's.
-    NamespaceNotOwned,
-    /// A named namespace of the account is not provisioned yet.
-    NamespaceNotReady,
-    /// An older key has the same digest.
-    DuplicateDigest,
-    /// The scope names nothing, or more than one thing.
-    InvalidScope,
-    /// The digest is not `sha256:` and 64 hexadecimal digits.
-    InvalidDigest,
-    /// The expiry lies before the key's creation.
-    ExpiredAtCreation,
-    /// The key's time is over.
-    Expired,
-    /// The key was revoked.
-    Revoked,
-    /// The digest was revoked before, here or in another object.
-    DigestRevoked,
-    /// The key was used from addresses outside its list.
-    Locked,
-    /// A new version of the key is being made and delivered.
-    Issuing,
-    /// The Secret to deliver to exists and is not this key's.
-    DeliveryConflict,
-    /// The `SshKey` to seal to is not there, or is not registered.
-    RecipientNotReady,
-    /// Nothing can be sealed to an SSH key of this type.
-    RecipientUnsupported,
-    /// An entry of the address list is neither an address nor a CIDR.
-    InvalidAllowedCidrs,
-    /// The text is not an SSH public key that Keyplane registers.
-    InvalidPublicKey,
-    /// An older `SshKey` holds the same public key.
-    DuplicatePublicKey,
-    /// The account has as many as it may have.
-    LimitReached,
-    /// A derived object of that name exists and belongs to something else.
-    ChildConflict,
-    /// The API server refused a derived object.
-    ApplyFailed,
-}
-
-/// One list for both, so that a reason which is missing in it does not compile.
-macro_rules! reasons {
-    ($($reason:ident),+ $(,)?) => {
-        impl Reason {
-            /// Every reason, as they are declared above.
-            pub const ALL: [Self; [$(stringify!($reason)),+].len()] = [$(Self::$reason),+];
-
-            /// The reason as it stands in the condition.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$reason => stringify!($reason)),+ }
-            }
-        }
-    };
-}
-
-reasons!(
-    Provisioned,
-    Active,
-    Registered,
-    Provisioning,
-    NameTaken,
-    NameTooLong,
-    AccountNotFound,
-    NamespaceNotOwned,
-    NamespaceNotReady,
-    DuplicateDigest,
-    InvalidScope,
-    InvalidDigest,
-    ExpiredAtCreation,
-    Expired,
-    Revoked,
-    DigestRevoked,
-    Locked,
-    Issuing,
-    DeliveryConflict,
-    RecipientNotReady,
-    RecipientUnsupported,
-    InvalidAllowedCidrs,
-    InvalidPublicKey,
-    DuplicatePublicKey,
-    LimitReached,
-    ChildConflict,
-    ApplyFailed,
-);
+pub use document::document;
+pub use finding::{Finding, UNUSED, WITHIN_LIMITS};
+pub use reason::{LimitsReason, Outlook, Reason, ResourceKind, UnusedReason};
 
 /// A verdict about an object: ready or not, the reason, and what a person should know or do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,19 +43,32 @@ impl Readiness {
         generation: Option<i64>,
         now: DateTime<Utc>,
     ) -> Condition {
-        let status = if self.ready { ConditionStatus::True } else { ConditionStatus::False };
-        let since = previous
-            .iter()
-            .find(|condition| condition.type_ == READY && condition.status == status)
-            .map_or_else(|| whole_seconds(now), |condition| condition.last_transition_time);
-        Condition {
-            type_: READY.to_owned(),
-            status,
-            reason: self.reason.as_str().to_owned(),
-            message: self.message.clone(),
-            last_transition_time: since,
-            observed_generation: generation,
-        }
+        stated(READY, self.ready, self.reason.as_str(), &self.message, previous, generation, now)
+    }
+}
+
+/// A condition, with the time of the previous one of its type when the status is the same.
+fn stated(
+    type_: &str,
+    holds: bool,
+    reason: &str,
+    message: &str,
+    previous: &[Condition],
+    generation: Option<i64>,
+    now: DateTime<Utc>,
+) -> Condition {
+    let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
+    let since = previous
+        .iter()
+        .find(|condition| condition.type_ == type_ && condition.status == status)
+        .map_or_else(|| whole_seconds(now), |condition| condition.last_transition_time);
+    Condition {
+        type_: type_.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: since,
+        observed_generation: generation,
     }
 }
 
@@ -178,6 +94,23 @@ pub trait Status: Clone + PartialEq + Default {
         now: DateTime<Utc>,
     ) -> Self {
         self.set_conditions(vec![readiness.condition(previous, generation, now)], generation);
+        self
+    }
+
+    /// This status telling `finding` too, beside what it says already. `previous` are the stored conditions: one of the
+    /// same type and status lends its time.
+    #[must_use]
+    fn also(
+        mut self,
+        finding: &Finding,
+        previous: &[Condition],
+        generation: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let mut conditions = self.conditions().to_vec();
+        conditions.retain(|condition| condition.type_ != finding.condition_type());
+        conditions.push(finding.condition(previous, generation, now));
+        self.set_conditions(conditions, generation);
         self
     }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use keyplane_core::api_key::{ObservedApiKey, plan};
+use keyplane_core::api_key::{KeyRecord, ObservedApiKey, plan};
+use keyplane_core::audit::{Change, events_of};
 use keyplane_core::plan::Plan;
-use keyplane_core::readiness::{Readiness, Status};
-use keyplane_core::seniority::Seniority;
+use keyplane_core::readiness::{Readiness, ResourceKind, Status};
 use keyplane_crds::{ApiKey, ApiKeyState, ApiKeyStatus};
 use kube::{Api, Client, ResourceExt};
 
+use super::announce::Notice;
 use super::reconcile::Reconciler;
-use crate::index::{ClusterView, digest_key};
+use crate::index::{ClusterView, digests_of_key};
 
 /// Reconciles ApiKeys.
 pub(super) struct ApiKeyReconciler;
@@ -20,19 +21,22 @@ impl Reconciler for ApiKeyReconciler {
     type Resource = ApiKey;
     type Status = ApiKeyStatus;
 
+    const KIND: ResourceKind = ResourceKind::ApiKey;
+
     fn plan(view: &ClusterView, key: &Arc<ApiKey>, now: DateTime<Utc>) -> Plan<ApiKeyStatus> {
         let home = key.namespace().unwrap_or_default();
-        let rivals = view.api_keys.find(&digest_key(key.spec.digest.as_deref().unwrap_or_default()));
+        let children = view.children_of(&key.uid().unwrap_or_default(), &home);
+        let digests = digests_of_key(key, KeyRecord::among(&children).as_ref());
         let observed = ObservedApiKey {
             key: key.clone(),
             account: view.account_of(&home),
             namespaces: view.owned_namespaces(&home),
-            rivals: rivals
-                .iter()
-                .filter(|rival| rival.metadata.uid != key.metadata.uid)
-                .map(|rival| Seniority::of(&rival.metadata))
-                .collect(),
-            children: view.children_of(&key.uid().unwrap_or_default(), &home),
+            claims: view.claims(key, &digests),
+            rank: view.rank_of(key, now),
+            tombstone_shard: view.tombstone_shard(&home),
+            recipient: view.recipient_of(key),
+            remembered: digests.into_iter().filter(|digest| view.is_remembered(digest)).collect(),
+            children,
         };
         plan(&observed, now)
     }
@@ -50,6 +54,29 @@ impl Reconciler for ApiKeyReconciler {
             key.metadata.generation,
             now,
         )
+    }
+
+    fn changes(key: &ApiKey, before: Option<&ApiKeyStatus>, after: &ApiKeyStatus) -> Vec<Change> {
+        events_of(before, after, key)
+    }
+
+    fn gone() -> Option<Change> {
+        Some(Change::deleted())
+    }
+
+    fn notices(key: &ApiKey) -> Vec<Notice> {
+        let events = key.status.as_ref().map(|status| status.security_events.as_slice()).unwrap_or_default();
+        events
+            .iter()
+            .map(|event| Notice {
+                at: event.time,
+                reason: event.reason.clone(),
+                note: format!(
+                    "the key was used from {}, which is not among spec.allowedCidrs",
+                    event.address
+                ),
+            })
+            .collect()
     }
 
     fn api(client: Client, key: &ApiKey) -> Api<ApiKey> {

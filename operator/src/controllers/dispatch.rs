@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use k8s_openapi::api::core::v1::Namespace as CoreNamespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace as CoreNamespace, ServiceAccount};
 use keyplane_core::ownership::account_label;
-use keyplane_core::seniority::Seniority;
-use keyplane_crds::{Account, ApiKey, Namespace, SshKey};
+use keyplane_crds::{Account, ApiKey, ApiKeyState, Namespace, SshKey};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use crate::index::{
-    Change, ClusterView, home_key, is_digest_key, kubernetes_name_key, owner_of_key, place_of_key, uid_key,
+    Change, ClusterView, digest_of_key, home_key, kubernetes_name_key, owner_of_key, place_of_key,
+    revoked_digest_of_key, uid_key, waits_for_room,
 };
 
 /// The queues of the reconcilers, and the rules by which changes reach them.
@@ -56,6 +56,7 @@ impl Dispatch {
     /// An Account decides about everything in its home namespace.
     pub(super) fn account_changed(&self, change: &Change<Account>) {
         for account in &change.objects {
+            self.view.ranks_changed(&account.name_any());
             send(&self.accounts, account);
             if change.concerns_others {
                 self.home_changed(&account.name_any());
@@ -75,25 +76,87 @@ impl Dispatch {
                 change.objects.iter().filter_map(|namespace| namespace.namespace()).collect();
             for home in &homes {
                 self.api_keys_of(home);
+                self.account_of(home);
+                self.waiting_namespaces_of(home);
             }
         }
     }
 
-    /// An ApiKey may hold, or have set free, a digest that others wait for.
+    /// An ApiKey may hold, or have set free, a digest that others wait for, and room in its account.
     pub(super) fn api_key_changed(&self, change: &Change<ApiKey>) {
+        let ended = |key: &ApiKey| {
+            let state = key.status.as_ref().and_then(|status| status.state);
+            matches!(state, Some(ApiKeyState::Revoked | ApiKeyState::Expired))
+        };
+        let mut homes: BTreeSet<String> = BTreeSet::new();
         for key in &change.objects {
+            let home = key.namespace().unwrap_or_default();
+            self.view.ranks_changed(&home);
             send(&self.api_keys, key);
             self.check_owner(key.as_ref());
+            if change.concerns_others || ended(key) {
+                homes.insert(home);
+            }
         }
-        if !change.concerns_others {
-            return;
+        for home in &homes {
+            self.room_changed(home);
         }
-        for key in change.keys.iter().filter(|key| is_digest_key(key)) {
-            let mut rivals = self.view.api_keys.find(key);
-            rivals.sort_by_cached_key(|rival| Seniority::of(&rival.metadata));
-            // The oldest is the key, or has just become it; the next was until just now. To the others nothing
-            // changes, however many they are.
+        if change.concerns_others {
+            self.claims_changed(&change.keys);
+        }
+    }
+
+    /// The record of an ApiKey says which digests are its own.
+    pub(super) fn identity_changed(&self, change: &Change<ServiceAccount>) {
+        for identity in &change.objects {
+            if let Some(home) = account_label(&identity.metadata) {
+                self.view.ranks_changed(home);
+                self.account_of(home);
+            }
+        }
+        self.owners_changed(change);
+        self.claims_changed(&change.moved_keys);
+    }
+
+    /// A digest that was just remembered as revoked is nobody's any more.
+    pub(super) fn tombstones_changed(&self, change: &Change<ConfigMap>) {
+        self.view.all_ranks_changed();
+        for digest in change.moved_keys.iter().filter_map(|key| revoked_digest_of_key(key)) {
+            self.view.keys_naming(digest).iter().for_each(|key| send(&self.api_keys, key));
+        }
+    }
+
+    /// Of the keys that name a digest, the one that holds it, or has just come to, and the next, which did until just
+    /// now. To the others nothing changes, however many they are.
+    fn claims_changed(&self, keys: &BTreeSet<String>) {
+        for digest in keys.iter().filter_map(|key| digest_of_key(key)) {
+            let mut rivals = self.view.keys_naming(digest);
+            rivals.sort_by_cached_key(|rival| self.view.claim_of(rival, digest));
             rivals.iter().take(2).for_each(|rival| send(&self.api_keys, rival));
+        }
+    }
+
+    /// The account tells how much it has; what waits for room looks again.
+    fn room_changed(&self, home: &str) {
+        self.account_of(home);
+        for key in self.view.api_keys.find(&home_key(home)) {
+            if key.status.as_ref().is_some_and(|status| waits_for_room(&status.conditions)) {
+                send(&self.api_keys, &key);
+            }
+        }
+    }
+
+    fn account_of(&self, home: &str) {
+        if let Some(account) = self.view.accounts.get(None, home) {
+            send(&self.accounts, &account);
+        }
+    }
+
+    fn waiting_namespaces_of(&self, home: &str) {
+        for namespace in self.view.namespaces.find(&home_key(home)) {
+            if namespace.status.as_ref().is_some_and(|status| waits_for_room(&status.conditions)) {
+                send(&self.namespaces, &namespace);
+            }
         }
     }
 
@@ -101,10 +164,12 @@ impl Dispatch {
     pub(super) fn ssh_key_changed(&self, change: &Change<SshKey>) {
         for key in &change.objects {
             send(&self.ssh_keys, key);
+            self.sealed_to(key);
         }
         if change.concerns_others {
             for home in self.view.ssh_keys_changed(change) {
                 self.ssh_keys_of(&home);
+                self.account_of(&home);
             }
         }
     }
@@ -122,6 +187,8 @@ impl Dispatch {
             }
             if let Some(account) = account_label(&core.metadata) {
                 self.api_keys_of(account);
+                self.account_of(account);
+                self.waiting_namespaces_of(account);
             }
         }
         self.owners_changed(change);
@@ -153,6 +220,16 @@ impl Dispatch {
     fn check_owner<K: Resource>(&self, object: &K) {
         if let Some(uid) = object.meta().uid.as_deref().filter(|uid| !self.view.knows_owner(uid)) {
             let _ = self.ownerless.unbounded_send(uid.to_owned());
+        }
+    }
+
+    /// Keys that are to be sealed to an SSH key wait for it.
+    fn sealed_to(&self, ssh_key: &SshKey) {
+        for key in self.view.api_keys.find(&home_key(&ssh_key.namespace().unwrap_or_default())) {
+            let sealed_to = key.spec.delivery.as_ref().and_then(|delivery| delivery.sealed_to.as_ref());
+            if sealed_to.is_some_and(|sealed_to| sealed_to.ssh_key == ssh_key.name_any()) {
+                send(&self.api_keys, &key);
+            }
         }
     }
 

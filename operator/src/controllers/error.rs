@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use keyplane_core::readiness::Reason;
 use thiserror::Error;
 
 /// Why an attempt ended early. Every attempt is repeated; the variant decides how soon and what the user is told.
@@ -13,6 +14,17 @@ pub(crate) enum ReconcileError {
     /// The API server refuses a derived object, and will again until something is mended.
     #[error("{0}")]
     Refused(String),
+    /// A key that was made cannot be handed over as declared, until something is mended.
+    #[error("{message}")]
+    Undeliverable {
+        /// Why, for the condition.
+        reason: Reason,
+        /// Why, for a person.
+        message: String,
+    },
+    /// The audit log cannot be written, so nothing may be acknowledged.
+    #[error("the audit log cannot be written: {0}")]
+    Unrecorded(String),
     /// The API server could not be asked.
     #[error("the API server cannot be asked: {0}")]
     Unreachable(String),

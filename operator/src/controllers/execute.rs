@@ -3,13 +3,15 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
+use keyplane_core::api_key::Tombstone;
 use keyplane_core::child::{Child, ChildKind, ChildRef};
 use keyplane_core::ownership::FINALIZER;
 use keyplane_core::plan::Action;
 use keyplane_core::readiness::Status;
+use keyplane_crds::IDENTITIES_NAMESPACE;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -24,13 +26,13 @@ use crate::index::Guarded;
 type Answered = Guarded<DynamicObject>;
 
 /// The name under which the controller owns fields.
-const FIELD_MANAGER: &str = "keyplane-controller";
+pub(super) const FIELD_MANAGER: &str = "keyplane-controller";
 
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// Makes a request, but not for longer than a request may take.
-async fn within_limit<T>(
+pub(super) async fn within_limit<T>(
     object: &impl Display,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, ReconcileError> {
@@ -56,27 +58,37 @@ pub(crate) async fn write_child(client: &Client, action: &Action) -> Result<(), 
             tracing::info!(child = %reference, "created");
             Ok(())
         }
-        Action::Update { desired, uid } => {
+        Action::Update { desired, uid, resource_version } => {
             let api = child_api(client, &desired.reference());
             if desired.kind() == ChildKind::ResourceQuota {
                 restate(&api, desired, uid).await?;
             } else {
-                apply(&api, desired, uid).await?;
+                apply(&api, desired, uid, resource_version.as_deref()).await?;
             }
             tracing::info!(child = %desired.reference(), "mended");
             Ok(())
         }
         Action::Delete { child, uid } => delete_child(client, child, uid).await,
         Action::Release { child, uid } => release_child(client, child, uid).await,
-        Action::AddFinalizer | Action::RemoveFinalizer => Ok(()),
+        Action::Remember(tombstone) => remember(client, tombstone).await,
+        // These are about the resource itself.
+        Action::AddFinalizer | Action::RemoveFinalizer | Action::Issue(_) => Ok(()),
     }
 }
 
-async fn apply(api: &Api<Answered>, desired: &Child, uid: &str) -> Result<(), ReconcileError> {
+async fn apply(
+    api: &Api<Answered>,
+    desired: &Child,
+    uid: &str,
+    resource_version: Option<&str>,
+) -> Result<(), ReconcileError> {
     let reference = desired.reference();
     let mut value = desired.to_value();
     // With a UID, apply never makes an object and never touches another that has the name now.
     set(&mut value, "/metadata", "uid", json!(uid));
+    if let Some(version) = resource_version {
+        set(&mut value, "/metadata", "resourceVersion", json!(version));
+    }
     let params = PatchParams::apply(FIELD_MANAGER).force();
     within_limit(&reference, api.patch(&reference.name, &params, &Patch::Apply(value))).await.map(drop)
 }
@@ -101,7 +113,7 @@ async fn restate(api: &Api<Answered>, desired: &Child, uid: &str) -> Result<(), 
 }
 
 /// A patch in the controller's name.
-fn as_manager() -> PatchParams {
+pub(super) fn as_manager() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
@@ -110,6 +122,25 @@ fn without_the_rest(wanted: &mut Map<String, Value>, stored: &Map<String, Value>
     for name in stored.keys() {
         wanted.entry(name.clone()).or_insert(Value::Null);
     }
+}
+
+/// Adds a digest to those that are remembered as revoked. Nothing is ever taken out, so no precondition is needed.
+async fn remember(client: &Client, tombstone: &Tombstone) -> Result<(), ReconcileError> {
+    let api = Api::<ConfigMap>::namespaced(client.clone(), IDENTITIES_NAMESPACE);
+    let name = format!("ConfigMap {}", tombstone.shard);
+    let patch = Patch::Merge(json!({"data": {tombstone.entry(): tombstone.note}}));
+    let written = within_limit(&name, async {
+        match api.patch(&tombstone.shard, &as_manager(), &patch).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            other => other.map(|_| true),
+        }
+    });
+    if !written.await? {
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        within_limit(&name, api.create(&params, &tombstone.first_of_shard())).await?;
+    }
+    tracing::info!(digest = tombstone.digest, "remembered as revoked");
+    Ok(())
 }
 
 async fn delete_child(client: &Client, child: &ChildRef, uid: &str) -> Result<(), ReconcileError> {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use keyplane_core::namespace::{ObservedNamespace, plan};
 use keyplane_core::ownership::{is_made_for, kubernetes_name};
 use keyplane_core::plan::Plan;
+use keyplane_core::readiness::ResourceKind;
 use keyplane_crds::{Namespace, NamespaceStatus};
 use kube::{Api, Client, ResourceExt};
 
@@ -18,6 +19,8 @@ pub(super) struct NamespaceReconciler;
 impl Reconciler for NamespaceReconciler {
     type Resource = Namespace;
     type Status = NamespaceStatus;
+
+    const KIND: ResourceKind = ResourceKind::Namespace;
 
     fn plan(view: &ClusterView, namespace: &Arc<Namespace>, now: DateTime<Utc>) -> Plan<NamespaceStatus> {
         let name = kubernetes_name(namespace);
@@ -32,6 +35,7 @@ impl Reconciler for NamespaceReconciler {
             account: view.account_of(&home),
             core,
             children,
+            ahead: view.namespaces_ahead(namespace),
         };
         plan(&observed, now)
     }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{FutureExt, StreamExt};
+use keyplane_core::audit::{Change, readiness_event};
 use keyplane_core::plan::{Action as Step, Plan};
-use keyplane_core::readiness::{Readiness, Reason, Status};
+use keyplane_core::readiness::{Readiness, Reason, ResourceKind, Status};
 use keyplane_crds::{ConditionStatus, READY};
 use kube::runtime::controller::{Action, Config, applier};
 use kube::runtime::reflector::ObjectRef;
@@ -19,8 +20,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
+use super::announce::{Announcer, Notice};
+use super::delivery::DeliverySettings;
 use super::error::ReconcileError;
 use super::execute::{is_current, set_finalizer, write_child, write_status};
+use super::issue::issue;
 use crate::index::{ClusterView, Indexed};
 use crate::runtime::unanswered;
 
@@ -32,9 +36,11 @@ const CONCURRENCY: u16 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause after failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The longest wait for a moment. A timer does not notice that the clock was set forward, and one of years is beyond
-/// what the scheduler holds; looking again early costs a plan in memory.
+/// The longest wait for a moment that is near. A timer does not notice that the clock was set forward, or that the
+/// machine slept; looking again early costs a plan in memory.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// The longest wait for a moment that is further away than this. One of years is beyond what the scheduler holds.
+const LONGEST_FAR_WAIT: Duration = Duration::from_hours(1);
 
 /// A resource's part in the loop: what is looked at, what is decided, where it is written.
 pub(super) trait Reconciler: Send + Sync + 'static {
@@ -42,6 +48,9 @@ pub(super) trait Reconciler: Send + Sync + 'static {
     type Resource: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static;
     /// Its status.
     type Status: Status + Serialize + Send + Sync;
+
+    /// The resource's kind.
+    const KIND: ResourceKind;
 
     /// What is decided from what is known. Makes no request.
     fn plan(view: &ClusterView, object: &Arc<Self::Resource>, now: DateTime<Utc>) -> Plan<Self::Status>;
@@ -56,12 +65,30 @@ pub(super) trait Reconciler: Send + Sync + 'static {
         stored.saying(readiness, &previous, object.meta().generation, now)
     }
 
+    /// What is told when the status becomes another.
+    fn changes(object: &Self::Resource, before: Option<&Self::Status>, after: &Self::Status) -> Vec<Change> {
+        let conditions = before.map(Status::conditions).unwrap_or_default();
+        readiness_event(Self::KIND, conditions, after.conditions(), object.meta()).into_iter().collect()
+    }
+
+    /// What is told when the resource is gone.
+    fn gone() -> Option<Change> {
+        None
+    }
+
+    /// What others wrote into the status that people should be told of.
+    fn notices(_: &Self::Resource) -> Vec<Notice> {
+        Vec::new()
+    }
+
     /// Where the resource is written.
     fn api(client: Client, object: &Self::Resource) -> Api<Self::Resource>;
 }
 
 struct Context {
     client: Client,
+    settings: Arc<DeliverySettings>,
+    announcer: Arc<Announcer>,
     view: Arc<ClusterView>,
     failures: Mutex<HashMap<String, u32>>,
 }
@@ -69,13 +96,16 @@ struct Context {
 /// Works on what is queued, for as long as the queue is open.
 pub(super) async fn run<R: Reconciler>(
     client: Client,
+    settings: Arc<DeliverySettings>,
+    announcer: Arc<Announcer>,
     view: Arc<ClusterView>,
     index: Arc<Indexed<R::Resource>>,
     queue: UnboundedReceiver<ObjectRef<R::Resource>>,
 ) where
     ObjectRef<R::Resource>: Hash + Eq + Clone,
 {
-    let context = Arc::new(Context { client, view, failures: Mutex::new(HashMap::new()) });
+    let context =
+        Arc::new(Context { client, settings, announcer, view, failures: Mutex::new(HashMap::new()) });
     applier(
         |object, context| attempt::<R>(object, context).boxed(),
         |object, error, context: Arc<Context>| retry::<R>(&object, error, &context),
@@ -111,6 +141,7 @@ async fn carry_out<R: Reconciler>(
     context: &Context,
 ) -> Result<Action, ReconcileError> {
     let now = Utc::now();
+    context.announcer.notice(object.as_ref(), R::notices(object)).await;
     let plan = R::plan(&context.view, object, now);
     let api = R::api(context.client.clone(), object);
     if plan.actions.iter().any(Step::gives) && !is_current(&api, object.as_ref()).await? {
@@ -121,16 +152,46 @@ async fn carry_out<R: Reconciler>(
     for step in &plan.actions {
         let done = match step {
             Step::AddFinalizer => set_finalizer(&api, object.as_ref(), true).await,
-            Step::RemoveFinalizer => set_finalizer(&api, object.as_ref(), false).await,
+            Step::RemoveFinalizer => {
+                let gone: Vec<Change> = R::gone().into_iter().collect();
+                context.announcer.record(R::KIND, object.meta(), &gone).await?;
+                context.announcer.forget(&object.uid().unwrap_or_default());
+                set_finalizer(&api, object.as_ref(), false).await
+            }
+            Step::Remember(tombstone) => {
+                let change = Change::digest_remembered(tombstone.version);
+                context.announcer.record(R::KIND, object.meta(), &[change]).await?;
+                write_child(&context.client, step).instrument(span(object.as_ref())).await
+            }
+            Step::Issue(issued) => {
+                let issuing = issue(&context.client, &context.settings, issued);
+                issuing.instrument(span(object.as_ref())).await.map(|version| {
+                    tracing::info!(
+                        name = place(object.as_ref()),
+                        version = version.number,
+                        "issued and delivered"
+                    );
+                })
+            }
             other => write_child(&context.client, other).instrument(span(object.as_ref())).await,
         };
-        if let Err(ReconcileError::Refused(message)) = &done {
-            let text = format!("the API server refused: {message}");
-            let status = R::refused_status(object, &Readiness::not_ready(Reason::ApplyFailed, text), now);
+        let refusal = match &done {
+            Err(ReconcileError::Refused(message)) => {
+                let text = format!("the API server refused: {message}");
+                Some(Readiness::not_ready(Reason::ApplyFailed, text))
+            }
+            Err(ReconcileError::Undeliverable { reason, message }) => {
+                Some(Readiness::not_ready(*reason, message.clone()))
+            }
+            _ => None,
+        };
+        // A key that verifies goes on doing so while its rotation cannot be carried out.
+        let keeps_ready = matches!(step, Step::Issue(issued) if issued.record.live.is_some());
+        if let Some(refusal) = refusal.filter(|_| !keeps_ready) {
+            let status = R::refused_status(object, &refusal, now);
             let stored = R::stored_status(object);
             if let Some(status) = keyplane_core::plan::changed(status, stored.as_ref()) {
-                write_status(&api, object.as_ref(), stored.as_ref(), &status).await?;
-                say_readiness(object.as_ref(), stored.as_ref(), &status);
+                state::<R>(context, &api, object, stored.as_ref(), &status).await?;
             }
         }
         done?;
@@ -141,13 +202,33 @@ async fn carry_out<R: Reconciler>(
             return Ok(Action::requeue(FIRST_PAUSE));
         }
         let stored = R::stored_status(object);
-        write_status(&api, object.as_ref(), stored.as_ref(), status).await?;
-        say_readiness(object.as_ref(), stored.as_ref(), status);
+        state::<R>(context, &api, object, stored.as_ref(), status).await?;
     }
     Ok(match plan.wake_at {
-        Some(moment) => Action::requeue((moment - now).to_std().unwrap_or(FIRST_PAUSE).min(LONGEST_WAIT)),
+        Some(moment) => Action::requeue(wait_for((moment - now).to_std().unwrap_or(FIRST_PAUSE))),
         None => Action::await_change(),
     })
+}
+
+/// Writes a status: into the audit log, into the resource, and to people, in this order.
+async fn state<R: Reconciler>(
+    context: &Context,
+    api: &Api<R::Resource>,
+    object: &Arc<R::Resource>,
+    stored: Option<&R::Status>,
+    status: &R::Status,
+) -> Result<(), ReconcileError> {
+    let changes = R::changes(object, stored, status);
+    context.announcer.record(R::KIND, object.meta(), &changes).await?;
+    write_status(api, object.as_ref(), stored, status).await?;
+    say_readiness(object.as_ref(), stored, status);
+    context.announcer.publish(object.as_ref(), &changes).await;
+    Ok(())
+}
+
+/// How long to wait before a moment that is this far away is looked for again.
+fn wait_for(distance: Duration) -> Duration {
+    distance.min(if distance > LONGEST_FAR_WAIT { LONGEST_FAR_WAIT } else { LONGEST_WAIT })
 }
 
 /// What the lines about a resource's derived objects say it is about.
@@ -196,7 +277,10 @@ fn retry<R: Reconciler>(object: &R::Resource, error: &ReconcileError, context: &
         ReconcileError::Stale(_) => failures < 5,
         // That the API server does not answer is said once for all resources.
         ReconcileError::Unreachable(_) => unanswered(&context.client) || failures < 3,
-        ReconcileError::Refused(_) | ReconcileError::TimedOut(_) => false,
+        ReconcileError::Refused(_)
+        | ReconcileError::Undeliverable { .. }
+        | ReconcileError::Unrecorded(_)
+        | ReconcileError::TimedOut(_) => false,
     };
     if expected {
         tracing::debug!(%kind, name, %error, "trying again");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use keyplane_core::plan::Plan;
+use keyplane_core::readiness::ResourceKind;
 use keyplane_core::ssh_key::{ObservedSshKey, plan};
 use keyplane_crds::{SshKey, SshKeyStatus};
 use kube::{Api, Client, ResourceExt};
@@ -17,6 +18,8 @@ pub(super) struct SshKeyReconciler;
 impl Reconciler for SshKeyReconciler {
     type Resource = SshKey;
     type Status = SshKeyStatus;
+
+    const KIND: ResourceKind = ResourceKind::SshKey;
 
     fn plan(view: &ClusterView, ssh_key: &Arc<SshKey>, now: DateTime<Utc>) -> Plan<SshKeyStatus> {
         let account = view.account_of(&ssh_key.namespace().unwrap_or_default());

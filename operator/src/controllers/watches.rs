@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use k8s_openapi::api::core::v1::{
-    LimitRange, Namespace as CoreNamespace, ResourceQuota, Secret, ServiceAccount,
+    ConfigMap, LimitRange, Namespace as CoreNamespace, ResourceQuota, Secret, ServiceAccount,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
+use keyplane_core::api_key::is_shard;
 use keyplane_core::ownership::{ISOLATION_POLICY, NAMESPACE_CHILD, is_binding_name};
 use keyplane_crds::{Account, ApiKey, IDENTITIES_NAMESPACE, Namespace, SshKey};
 use kube::runtime::watcher::Config;
@@ -15,19 +16,29 @@ use kube::{Api, Client};
 use tokio::task::JoinSet;
 
 use super::account::AccountReconciler;
+use super::announce::Announcer;
 use super::api_key::ApiKeyReconciler;
+use super::delivery::DeliverySettings;
 use super::dispatch::Dispatch;
 use super::namespace::NamespaceReconciler;
 use super::ssh_key::SshKeyReconciler;
 use super::{orphans, reconcile};
+use crate::audit::AuditLog;
 use crate::index::{ClusterView, Guarded, watch_into};
 
 /// Runs every reconciler until one ends, which none should. `on_synced` is called when all watches are synced.
 ///
 /// # Errors
 /// When a watch or reconciler ends.
-pub(crate) async fn run(client: Client, on_synced: impl FnOnce()) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    client: Client,
+    settings: DeliverySettings,
+    audit: AuditLog,
+    on_synced: impl FnOnce(),
+) -> anyhow::Result<()> {
     let view = Arc::new(ClusterView::new());
+    let settings = Arc::new(settings);
+    let announcer = Arc::new(Announcer::new(client.clone(), audit));
     let (dispatch, queues) = Dispatch::new(view.clone());
     let mut tasks = JoinSet::new();
     spawn_watches(&mut tasks, &client, &view, &dispatch);
@@ -37,24 +48,32 @@ pub(crate) async fn run(client: Client, on_synced: impl FnOnce()) -> anyhow::Res
     on_synced();
     tasks.spawn(reconcile::run::<AccountReconciler>(
         client.clone(),
+        settings.clone(),
+        announcer.clone(),
         view.clone(),
         view.accounts.clone(),
         queues.accounts,
     ));
     tasks.spawn(reconcile::run::<NamespaceReconciler>(
         client.clone(),
+        settings.clone(),
+        announcer.clone(),
         view.clone(),
         view.namespaces.clone(),
         queues.namespaces,
     ));
     tasks.spawn(reconcile::run::<ApiKeyReconciler>(
         client.clone(),
+        settings.clone(),
+        announcer.clone(),
         view.clone(),
         view.api_keys.clone(),
         queues.api_keys,
     ));
     tasks.spawn(reconcile::run::<SshKeyReconciler>(
         client.clone(),
+        settings.clone(),
+        announcer.clone(),
         view.clone(),
         view.ssh_keys.clone(),
         queues.ssh_keys,
@@ -90,7 +109,15 @@ fn spawn_watches(tasks: &mut JoinSet<()>, client: &Client, view: &Arc<ClusterVie
         all(),
         service_accounts,
         |_| true,
-        owners_changed
+        identity_changed
+    );
+    watch!(
+        ConfigMap,
+        Api::namespaced(cluster(), IDENTITIES_NAMESPACE),
+        all(),
+        tombstones,
+        is_shard,
+        tombstones_changed
     );
     watch!(
         Secret,

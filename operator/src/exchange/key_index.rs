@@ -1,54 +1,96 @@
-//! What the exchange knows: keys by digest and the anchors of their identities, fed by watches.
+//! What the exchange knows: keys by digest, the records that say which of their versions verify, and the anchors of those,
+//! fed by watches.
 
 use std::sync::Arc;
 
 use anyhow::bail;
-use chrono::{DateTime, Utc};
-use k8s_openapi::api::core::v1::Secret;
-use keyplane_core::api_key::{ANCHOR_TYPE, Refusal, admit, holder};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use keyplane_core::api_key::{ANCHOR_TYPE, Admitted, KeyRecord, Known, Presented, Refusal, admit, holder};
 use keyplane_core::key_format::KeyDigest;
-use keyplane_core::ownership::identity_name;
-use keyplane_crds::{ApiKey, IDENTITIES_NAMESPACE};
+use keyplane_core::ownership::{anchor_name, identity_name, owner_uid};
+use keyplane_crds::{ApiKey, ApiKeyState, IDENTITIES_NAMESPACE};
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, ResourceExt};
 use tokio::task::JoinSet;
 
-use crate::index::{Indexed, api_key_keys, digest_key, watch_into};
+use crate::index::{Change, Indexed, api_key_keys, digest_key, identity_keys, uid_key, watch_into};
 
-/// The keys and anchors of the cluster.
+/// The keys, records and anchors of the cluster.
 pub(crate) struct KeyIndex {
     keys: Arc<Indexed<ApiKey>>,
+    identities: Arc<Indexed<ServiceAccount>>,
     anchors: Arc<Indexed<Secret>>,
 }
 
-/// A key that may have a token, and the identity that the token is for.
-pub(crate) struct Admitted {
-    /// The key.
-    pub(crate) key: Arc<ApiKey>,
-    /// The name of its ServiceAccount and anchor.
-    pub(crate) identity: String,
-    /// The UID of its anchor.
+/// The identity that a token is minted for.
+pub(crate) struct Identity {
+    /// The name of the ServiceAccount.
+    pub(crate) service_account: String,
+    /// The name of the anchor that the token is bound to.
+    pub(crate) anchor: String,
+    /// The UID of the anchor.
     pub(crate) anchor_uid: String,
 }
 
+/// What the watch tells of a key.
+pub(crate) enum KeySeen<'a> {
+    /// It is there.
+    Known(&'a Arc<ApiKey>),
+    /// It was revoked a moment ago, and is refused from now on.
+    Revoked(&'a Arc<ApiKey>),
+    /// The key with this UID is gone.
+    Deleted(&'a str),
+}
+
+/// Whether a key is revoked and its status does not say so yet.
+fn is_just_revoked(key: &ApiKey) -> bool {
+    let is_said = key.status.as_ref().is_some_and(|status| status.state == Some(ApiKeyState::Revoked));
+    key.spec.revoked == Some(true) && !is_said
+}
+
 impl KeyIndex {
-    /// An index that the given tasks keep fresh.
-    pub(crate) fn watching(client: &Client, tasks: &mut JoinSet<()>) -> Self {
+    /// An index that the given tasks keep fresh, and that tells `on_key` what it sees.
+    pub(crate) fn watching(
+        client: &Client,
+        tasks: &mut JoinSet<()>,
+        on_key: impl Fn(KeySeen<'_>) + Send + 'static,
+    ) -> Self {
         let keys = Arc::new(Indexed::new(api_key_keys));
+        let identities = Arc::new(Indexed::new(identity_keys));
         let anchors = Arc::new(Indexed::new(|_: &Secret| Vec::new()));
-        tasks.spawn(watch_into(Api::all(client.clone()), Config::default(), keys.clone(), |_| true, |_| {}));
+        let known = keys.clone();
+        let on_change = move |change: Change<ApiKey>| {
+            for key in &change.objects {
+                let stands = known.get(key.metadata.namespace.as_deref(), &key.name_any());
+                match stands.filter(|stands| stands.metadata.uid == key.metadata.uid) {
+                    None => on_key(KeySeen::Deleted(key.metadata.uid.as_deref().unwrap_or_default())),
+                    Some(key) if is_just_revoked(&key) => on_key(KeySeen::Revoked(&key)),
+                    Some(key) => on_key(KeySeen::Known(&key)),
+                }
+            }
+        };
+        tasks.spawn(watch_into(
+            Api::all(client.clone()),
+            Config::default(),
+            keys.clone(),
+            |_| true,
+            on_change,
+        ));
         let only_anchors = Config::default().fields(&format!("type={ANCHOR_TYPE}"));
         let in_identities = Api::namespaced(client.clone(), IDENTITIES_NAMESPACE);
         tasks.spawn(watch_into(in_identities, only_anchors, anchors.clone(), |_| true, |_| {}));
-        Self { keys, anchors }
+        let in_identities = Api::namespaced(client.clone(), IDENTITIES_NAMESPACE);
+        tasks.spawn(watch_into(in_identities, Config::default(), identities.clone(), |_| true, |_| {}));
+        Self { keys, identities, anchors }
     }
 
-    /// Waits until keys and anchors have been listed once.
+    /// Waits until everything has been listed once.
     ///
     /// # Errors
     /// When a watch ended before.
     pub(crate) async fn synced(&self) -> anyhow::Result<()> {
         if self.keys.store().wait_until_ready().await.is_err()
+            || self.identities.store().wait_until_ready().await.is_err()
             || self.anchors.store().wait_until_ready().await.is_err()
         {
             bail!("a watch ended before it had listed its objects");
@@ -56,23 +98,49 @@ impl KeyIndex {
         Ok(())
     }
 
-    /// The declared key with this digest, live or not: only for the log, never for an answer.
+    /// The key that holds this digest, live or not: only for the log, never for an answer.
     pub(crate) fn declared(&self, digest: &KeyDigest) -> Option<Arc<ApiKey>> {
-        holder(&self.keys.find(&digest_key(&digest.to_string()))).cloned()
+        let digest = digest.to_string();
+        holder(&self.naming(&digest), &digest).map(|known| known.key.clone())
     }
 
-    /// Decides about the key with this digest, from memory.
+    /// Decides about a use of a key, from memory.
     ///
     /// # Errors
-    /// Why no token may be issued.
-    pub(crate) fn admit(&self, digest: &KeyDigest, now: DateTime<Utc>) -> Result<Admitted, Refusal> {
-        let candidates = self.keys.find(&digest_key(&digest.to_string()));
-        let key = admit(&candidates, now)?.clone();
-        let identity = identity_name(&key.uid().unwrap_or_default());
-        let anchor = self.anchors.get(Some(IDENTITIES_NAMESPACE), &identity).ok_or(Refusal::SettingUp)?;
+    /// Why the key may not be used.
+    pub(crate) fn admit(&self, presented: Presented<'_>) -> Result<Admitted, Refusal> {
+        admit(&self.naming(presented.digest), presented)
+    }
+
+    /// The identity of an admitted key's version, once it stands.
+    pub(crate) fn identity_of(&self, admitted: &Admitted, digest: &KeyDigest) -> Option<Identity> {
+        let uid = admitted.key.uid().unwrap_or_default();
+        let anchor = self.anchors.get(Some(IDENTITIES_NAMESPACE), &anchor_name(&uid, &digest.to_string()))?;
         if anchor.metadata.deletion_timestamp.is_some() {
-            return Err(Refusal::SettingUp);
+            return None;
         }
-        Ok(Admitted { key, identity, anchor_uid: anchor.uid().unwrap_or_default() })
+        Some(Identity {
+            service_account: identity_name(&uid),
+            anchor: anchor.name_any(),
+            anchor_uid: anchor.uid().unwrap_or_default(),
+        })
+    }
+
+    /// The keys that declare a digest or have it on record.
+    fn naming(&self, digest: &str) -> Vec<Known> {
+        let key = digest_key(digest);
+        let mut keys = self.keys.find(&key);
+        for identity in self.identities.find(&key) {
+            let Some(uid) = owner_uid(&identity.metadata) else { continue };
+            if !keys.iter().any(|key| key.metadata.uid.as_deref() == Some(uid)) {
+                keys.extend(self.keys.find(&uid_key(uid)));
+            }
+        }
+        keys.into_iter().map(|key| Known { record: self.record_of(&key), key }).collect()
+    }
+
+    fn record_of(&self, key: &ApiKey) -> Option<KeyRecord> {
+        let name = identity_name(key.metadata.uid.as_deref()?);
+        KeyRecord::of(&self.identities.get(Some(IDENTITIES_NAMESPACE), &name)?.metadata)
     }
 }

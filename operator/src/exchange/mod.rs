@@ -1,10 +1,13 @@
 //! The exchange: an API key in, a short-lived cluster token out.
 
 mod key_index;
+mod peer;
+mod proxy_protocol;
 mod server;
 mod tls;
 mod token;
 
 pub(crate) use key_index::KeyIndex;
+pub(crate) use peer::RequestAddress;
 pub(crate) use server::serve;
 pub(crate) use token::{Token, TokenError, TokenIssuer};

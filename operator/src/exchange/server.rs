@@ -6,17 +6,26 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware;
 use axum_server::Handle;
+use chrono::Utc;
 use http::StatusCode;
 use hyper_util::rt::TokioTimer;
+use keyplane_core::api_key::LockPolicy;
+use keyplane_core::audit::Source;
 use kube::Client;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tower_http::timeout::TimeoutLayer;
 
-use super::key_index::KeyIndex;
+use super::key_index::{KeyIndex, KeySeen};
+use super::peer::{self, Forwarding};
+use super::proxy_protocol::PeerAcceptor;
 use super::tls;
 use super::token::TokenIssuer;
-use crate::api;
+use crate::api::{self, kubernetes_exec_credential::Exchange};
+use crate::audit::{AuditLog, RefusalLog};
+use crate::key_use::{self, KeyUse};
 use crate::runtime::{ApiArguments, shutdown_requested};
 
 /// The largest body that is read. An ExecCredential with a cluster's CA bundle in it is a few kilobytes.
@@ -37,20 +46,41 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(
     client: Client,
     arguments: ApiArguments,
+    audit: AuditLog,
     on_ready: impl FnOnce() + Send + 'static,
 ) -> anyhow::Result<()> {
     let mut watches = JoinSet::new();
-    let index = Arc::new(KeyIndex::watching(&client, &mut watches));
-    let issuer = Arc::new(TokenIssuer::new(client, arguments.token_seconds));
+    let key_use = Arc::new(KeyUse::new(client.clone(), &key_use_settings(&arguments)?)?);
+    let index = KeyIndex::watching(&client, &mut watches, {
+        let key_use = key_use.clone();
+        move |seen| match seen {
+            KeySeen::Known(key) => key_use.observed(key, Utc::now()),
+            KeySeen::Revoked(key) => {
+                key_use.observed(key, Utc::now());
+                key_use.revocation_seen(key, Utc::now());
+            }
+            KeySeen::Deleted(uid) => key_use.deleted(uid),
+        }
+    });
+    let source = Source::api(&instance());
+    let exchange = Arc::new(Exchange {
+        index,
+        issuer: TokenIssuer::new(client, arguments.token_seconds),
+        key_use: key_use.clone(),
+        refusals: RefusalLog::start(audit.clone(), source.clone()),
+        audit,
+        source,
+    });
     let certificate = tls::certificate(&arguments).await?;
     let router = Router::new()
-        .merge(api::kubernetes_exec_credential::routes(index.clone(), issuer))
+        .merge(api::kubernetes_exec_credential::routes(exchange.clone()))
         .fallback(api::problem::not_found)
+        .layer(middleware::from_fn_with_state(Forwarding::new(&arguments), peer::learn))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_LIMIT));
     // Answering before the keys are known would refuse good ones.
     tokio::select! {
-        synced = index.synced() => synced?,
+        synced = exchange.index.synced() => synced?,
         ended = shutdown_requested() => return ended,
     }
     let listener = std::net::TcpListener::bind(arguments.listen)
@@ -61,7 +91,9 @@ pub(crate) async fn serve(
     // The port may have been left to the system.
     tracing::info!(address = %listener.local_addr()?, "the API is served");
     on_ready();
-    let mut server = axum_server::from_tcp_rustls(listener, certificate)?.handle(handle);
+    let mut server = axum_server::from_tcp_rustls(listener, certificate)?
+        .map(|tls| tls.acceptor(PeerAcceptor::new(&arguments)))
+        .handle(handle);
     // A client that sends its request's head by the byte, or nothing at all, is not waited for.
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
     server
@@ -71,10 +103,40 @@ pub(crate) async fn serve(
         .keep_alive_interval(HEAD_LIMIT)
         .max_concurrent_streams(STREAMS);
     let serving = server.serve(router.into_make_service());
-    tokio::select! {
+    let (serving_ended, end) = oneshot::channel::<()>();
+    let writing = tokio::spawn(async move { key_use.run(async { drop(end.await) }).await });
+    let result = tokio::select! {
         result = serving => result.context("the API's server failed"),
         _ = watches.join_next() => bail!("a watch of the exchange ended"),
+    };
+    // Nothing is answered any more: what was counted is written down.
+    drop(serving_ended);
+    if writing.await.is_err() {
+        tracing::warn!("uses could not be written down at the end");
     }
+    if let Err(error) = exchange.refusals.flush().await {
+        tracing::warn!(%error, "refusals could not be written down at the end");
+    }
+    result
+}
+
+/// How uses are written down.
+fn key_use_settings(arguments: &ApiArguments) -> anyhow::Result<key_use::Settings> {
+    Ok(key_use::Settings {
+        interval: Duration::from_secs(arguments.usage_interval_seconds),
+        writes_per_second: arguments.usage_writes_per_second,
+        drain: DRAIN,
+        lock: LockPolicy {
+            denials: arguments.lock_after_denials,
+            window_seconds: arguments.lock_window_seconds,
+        },
+        store: arguments.usage_store.parse()?,
+    })
+}
+
+/// This replica, as the audit log names it.
+fn instance() -> String {
+    std::env::var("HOSTNAME").unwrap_or_else(|_| format!("process-{}", std::process::id()))
 }
 
 /// Lets requests under way end when the process is asked to.

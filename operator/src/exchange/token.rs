@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
+use keyplane_core::audit::TokenId;
 use keyplane_core::seniority::timestamp;
 use keyplane_crds::IDENTITIES_NAMESPACE;
 use kube::api::PostParams;
@@ -12,7 +13,7 @@ use kube::{Api, Client};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::key_index::Admitted;
+use super::key_index::Identity;
 
 /// How long the API server may take to mint.
 const MINT_LIMIT: Duration = Duration::from_secs(10);
@@ -23,6 +24,8 @@ pub(crate) struct Token {
     pub(crate) text: Zeroizing<String>,
     /// Its end.
     pub(crate) expires_at: DateTime<Utc>,
+    /// Its identifier by which the API server's audit log names it, where it has one.
+    pub(crate) id: Option<TokenId>,
 }
 
 /// Why no token could be minted. None of these is the caller's fault.
@@ -48,27 +51,32 @@ impl TokenIssuer {
         Self { service_accounts: Api::namespaced(client, IDENTITIES_NAMESPACE), seconds }
     }
 
-    /// A token for an admitted key. It dies with the anchor it is bound to, and says that it ends no later than
-    /// the key does: the API server mints none under ten minutes, but the anchor goes when the key expires.
+    /// A token for an admitted key. It dies with the anchor it is bound to, and says that it ends no later than `end`,
+    /// where the key ends by itself: the API server mints none under ten minutes, but the anchor goes then.
     ///
     /// # Errors
     /// When the API server does not issue one.
-    pub(crate) async fn issue(&self, admitted: &Admitted) -> Result<Token, TokenError> {
+    pub(crate) async fn issue(
+        &self,
+        identity: &Identity,
+        end: Option<DateTime<Utc>>,
+    ) -> Result<Token, TokenError> {
         let request = TokenRequest {
             spec: Some(TokenRequestSpec {
                 audiences: None,
                 bound_object_ref: Some(BoundObjectReference {
                     api_version: Some("v1".to_owned()),
                     kind: Some("Secret".to_owned()),
-                    name: Some(admitted.identity.clone()),
-                    uid: Some(admitted.anchor_uid.clone()),
+                    name: Some(identity.anchor.clone()),
+                    uid: Some(identity.anchor_uid.clone()),
                 }),
                 expiration_seconds: Some(self.seconds),
             }),
             ..TokenRequest::default()
         };
         let params = PostParams::default();
-        let minting = self.service_accounts.create_token_request(&admitted.identity, &params, &request);
+        let minting =
+            self.service_accounts.create_token_request(&identity.service_account, &params, &request);
         let answer = tokio::time::timeout(MINT_LIMIT, minting)
             .await
             .map_err(|_| TokenError::Unavailable(format!("no answer within {} s", MINT_LIMIT.as_secs())))?
@@ -79,13 +87,14 @@ impl TokenIssuer {
                 other => TokenError::Unavailable(other.to_string()),
             })?;
         let status = answer.status.unwrap_or_default();
-        let (Some(text), Some(end)) = (status.token, status.expiration_timestamp) else {
+        let (Some(text), Some(minted_end)) = (status.token, status.expiration_timestamp) else {
             return Err(TokenError::Unavailable("an answer without a token".to_owned()));
         };
-        let end = timestamp(&end);
+        let minted_end = timestamp(&minted_end);
         Ok(Token {
+            id: TokenId::of(&text),
             text: Zeroizing::new(text),
-            expires_at: admitted.key.spec.expires_at.map_or(end, |key_end| key_end.min(end)),
+            expires_at: end.map_or(minted_end, |end| end.min(minted_end)),
         })
     }
 }

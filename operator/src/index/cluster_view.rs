@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{
-    LimitRange, Namespace as CoreNamespace, ResourceQuota, Secret, ServiceAccount,
+    ConfigMap, LimitRange, Namespace as CoreNamespace, ResourceQuota, Secret, ServiceAccount,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -14,7 +14,9 @@ use keyplane_core::ssh_key::KeySummary;
 use keyplane_crds::{Account, ApiKey, Namespace, SshKey};
 use kube::Resource;
 
+use super::api_key_view::{identity_keys, tombstone_keys};
 use super::indexed::Indexed;
+use super::key_ranks::KeyRanks;
 use super::ssh_key_reads::Reading;
 use super::ssh_key_view::SshKeyBook;
 
@@ -26,6 +28,9 @@ pub(crate) struct ClusterView {
     pub(crate) ssh_keys: Arc<Indexed<SshKey>>,
     pub(super) ssh_key_book: SshKeyBook,
     pub(crate) core_namespaces: Arc<Indexed<CoreNamespace>>,
+    /// The ConfigMaps in which revoked digests are remembered.
+    pub(crate) tombstones: Arc<Indexed<ConfigMap>>,
+    pub(super) ranks: KeyRanks,
     pub(crate) service_accounts: Arc<Indexed<ServiceAccount>>,
     pub(crate) secrets: Arc<Indexed<Secret>>,
     pub(crate) role_bindings: Arc<Indexed<RoleBinding>>,
@@ -53,9 +58,9 @@ pub(crate) fn digest_key(digest: &str) -> String {
 
 const DIGEST_KEY: &str = "digest/";
 
-/// Whether [`digest_key`] made the key.
-pub(crate) fn is_digest_key(key: &str) -> bool {
-    key.starts_with(DIGEST_KEY)
+/// The digest in a key that [`digest_key`] made.
+pub(crate) fn digest_of_key(key: &str) -> Option<&str> {
+    key.strip_prefix(DIGEST_KEY)
 }
 
 /// The look-up key of the SshKeys with a fingerprint.
@@ -117,7 +122,7 @@ fn namespace_keys(namespace: &Namespace) -> Vec<String> {
     keys
 }
 
-fn child_keys<K: Resource<DynamicType = ()>>(object: &K) -> Vec<String> {
+pub(super) fn child_keys<K: Resource<DynamicType = ()>>(object: &K) -> Vec<String> {
     owner_uid(object.meta()).map(owner_key).into_iter().collect()
 }
 
@@ -154,7 +159,9 @@ impl ClusterView {
             ssh_keys,
             ssh_key_book,
             core_namespaces: Arc::new(Indexed::new(child_keys)),
-            service_accounts: Arc::new(Indexed::new(child_keys)),
+            tombstones: Arc::new(Indexed::new(tombstone_keys)),
+            ranks: KeyRanks::default(),
+            service_accounts: Arc::new(Indexed::new(identity_keys)),
             secrets: Arc::new(Indexed::new(child_keys)),
             role_bindings: Arc::new(Indexed::new(child_keys)),
             resource_quotas: Arc::new(Indexed::new(placed_child_keys)),
@@ -172,6 +179,7 @@ impl ClusterView {
             api_keys,
             ssh_keys,
             core_namespaces,
+            tombstones,
             service_accounts,
             secrets,
             role_bindings,

@@ -16,6 +16,8 @@ pub(crate) struct Change<K: Resource> {
     pub(crate) objects: Vec<Arc<K>>,
     /// Every look-up key that leads, or led, to one of them.
     pub(crate) keys: BTreeSet<String>,
+    /// Those of the keys that lead to the object only before, or only after. After a relist: all.
+    pub(crate) moved_keys: BTreeSet<String>,
     /// Whether rules about other objects may see a difference: an object came, went or is being deleted, or its spec
     /// changed. False when only its status, labels or the like did: every write of a status comes back as a change,
     /// and must not set all the neighbours going.
@@ -118,16 +120,28 @@ where
         match event {
             Event::Apply(object) => {
                 let reference = ObjectRef::from_obj(object);
-                let mut keys: BTreeSet<String> = lookups.remove(&reference).into_iter().collect();
-                let new = (self.keys)(object);
-                keys.extend(new.iter().cloned());
-                lookups.insert(reference, new);
+                let old: BTreeSet<String> = lookups.remove(&reference).into_iter().collect();
+                let listed = (self.keys)(object);
+                let new: BTreeSet<String> = listed.iter().cloned().collect();
+                lookups.insert(reference, listed);
                 let concerns_others = before.is_none_or(|before| !before.says_the_same(&Version::of(object)));
-                Some(Change { objects: vec![Arc::new(object.clone())], keys, concerns_others })
+                Some(Change {
+                    objects: vec![Arc::new(object.clone())],
+                    keys: old.union(&new).cloned().collect(),
+                    moved_keys: old.symmetric_difference(&new).cloned().collect(),
+                    concerns_others,
+                })
             }
             Event::Delete(object) => {
-                let keys = lookups.remove(&ObjectRef::from_obj(object)).into_iter().collect();
-                Some(Change { objects: vec![Arc::new(object.clone())], keys, concerns_others: true })
+                let keys: BTreeSet<String> =
+                    lookups.remove(&ObjectRef::from_obj(object)).into_iter().collect();
+                let moved_keys = keys.clone();
+                Some(Change {
+                    objects: vec![Arc::new(object.clone())],
+                    keys,
+                    moved_keys,
+                    concerns_others: true,
+                })
             }
             Event::Init | Event::InitApply(_) => None,
             Event::InitDone => {
@@ -138,7 +152,8 @@ where
                     lookups.insert(ObjectRef::from_obj(object.as_ref()), (self.keys)(object));
                 }
                 keys.extend(lookups.by_key.keys().cloned());
-                Some(Change { objects, keys, concerns_others: true })
+                let moved_keys = keys.clone();
+                Some(Change { objects, keys, moved_keys, concerns_others: true })
             }
         }
     }

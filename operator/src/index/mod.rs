@@ -1,15 +1,18 @@
 //! The read models: what the watches told, in memory, with the look-ups that the rules need.
 
+mod api_key_view;
 mod cluster_view;
 mod guarded;
 mod indexed;
+mod key_ranks;
 mod ssh_key_reads;
 mod ssh_key_verdicts;
 mod ssh_key_view;
 mod watch;
 
+pub(crate) use api_key_view::{digests_of_key, identity_keys, revoked_digest_of_key, waits_for_room};
 pub(crate) use cluster_view::{
-    ClusterView, api_key_keys, digest_key, home_key, is_digest_key, kubernetes_name_key, owner_of_key,
+    ClusterView, api_key_keys, digest_key, digest_of_key, home_key, kubernetes_name_key, owner_of_key,
     place_of_key, uid_key,
 };
 pub(crate) use guarded::Guarded;

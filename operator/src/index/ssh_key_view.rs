@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use keyplane_core::account::ssh_key_limit;
+use keyplane_core::limits::ssh_key_limit;
 use keyplane_core::ssh_key::{KeySummary, SshKeyFacts, verdicts};
 use keyplane_crds::{Account, SshKey};
 use kube::ResourceExt;

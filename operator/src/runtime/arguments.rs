@@ -181,7 +181,7 @@ pub(crate) struct ApiArguments {
     /// Within how many seconds
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) lock_window_seconds: u32,
-    /// Where uses are counted: kubernetes (in the keys' status) or redis://HOST[:PORT][/DB]
+    /// Where uses are counted: `kubernetes` (in the keys' status) or `redis://HOST[:PORT][/DB]`
     #[arg(long, env = "KEYPLANE_USAGE_STORE", default_value = "kubernetes", hide_env_values = true)]
     pub(crate) usage_store: String,
     /// How often uses are written down, in seconds: what a crash may lose

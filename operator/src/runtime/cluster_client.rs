@@ -20,6 +20,8 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) server: String,
+    /// The CA by which the API server is known (PEM), where one is configured.
+    pub(super) ca: Option<Vec<u8>>,
 }
 
 /// A client for the given context, or for the default kubeconfig, or for the pod's ServiceAccount.
@@ -43,9 +45,13 @@ pub(super) async fn connect(file: Option<&Path>, context: Option<&str>) -> anyho
     // The client's own repetitions know nothing of the plan: a failed write is planned anew, a failed mint is the
     // caller's to repeat.
     config.default_retry = false;
+    let ca = config.root_cert.as_ref().map(|certificates| {
+        let pems: Vec<_> = certificates.iter().map(|der| pem::Pem::new("CERTIFICATE", der.clone())).collect();
+        pem::encode_many(&pems).into_bytes()
+    });
     let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     let client = Client::try_from(config)
         .map_err(|error| anyhow!("cannot make a client for the API server {server}: {}", cause(&error)))?;
     reachability::server_is(&server);
-    Ok(Connection { client, server })
+    Ok(Connection { client, server, ca })
 }

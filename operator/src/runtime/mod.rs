@@ -8,13 +8,11 @@ mod kubeconfig;
 mod lease;
 mod processes;
 mod reachability;
-mod refusals;
 mod shutdown;
 mod telemetry;
 
 pub(crate) use api_error::cause;
-pub(crate) use arguments::{ApiArguments, Arguments};
+pub(crate) use arguments::{ApiArguments, Arguments, ForwardedHeaderName};
 pub(crate) use processes::run;
 pub(crate) use reachability::unanswered;
-pub(crate) use refusals::Refusals;
 pub(crate) use shutdown::requested as shutdown_requested;

@@ -1,6 +1,7 @@
 //! What each command runs.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -12,7 +13,9 @@ use super::arguments::{Arguments, Command, CommonArguments, ControllerArguments}
 use super::cluster_client::{self, Connection};
 use super::lease::Leadership;
 use super::{shutdown, telemetry};
-use crate::{controllers, exchange};
+use crate::audit::AuditLog;
+use crate::controllers::{self, DeliverySettings};
+use crate::exchange;
 
 /// The parts that readiness waits for.
 const CONTROLLER: &str = "controller";
@@ -51,8 +54,10 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let common = arguments.common;
     let connect =
         async |context: Option<&str>| cluster_client::connect(common.kubeconfig.as_deref(), context).await;
-    let Connection { client, server } = connect(common.context.as_deref()).await?;
+    let Connection { client, server, ca } = connect(common.context.as_deref()).await?;
     tracing::info!(%server, "keyplane {} {}", env!("CARGO_PKG_VERSION"), arguments.command.name());
+    let audit = AuditLog::open(&common.audit_log)?;
+    let settings = |controller: &ControllerArguments| delivery_settings(controller, &server, ca.as_deref());
     match arguments.command {
         Command::All { controller, api, api_context } => {
             let readiness = Readiness::awaiting(&[CONTROLLER, API]);
@@ -60,26 +65,54 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
                 Some(context) => connect(Some(context)).await?.client,
                 None => client.clone(),
             };
-            let serving = Box::pin(exchange::serve(api_client, api, {
+            let serving = Box::pin(exchange::serve(api_client, api, audit.clone(), {
                 let readiness = readiness.clone();
                 move || readiness.reached(API)
             }));
-            let reconciling = Box::pin(reconcile(client, &controller, &readiness));
+            let reconciling =
+                Box::pin(reconcile(client, &controller, settings(&controller)?, audit.clone(), &readiness));
             // A failure of one half ends the other; asked to end, each ends in its own time.
             let both = async { tokio::try_join!(reconciling, serving).map(|_| ()) };
             supervise(&common, readiness.clone(), both).await
         }
         Command::Controller { controller } => {
             let readiness = Readiness::awaiting(&[CONTROLLER]);
-            supervise(&common, readiness.clone(), reconcile(client, &controller, &readiness)).await
+            supervise(
+                &common,
+                readiness.clone(),
+                reconcile(client, &controller, settings(&controller)?, audit.clone(), &readiness),
+            )
+            .await
         }
         Command::Api { api } => {
             let readiness = Readiness::awaiting(&[API]);
             let ready = readiness.clone();
-            supervise(&common, readiness, exchange::serve(client, api, move || ready.reached(API))).await
+            supervise(&common, readiness, exchange::serve(client, api, audit, move || ready.reached(API)))
+                .await
         }
         Command::Completion { .. } => Ok(()),
     }
+}
+
+/// How the kubeconfigs that are delivered with keys reach the cluster and Keyplane.
+fn delivery_settings(
+    arguments: &ControllerArguments,
+    server: &str,
+    ca: Option<&[u8]>,
+) -> anyhow::Result<DeliverySettings> {
+    let read = |path: &Option<PathBuf>, name: &str| {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).with_context(|| format!("{name}: cannot read {}", path.display()))
+        };
+        path.as_ref().map(read).transpose()
+    };
+    let cluster_ca = read(&arguments.cluster_ca_file, "--cluster-ca-file")?;
+    Ok(DeliverySettings {
+        cluster_server: arguments.cluster_server.clone().unwrap_or_else(|| server.to_owned()),
+        cluster_ca: cluster_ca.or_else(|| ca.map(<[u8]>::to_vec)),
+        public_url: arguments.public_url.clone(),
+        public_ca: read(&arguments.public_ca_file, "--public-ca-file")?,
+    })
 }
 
 /// Runs `work` beside the probes until it fails or a signal comes.
@@ -99,6 +132,8 @@ async fn supervise(
 async fn reconcile(
     client: Client,
     arguments: &ControllerArguments,
+    settings: DeliverySettings,
+    audit: AuditLog,
     readiness: &Readiness,
 ) -> anyhow::Result<()> {
     let gaining = Leadership::gain(client.clone(), &arguments.namespace, arguments.lease_seconds);
@@ -108,7 +143,7 @@ async fn reconcile(
         ended = shutdown::requested() => return ended,
     };
     let result = tokio::select! {
-        result = controllers::run(client, || tracing::info!("all watches are synced")) => result,
+        result = controllers::run(client, settings, audit, || tracing::info!("all watches are synced")) => result,
         lost = leadership.keep() => lost,
         ended = shutdown::requested() => ended,
     };

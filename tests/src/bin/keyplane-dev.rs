@@ -1,10 +1,11 @@
 //! `keyplane-dev`: Keyplane on a Kubernetes of its own, on this machine. See `make help`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use keyplane_tests::dev::{demo, down, hold, up};
+use keyplane_tests::dev::{demo, down, hold, scan, up};
 use keyplane_tests::programs::{self, Programs};
 use keyplane_tests::progress::say;
 
@@ -29,6 +30,11 @@ enum Command {
     Demo,
     /// Find or build the control plane's programs and say where they are
     Programs,
+    /// Look through a test run for keys and tokens, and remove it when there are none
+    Scan {
+        /// The run's directory (default: that of `make test`)
+        run: Option<PathBuf>,
+    },
     /// Hold a control plane until standard input ends
     #[command(hide = true)]
     HoldControlPlane,
@@ -57,6 +63,7 @@ async fn run(command: Command) -> Result<()> {
             say(format!("keyplane: using {} ({:?})", programs.kube_apiserver.display(), programs.found));
             Ok(())
         }
+        Command::Scan { run } => scan::scan(run).await,
         Command::HoldControlPlane => hold::hold().await,
     }
 }

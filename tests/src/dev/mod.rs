@@ -1,4 +1,4 @@
-//! What `make up`, `make down` and `make demo` do; the program `keyplane-dev` only reads their arguments.
+//! What `make up`, `make down`, `make demo` and the end of `make test` do; the program `keyplane-dev` only reads their arguments.
 
 pub mod demo;
 mod demo_steps;
@@ -6,6 +6,7 @@ mod detached;
 pub mod down;
 mod environment;
 pub mod hold;
+pub mod scan;
 mod state;
 pub mod up;
 pub mod walkthrough;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use super::grant::{by_resource, rights};
-use super::{KEY_ROLES, OWNER_ROLE, Shipped, ShippedRole};
+use super::{DELIVERY_ROLE, KEY_ROLES, OWNER_ROLE, Shipped, ShippedRole};
 
 /// Verbs in the order in which people name them.
 const VERBS: [&str; 9] =
@@ -21,8 +21,9 @@ What Keyplane's own processes may do in a cluster, what a key may do, and what k
 from the manifests in `charts/keyplane/files`, which the demo and the tests apply as they are; the reasons are the
 annotation `keyplane.dev/why` of each. A test compares it with what a running API server grants, and fails when anything widens.
 
-For all of it holds, and is tested: no rule has a `*`; nobody has `escalate` or `impersonate`; `bind` is only for the four roles below;
-tokens are minted by one ServiceAccount in one namespace, and that is the only namespace in which Keyplane reads a Secret.
+For all of it holds, and is tested: no rule has a `*`; nobody has `escalate` or `impersonate`; `bind` is only for the five roles below;
+tokens are minted by one ServiceAccount in one namespace; Keyplane reads Secrets only there, where they are empty, and in accounts' home
+namespaces, where it delivers keys.
 
 Keyplane has the rights of its two ServiceAccounts. `keyplane controller` runs as the one, `keyplane api` as the other, and `keyplane
 all` uses each for its own part.
@@ -79,6 +80,11 @@ pub fn document(shipped: &Shipped) -> Result<String> {
     let owner = shipped.role(None, OWNER_ROLE)?;
     write!(text, "\n## The role of an account's owners\n\n### {OWNER_ROLE}\n\n")?;
     write!(text, "Bound in the account's home namespace. {}\n\n{}", owner.why, table(&owner.rules))?;
+
+    let delivery = shipped.role(None, DELIVERY_ROLE)?;
+    write!(text, "\n## The role for delivering keys\n\n### {DELIVERY_ROLE}\n\n")?;
+    text.push_str("Bound by the controller to itself in each home namespace, and in no other. ");
+    write!(text, "{}\n\n{}", delivery.why, table(&delivery.rules))?;
 
     text.push_str(
         "\n## Admission policies\n\nWhat RBAC cannot say. Each refuses with the sentence beside it.\n\n",

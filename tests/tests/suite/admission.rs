@@ -2,11 +2,13 @@
 //! request to a real API server.
 
 mod accounts;
+mod allowed_cidrs;
 mod api_keys;
-mod expiry;
+mod delivery;
 mod kubectl_view;
 mod namespaces;
 mod ssh_keys;
+mod times;
 mod transitions;
 
 use anyhow::{Context as _, Result};
@@ -126,10 +128,12 @@ async fn namespace_for(cluster: &ControlPlane, name: &str) -> Result<String> {
 fn every_rule_of_the_resource_definitions_is_in_a_table() -> Result<()> {
     let tables = [
         include_str!("admission/accounts.rs"),
+        include_str!("admission/allowed_cidrs.rs"),
         include_str!("admission/api_keys.rs"),
-        include_str!("admission/expiry.rs"),
+        include_str!("admission/delivery.rs"),
         include_str!("admission/namespaces.rs"),
         include_str!("admission/ssh_keys.rs"),
+        include_str!("admission/times.rs"),
         include_str!("admission/transitions.rs"),
     ]
     .concat();

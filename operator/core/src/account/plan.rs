@@ -9,13 +9,22 @@ use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
 use keyplane_crds::{Account, AccountStatus, OwnerKind as SubjectKind};
 
 use crate::child::Child;
-use crate::ownership::{OWNERS_BINDING, Owner, OwnerKind, is_made_for};
+use crate::limits::{active_api_key_limit, namespace_limit, ssh_key_limit};
+use crate::ownership::{DELIVERY_BINDING, OWNERS_BINDING, Owner, OwnerKind, is_made_for};
 use crate::plan::{Plan, changed, teardown};
 use crate::provisioning::{Provisioning, has_finalizer, provision};
-use crate::readiness::{Readiness, Reason, Status};
+use crate::readiness::{Finding, LimitsReason, Readiness, Reason, Status};
 
 /// The `ClusterRole` that an account's owners have in the home namespace.
 pub const OWNER_CLUSTER_ROLE: &str = "keyplane:account-owner";
+
+/// The `ClusterRole` by which the controller writes the Secrets that keys are delivered to, in home namespaces only.
+pub const DELIVERY_CLUSTER_ROLE: &str = "keyplane:delivery";
+
+/// The ServiceAccount that the controller runs as.
+const CONTROLLER_SERVICE_ACCOUNT: &str = "keyplane-controller";
+/// Where Keyplane itself runs.
+const SYSTEM_NAMESPACE: &str = "keyplane-system";
 
 /// What is known about an Account.
 #[derive(Clone, Debug)]
@@ -26,6 +35,19 @@ pub struct ObservedAccount {
     pub home: Option<Arc<CoreNamespace>>,
     /// What was made for the account, the home namespace included.
     pub children: Vec<Child>,
+    /// How much the account has.
+    pub holdings: Holdings,
+}
+
+/// How much an account has of what is limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// API keys that were admitted and have not ended.
+    pub active_api_keys: u32,
+    /// SSH keys, registered or not.
+    pub ssh_keys: u32,
+    /// Namespaces that stand.
+    pub namespaces: u32,
 }
 
 /// What to do for an Account.
@@ -40,12 +62,9 @@ pub fn plan(observed: &ObservedAccount, now: DateTime<Utc>) -> Plan<AccountStatu
     let stored = account.status.as_ref();
     let say = |readiness: Readiness, home: Option<String>| {
         let previous = stored.map(|status| status.conditions.clone()).unwrap_or_default();
-        AccountStatus { home_namespace: home, ..AccountStatus::default() }.saying(
-            &readiness,
-            &previous,
-            account.metadata.generation,
-            now,
-        )
+        AccountStatus { home_namespace: home, ..AccountStatus::default() }
+            .saying(&readiness, &previous, account.metadata.generation, now)
+            .also(&within_limits(account, observed.holdings), &previous, account.metadata.generation, now)
     };
     let foreign =
         observed.home.as_ref().is_some_and(|home| !is_made_for(home, account.metadata.uid.as_deref()));
@@ -73,7 +92,35 @@ pub fn plan(observed: &ObservedAccount, now: DateTime<Utc>) -> Plan<AccountStatu
     Plan { actions, status, wake_at: None }
 }
 
-/// The home namespace, then the owners' RoleBinding in it.
+/// Whether the account has more than it may have, which is so after a limit was lowered.
+fn within_limits(account: &Account, holdings: Holdings) -> Finding {
+    let rows = [
+        ("API keys", "live", "activeApiKeys", holdings.active_api_keys, active_api_key_limit(account)),
+        ("SSH keys", "declared", "sshKeys", holdings.ssh_keys, ssh_key_limit(account)),
+        ("namespaces", "provisioned", "namespaces", holdings.namespaces, namespace_limit(account)),
+    ];
+    let exceeded: Vec<String> = rows
+        .iter()
+        .filter(|(.., has, limit)| has > limit)
+        .map(|(what, how, field, has, limit)| {
+            format!("{has} {what} are {how}, and spec.limits.{field} is {limit}")
+        })
+        .collect();
+    if exceeded.is_empty() {
+        return Finding::limits_of_account(
+            LimitsReason::WithinLimits,
+            "the account has no more than it may have",
+        );
+    }
+    let text = format!(
+        "{}; API keys that are live and namespaces that stand are not cut, but nothing further becomes ready until there is \
+         room",
+        exceeded.join("; ")
+    );
+    Finding::limits_of_account(LimitsReason::LimitExceeded, text)
+}
+
+/// The home namespace, then the RoleBindings in it: the owners', and the controller's own for delivering keys.
 fn wanted(account: &Account, name: &str) -> Vec<Child> {
     let owner = Owner::new(OwnerKind::Account, &account.metadata, name);
     let mut metadata = owner.child_metadata(None, name);
@@ -97,6 +144,20 @@ fn wanted(account: &Account, name: &str) -> Vec<Child> {
             subjects: Some(owners.iter().map(subject).collect()),
         }));
     }
+    wanted.push(Child::from(RoleBinding {
+        metadata: owner.child_metadata(Some(name), DELIVERY_BINDING),
+        role_ref: RoleRef {
+            api_group: Some(RBAC_GROUP.to_owned()),
+            kind: "ClusterRole".to_owned(),
+            name: DELIVERY_CLUSTER_ROLE.to_owned(),
+        },
+        subjects: Some(vec![Subject {
+            api_group: None,
+            kind: "ServiceAccount".to_owned(),
+            name: CONTROLLER_SERVICE_ACCOUNT.to_owned(),
+            namespace: Some(SYSTEM_NAMESPACE.to_owned()),
+        }]),
+    }));
     wanted
 }
 

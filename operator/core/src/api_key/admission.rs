@@ -1,23 +1,60 @@
-//! Whether a key that someone presented may have a cluster token: the exchange's one question, answered from
-//! memory (invariant I1).
+//! Whether a key that someone presented may be used: the exchange's one question, answered from memory (invariant I1).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use keyplane_crds::{ApiKey, Condition, READY};
+use keyplane_crds::{ApiKey, Condition, Lock, READY};
 
+use super::allowed_addresses::AllowedAddresses;
+use super::claim::Claim;
+use super::issue::grace_seconds;
 use super::lifecycle::{Standing, standing};
-use super::scope::reaches_kubernetes;
+use super::lock::lock_of;
+use super::record::KeyRecord;
 use crate::readiness::{Reason, Status};
 use crate::seniority::Seniority;
 
-/// Why a presented key gets no token.
+/// A use of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    /// The digest of the key that was presented: its whole secret verified, for nobody knows another text of this digest.
+    pub digest: &'a str,
+    /// Where from; none where it cannot be told.
+    pub address: Option<IpAddr>,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+/// A key, and its record.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The key.
+    pub key: Arc<ApiKey>,
+    /// Which versions of it verify; none while it has no record.
+    pub record: Option<KeyRecord>,
+}
+
+/// A key that may be used.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The key.
+    pub key: Arc<ApiKey>,
+    /// Which version of it was presented.
+    pub version: u32,
+    /// When this version ends, where that is known.
+    pub ends: Option<DateTime<Utc>>,
+}
+
+/// Why a presented key is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No live key has this digest. Which of unknown, revoked, expired and deleted it is, is not told.
+    /// No live key has this digest. Which of unknown, revoked, expired, replaced and deleted it is, is not told.
     Unknown,
-    /// The key lives, but its scope has no Kubernetes in it.
-    NoKubernetes,
+    /// The key is locked.
+    Locked(Lock),
+    /// The key may not be used from where it was.
+    AddressNotAllowed,
     /// The key lives, but its declaration cannot be met; the holder is told what its owner must mend.
     NotReady {
         /// The reason of the condition `Ready`.
@@ -29,23 +66,32 @@ pub enum Refusal {
     SettingUp,
 }
 
-/// Decides about the keys that have the presented digest. The oldest of them is the key; an attacker who learns
-/// a digest cannot take a key over by declaring it again.
+/// Decides about the keys that declare the presented digest or have it on record. One holds it; an attacker who learns a
+/// digest cannot take a key over by declaring it again.
 ///
 /// # Errors
-/// The refusal, when no token may be issued.
-pub fn admit(candidates: &[Arc<ApiKey>], now: DateTime<Utc>) -> Result<&Arc<ApiKey>, Refusal> {
-    let key = holder(candidates).ok_or(Refusal::Unknown)?;
-    if standing(key, now) != Standing::Live {
+/// The refusal, when the key may not be used.
+pub fn admit(candidates: &[Known], use_: Presented<'_>) -> Result<Admitted, Refusal> {
+    let known = holder(candidates, use_.digest).ok_or(Refusal::Unknown)?;
+    let key = &known.key;
+    if standing(key, use_.now) != Standing::Live {
         return Err(Refusal::Unknown);
     }
-    if !reaches_kubernetes(&key.spec.scope) {
-        return Err(Refusal::NoKubernetes);
+    let admitted = match verifying(known, use_) {
+        Verifies::Yes(admitted) => Some(admitted),
+        Verifies::NotYet => None,
+        Verifies::No => return Err(Refusal::Unknown),
+    };
+    if let Some(lock) = lock_of(key, use_.now) {
+        return Err(Refusal::Locked(lock.clone()));
+    }
+    if !is_allowed_from(key, use_.address) {
+        return Err(Refusal::AddressNotAllowed);
     }
     let generation = key.metadata.generation;
     let Some(status) = key.status.as_ref() else { return Err(Refusal::SettingUp) };
     if status.is_ready_at(generation) {
-        return Ok(key);
+        return admitted.ok_or(Refusal::SettingUp);
     }
     match ready_condition(&status.conditions) {
         Some(condition) if condition.observed_generation == generation && !is_passing(&condition.reason) => {
@@ -55,10 +101,56 @@ pub fn admit(candidates: &[Arc<ApiKey>], now: DateTime<Utc>) -> Result<&Arc<ApiK
     }
 }
 
-/// Of the keys that have one digest, the one that it belongs to: the oldest.
+/// Whether a key may be used from an address: from everywhere where it lists none, else not from one that is unknown. A
+/// list that cannot be read allows nobody.
 #[must_use]
-pub fn holder(candidates: &[Arc<ApiKey>]) -> Option<&Arc<ApiKey>> {
-    candidates.iter().min_by_key(|key| Seniority::of(&key.metadata))
+pub fn is_allowed_from(key: &ApiKey, address: Option<IpAddr>) -> bool {
+    AllowedAddresses::parse(&key.spec.allowed_cidrs).is_ok_and(|allowed| match address {
+        Some(address) => allowed.allows(address),
+        None => allowed.allows_all(),
+    })
+}
+
+/// Of the keys that name a digest, the one that holds it.
+#[must_use]
+pub fn holder<'a>(candidates: &'a [Known], digest: &str) -> Option<&'a Known> {
+    candidates.iter().min_by_key(|known| Claim {
+        since: known.record.as_ref().and_then(|record| record.holds_since(digest)),
+        seniority: Seniority::of(&known.key.metadata),
+    })
+}
+
+enum Verifies {
+    Yes(Admitted),
+    /// It is declared, and will be recorded shortly.
+    NotYet,
+    No,
+}
+
+/// Whether a version with this digest verifies: it must be on record, and still be what the key declares.
+fn verifying(known: &Known, use_: Presented<'_>) -> Verifies {
+    let key = &known.key;
+    let declared = key.spec.digest.as_deref();
+    let is_declared = declared == Some(use_.digest);
+    let is_made_here = declared.is_none() && key.spec.delivery.is_some();
+    let grace_seconds = grace_seconds(key);
+    let record = known.record.as_ref();
+    let admitted = |version, ends| Verifies::Yes(Admitted { key: key.clone(), version, ends });
+    if let Some(live) =
+        record.and_then(|record| record.live.as_ref()).filter(|live| live.digest == use_.digest)
+    {
+        // A digest that is declared no more is about to be replaced: without a grace period it is refused already.
+        let stands = is_declared || is_made_here || grace_seconds > 0;
+        return if stands { admitted(live.number, None) } else { Verifies::No };
+    }
+    let previous = record.and_then(|record| record.previous.as_ref());
+    if let Some(retired) = previous.filter(|retired| retired.version.digest == use_.digest) {
+        let ends = retired.ends(grace_seconds);
+        if use_.now < ends {
+            return admitted(retired.version.number, Some(ends));
+        }
+    }
+    if is_declared { Verifies::NotYet } else { Verifies::No }
 }
 
 fn ready_condition(conditions: &[Condition]) -> Option<&Condition> {
@@ -67,7 +159,7 @@ fn ready_condition(conditions: &[Condition]) -> Option<&Condition> {
 
 /// Whether a reason passes by itself.
 fn is_passing(reason: &str) -> bool {
-    [Reason::Provisioning, Reason::NamespaceNotReady, Reason::ApplyFailed]
+    [Reason::Provisioning, Reason::NamespaceNotReady, Reason::Issuing, Reason::ApplyFailed]
         .iter()
         .any(|passing| passing.as_str() == reason)
 }

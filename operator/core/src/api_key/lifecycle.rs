@@ -23,21 +23,21 @@ pub enum Standing {
 
 /// Where a key stands at `now`.
 ///
-/// The stored state Expired holds even when a clock steps back. A status only ever takes away here: nobody gains
+/// The stored states Expired and Revoked hold, even when a clock steps back. A status only ever takes away here: nobody gains
 /// by writing one.
 #[must_use]
 pub fn standing(key: &ApiKey, now: DateTime<Utc>) -> Standing {
     if key.metadata.deletion_timestamp.is_some() {
         return Standing::Deleting;
     }
-    if key.spec.revoked == Some(true) {
+    let state = key.status.as_ref().and_then(|status| status.state);
+    if key.spec.revoked == Some(true) || state == Some(ApiKeyState::Revoked) {
         return Standing::Revoked;
     }
     if expired_at_creation(&key.metadata, key.spec.expires_at) {
         return Standing::ExpiredAtCreation;
     }
-    let was_expired = key.status.as_ref().is_some_and(|status| status.state == Some(ApiKeyState::Expired));
-    if was_expired || key.spec.expires_at.is_some_and(|end| end <= now) {
+    if state == Some(ApiKeyState::Expired) || key.spec.expires_at.is_some_and(|end| end <= now) {
         return Standing::Expired;
     }
     Standing::Live

@@ -1,13 +1,38 @@
-//! `ApiKey`: its lifecycle, what its scope resolves to, and what it is given.
+//! `ApiKey`: its lifecycle, what its scope resolves to, which versions of it verify, and what it is given.
 
 mod access;
 mod admission;
+mod allowed_addresses;
+mod children;
+mod claim;
+mod issue;
 mod lifecycle;
+mod lock;
+pub mod locked_uses;
+mod observed;
 mod plan;
+mod record;
+mod revocation;
 mod scope;
+mod status;
+mod tombstones;
+mod unused;
+pub mod usage;
+mod verdict;
 
 pub use access::describe;
-pub use admission::{Refusal, admit, holder};
+pub use admission::{Admitted, Known, Presented, Refusal, admit, holder, is_allowed_from};
+pub use allowed_addresses::{AllowedAddresses, InvalidEntry};
+pub use children::ANCHOR_TYPE;
+pub use claim::Claim;
+pub use issue::{Issue, Recipient};
 pub use lifecycle::{Standing, standing};
-pub use plan::{ANCHOR_TYPE, ObservedApiKey, plan};
+pub use lock::{
+    ADDRESS_DENIED, AfterDenial, Denial, LOCKED, LockPolicy, MAX_EVENTS, after_denial, lifted_at, lock_of,
+};
+pub use observed::{ObservedApiKey, RecipientKey};
+pub use plan::plan;
+pub use record::{KeyRecord, Retired, VERSIONS_ANNOTATION, Version};
 pub use scope::{Grant, OwnedNamespace, ScopeError, reaches_kubernetes, resolve};
+pub use tombstones::{SHARD_LIMIT, Tombstone, digests_of, is_shard, shard_name};
+pub use unused::{UNUSED_AFTER, unused_from};

@@ -1,245 +1,209 @@
-//! What a key is given: an identity, its anchor, and one RoleBinding for each namespace it is granted.
+//! What an `ApiKey` needs: its identity with the record of its versions, an anchor for each that verifies, and one
+//! `RoleBinding` in each granted namespace.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
-use keyplane_crds::{
-    Account, ApiKey, ApiKeyState, ApiKeyStatus, ClusterRoleName, IDENTITIES_NAMESPACE, KEY_PREFIX_ANNOTATION,
-};
+use chrono::{DateTime, SubsecRound, Utc};
+use keyplane_crds::ApiKey;
 
-use super::access::describe;
+use super::children::{entitled, identity};
+use super::claim::Claim;
+use super::issue::{self, Issue};
 use super::lifecycle::{Standing, standing};
-use super::scope::{Grant, OwnedNamespace, ScopeError, resolve};
-use crate::child::Child;
-use crate::key_format::{KeyDigest, KeyPrefix};
-use crate::namespace::account_not_found;
-use crate::ownership::{Owner, OwnerKind, identity_name, key_binding_name};
+use super::lock;
+use super::observed::ObservedApiKey;
+use super::record::KeyRecord;
+use super::scope::Grant;
+use super::status::{self, Facts};
+use super::tombstones::Tombstone;
+use super::unused::unused_from;
+use super::verdict::{Verdict, can_deliver, home, verdict};
+use crate::child::{Child, ChildKind};
+use crate::limits::active_api_key_limit;
+use crate::ownership::{Owner, OwnerKind};
 use crate::plan::{Action, Convergence, Plan, changed, teardown};
 use crate::provisioning::has_finalizer;
-use crate::readiness::{Readiness, Reason, Status};
+use crate::readiness::{Reason, Status};
 use crate::seniority::Seniority;
-
-/// The type of an anchor Secret, so that nobody takes it for one that holds something.
-pub const ANCHOR_TYPE: &str = "keyplane.dev/anchor";
-
-/// What is known about an `ApiKey`.
-#[derive(Clone, Debug)]
-pub struct ObservedApiKey {
-    /// The `ApiKey`.
-    pub key: Arc<ApiKey>,
-    /// The account whose home namespace it stands in, if it is one's.
-    pub account: Option<Arc<Account>>,
-    /// The account's namespaces.
-    pub namespaces: Vec<OwnedNamespace>,
-    /// The places of the other keys that have the same digest, anywhere in the cluster.
-    pub rivals: Vec<Seniority>,
-    /// What was made for it.
-    pub children: Vec<Child>,
-}
-
-/// What a key is to have, and what its status says of it.
-struct Verdict {
-    state: ApiKeyState,
-    /// What is granted; `None` takes everything away.
-    grant: Option<Grant>,
-    readiness: Readiness,
-}
 
 /// What to do for an `ApiKey`.
 #[must_use]
-pub fn plan(observed: &ObservedApiKey, now: DateTime<Utc>) -> Plan<ApiKeyStatus> {
+pub fn plan(observed: &ObservedApiKey, now: DateTime<Utc>) -> Plan<keyplane_crds::ApiKeyStatus> {
     let key = &observed.key;
-    let has_finalizer = has_finalizer(&key.metadata);
+    let now = now.trunc_subsecs(3);
+    let grace_seconds = issue::grace_seconds(key);
+    let found = KeyRecord::among(&observed.children);
+    let record =
+        found.clone().map(|record| record.at(grace_seconds, now, |digest| observed.is_remembered(digest)));
+    let tombstones = tombstones(observed, record.as_ref(), now);
     if key.metadata.deletion_timestamp.is_some() {
-        return Plan::of(teardown(&observed.children, has_finalizer));
+        return Plan::of(take_away(observed, tombstones));
     }
-    let stored = key.status.as_ref();
-    let generation = key.metadata.generation;
-    let verdict = verdict(observed, now);
-    let wanted = verdict.grant.as_ref().map(|grant| wanted(observed, grant)).unwrap_or_default();
+    let judged = record.clone().unwrap_or_default();
+    let verdict = verdict(observed, &judged, now);
+    let record = if verdict.is_entitled { Some(admitted(observed, &judged, now)) } else { record };
+    let wanted = wanted(observed, &verdict, record.as_ref(), !tombstones.is_empty(), now);
     let convergence = Convergence::between(&wanted, &observed.children);
     let mut actions = convergence.actions.clone();
-    let needs_finalizer = !wanted.is_empty() && !has_finalizer;
+    let needs_finalizer = !wanted.is_empty() && !has_finalizer(&key.metadata);
     if needs_finalizer {
         actions.insert(0, Action::AddFinalizer);
     }
-    let pending = verdict.readiness.ready && (needs_finalizer || !convergence.is_complete());
-    let (state, readiness) = match convergence.conflict() {
-        Some(conflict) if verdict.readiness.ready => (ApiKeyState::Pending, conflict),
-        _ if pending => (
-            ApiKeyState::Pending,
-            Readiness::not_ready(Reason::Provisioning, "the key's access is being set up"),
-        ),
-        _ => (verdict.state, verdict.readiness),
-    };
-    let granted = verdict.grant.as_ref().filter(|_| state == ApiKeyState::Active);
-    let live_without_kubernetes = state == ApiKeyState::Active && granted.is_none();
-    let wanted_status = ApiKeyStatus {
-        state: Some(state),
-        prefix: prefix(key),
-        access: (granted.is_some() || live_without_kubernetes).then(|| describe(&key.spec.scope, granted)),
-        namespaces: granted.map(|grant| grant.namespaces.iter().cloned().collect()).unwrap_or_default(),
-        ..ApiKeyStatus::default()
+    actions.extend(tombstones.into_iter().map(Action::Remember));
+    let is_settled = !needs_finalizer && convergence.is_complete();
+    let facts =
+        Facts { observed, verdict: &verdict, record: record.as_ref(), convergence: &convergence, is_settled };
+    let wanted_status = status::of(&facts, now);
+    let stored = key.status.as_ref();
+    let status = if status::stays(&facts) { None } else { changed(wanted_status, stored) };
+    // What is said comes first: a key that waits for its delivery says so, one that verifies goes on doing it.
+    let issue = record.as_ref().filter(|_| verdict.is_entitled && is_settled && actions.is_empty());
+    let issue = issue.and_then(|record| issue_of(observed, record, verdict.grant.as_ref(), now));
+    let mut wake_at = wake_at(observed, record.as_ref(), now);
+    match (issue, &status) {
+        (Some(issue), None) => actions.push(Action::Issue(Box::new(issue))),
+        (Some(_), Some(_)) => wake_at = Some(now),
+        (None, _) => {}
     }
-    .saying(&readiness, stored.map_or(&[], |status| &status.conditions), generation, now);
-    // A key that works goes on working while something is added or mended beside it.
-    let keeps_ready = pending
-        && readiness.reason == Reason::Provisioning
-        && stored.is_some_and(|status| status.is_ready_at(generation));
-    let status = if keeps_ready { None } else { changed(wanted_status, stored) };
-    let wake_at = key.spec.expires_at.filter(|_| standing(key, now) == Standing::Live);
     Plan { actions, status, wake_at }
 }
 
-/// The rules, each with its reason, in the order in which they are asked.
-fn verdict(observed: &ObservedApiKey, now: DateTime<Utc>) -> Verdict {
+/// The record of a key that is admitted and declares what it declares now.
+fn admitted(observed: &ObservedApiKey, record: &KeyRecord, now: DateTime<Utc>) -> KeyRecord {
     let key = &observed.key;
-    let invalid = |reason, message: String| Verdict {
-        state: ApiKeyState::Invalid,
-        grant: None,
-        readiness: Readiness::not_ready(reason, message),
-    };
-    let ended = |state, reason, message: &str| Verdict {
-        state,
-        grant: None,
-        readiness: Readiness::not_ready(reason, message),
-    };
-    match standing(key, now) {
-        Standing::Revoked | Standing::Deleting => {
-            return ended(
-                ApiKeyState::Revoked,
-                Reason::Revoked,
-                "the key was revoked; make another for further use",
-            );
-        }
-        Standing::Expired => {
-            return ended(
-                ApiKeyState::Expired,
-                Reason::Expired,
-                "the key's time is over; make another for further use",
-            );
-        }
-        Standing::ExpiredAtCreation => {
-            return invalid(
-                Reason::ExpiredAtCreation,
-                "Expiration must be in the future: spec.expiresAt lies before the key's creation; set a later time"
-                    .to_owned(),
-            );
-        }
-        Standing::Live => {}
-    }
-    if observed.account.is_none() {
-        let readiness = account_not_found(home(key));
-        return Verdict { state: ApiKeyState::Invalid, grant: None, readiness };
-    }
-    if key.spec.digest.as_deref().unwrap_or_default().parse::<KeyDigest>().is_err() {
-        return invalid(
-            Reason::InvalidDigest,
-            "spec.digest must be sha256: and 64 lower-case hexadecimal digits: `kubectl-keyplane generate` makes a \
-             key and its digest"
-                .to_owned(),
-        );
-    }
-    let own = Seniority::of(&key.metadata);
-    if observed.rivals.iter().any(|rival| *rival < own) {
-        return invalid(
-            Reason::DuplicateDigest,
-            "an older ApiKey has the same digest, and one key cannot be two: make a new key with \
-             `kubectl-keyplane generate`"
-                .to_owned(),
-        );
-    }
-    match resolve(&key.spec.scope, &observed.namespaces) {
-        Err(ScopeError::NotOwned(named)) => invalid(Reason::NamespaceNotOwned, not_owned(key, &named)),
-        Err(error) => invalid(Reason::InvalidScope, error.to_string()),
-        Ok(Some(grant)) if !grant.awaited.is_empty() => {
-            let names: Vec<_> = grant.awaited.iter().map(|namespace| namespace.name.as_str()).collect();
-            let message = format!(
-                "waiting for the account's namespace {} to be provisioned: `kubectl get namespaces.keyplane.dev -n {}` tells \
-                 what it waits for",
-                names.join(", "),
-                home(key)
-            );
-            let readiness = Readiness::not_ready(Reason::NamespaceNotReady, message);
-            Verdict { state: ApiKeyState::Pending, grant: Some(grant), readiness }
-        }
-        Ok(grant) => Verdict {
-            state: ApiKeyState::Active,
-            readiness: Readiness::ready(Reason::Active, "the key can be used"),
-            grant,
-        },
+    let limit = observed.account.as_deref().map_or(0, active_api_key_limit);
+    let record = record.admitted(limit);
+    match &key.spec.digest {
+        Some(digest) => record.declaring(digest, issue::grace_seconds(key), now),
+        None => record,
     }
 }
 
-fn home(key: &ApiKey) -> &str {
-    key.metadata.namespace.as_deref().unwrap_or_default()
-}
-
-/// What to tell about ids or names that are not those of the account's namespaces. Whether another account has them is
-/// not told.
-fn not_owned(key: &ApiKey, named: &[String]) -> String {
-    let home = home(key);
-    let mut text = format!(
-        "not a namespace of account {home}: {}; `kubectl get namespaces.keyplane.dev -n {home}` lists its namespaces",
-        named.join(", ")
-    );
-    // The core Namespace's name is what people use with kubectl, and so what they write here first.
-    let prefix = format!("{home}-");
-    if let Some(short) = named.iter().find_map(|name| name.strip_prefix(&prefix)) {
-        text = format!("{text}; a namespace is named as in its own resource: {short}, not {prefix}{short}");
+/// What a key is to have. One that is refused for now keeps its record, so that it is the same key when it is not any
+/// more; one that ended keeps it until its digests are remembered.
+fn wanted(
+    observed: &ObservedApiKey,
+    verdict: &Verdict,
+    record: Option<&KeyRecord>,
+    is_to_be_remembered: bool,
+    now: DateTime<Utc>,
+) -> Vec<Child> {
+    let Some(record) = record else { return Vec::new() };
+    let key = &observed.key;
+    let owner = owner(key);
+    if verdict.is_entitled {
+        return entitled(&owner, record, verdict.grant.as_ref(), issue::grace_seconds(key), now);
     }
-    text
+    let is_over = !matches!(standing(key, now), Standing::Live | Standing::ExpiredAtCreation);
+    if is_over && !is_to_be_remembered { Vec::new() } else { vec![identity(&owner, record)] }
 }
 
-/// The identity, its anchor, then the `RoleBinding`s.
-fn wanted(observed: &ObservedApiKey, grant: &Grant) -> Vec<Child> {
-    let account =
-        observed.account.as_ref().and_then(|account| account.metadata.name.clone()).unwrap_or_default();
-    let owner = Owner::new(OwnerKind::ApiKey, &observed.key.metadata, &account);
-    let identity = identity_name(&owner.uid);
-    let mut wanted = vec![
-        Child::from(ServiceAccount {
-            metadata: owner.child_metadata(Some(IDENTITIES_NAMESPACE), &identity),
-            automount_service_account_token: Some(false),
-            ..ServiceAccount::default()
+fn owner(key: &ApiKey) -> Owner {
+    Owner::new(OwnerKind::ApiKey, &key.metadata, home(key))
+}
+
+/// Taking a key away: its rights first, its identity when what has to be remembered is.
+fn take_away(observed: &ObservedApiKey, tombstones: Vec<Tombstone>) -> Vec<Action> {
+    if tombstones.is_empty() {
+        return teardown(&observed.children, has_finalizer(&observed.key.metadata));
+    }
+    let is_identity = |child: &&Child| child.kind() == ChildKind::ServiceAccount;
+    let kept: Vec<Child> = observed.children.iter().filter(is_identity).cloned().collect();
+    let mut actions = Convergence::between(&kept, &observed.children).actions;
+    actions.extend(tombstones.into_iter().map(Action::Remember));
+    actions
+}
+
+/// The digests that are to be remembered as revoked and are not yet: all of a revoked key's, and those that rotations
+/// ended. Only who holds a digest can have it remembered: else anybody could revoke anybody's key by naming its digest.
+fn tombstones(observed: &ObservedApiKey, record: Option<&KeyRecord>, now: DateTime<Utc>) -> Vec<Tombstone> {
+    let key = &observed.key;
+    let is_revoked = key.spec.revoked == Some(true) || standing(key, now) == Standing::Revoked;
+    let mut digests: BTreeSet<&str> = BTreeSet::new();
+    if let Some(record) = record {
+        digests.extend(record.ended.iter().map(String::as_str));
+        if is_revoked {
+            digests.extend(record.digests());
+        }
+    }
+    if is_revoked {
+        digests.extend(key.spec.digest.as_deref());
+    }
+    let seniority = Seniority::of(&key.metadata);
+    let account = home(key);
+    let name = key.metadata.name.as_deref().unwrap_or_default();
+    digests
+        .into_iter()
+        .filter(|digest| digest.parse::<crate::key_format::KeyDigest>().is_ok())
+        .filter(|digest| !observed.is_remembered(digest))
+        .filter(|digest| {
+            let since = record.and_then(|record| record.holds_since(digest));
+            let own = Claim { since, seniority: seniority.clone() };
+            let was_own = record.is_some_and(|record| record.ended.iter().any(|ended| ended == digest));
+            was_own || !observed.claims_on(digest).iter().any(|rival| *rival < own)
+        })
+        .map(|digest| Tombstone {
+            shard: observed.tombstone_shard.clone(),
+            account: account.to_owned(),
+            digest: digest.to_owned(),
+            version: record.and_then(|record| record.number_of(digest)),
+            note: format!("{} {account}/{name}", now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
+        })
+        .collect()
+}
+
+/// The key that is to be made and delivered, if one is.
+fn issue_of(
+    observed: &ObservedApiKey,
+    record: &KeyRecord,
+    grant: Option<&Grant>,
+    now: DateTime<Utc>,
+) -> Option<Issue> {
+    let key = &observed.key;
+    let recipient = can_deliver(observed)?;
+    if !issue::is_due(key, record, now) {
+        return None;
+    }
+    let identity = observed.children.iter().find(|child| child.kind() == ChildKind::ServiceAccount)?;
+    Some(Issue {
+        owner: owner(key),
+        home: home(key).to_owned(),
+        name: key.metadata.name.clone().unwrap_or_default(),
+        identity_uid: identity.uid().to_owned(),
+        record: record.clone(),
+        grace_seconds: issue::grace_seconds(key),
+        requested_at: issue::due_request(key, now),
+        recipient,
+        namespaces: grant.map(|grant| {
+            grant.namespaces.iter().map(|namespace| namespace.kubernetes_name.clone()).collect()
         }),
-        Child::from(Secret {
-            metadata: owner.child_metadata(Some(IDENTITIES_NAMESPACE), &identity),
-            type_: Some(ANCHOR_TYPE.to_owned()),
-            immutable: Some(true),
-            ..Secret::default()
-        }),
-    ];
-    wanted.extend(
-        grant
-            .namespaces
-            .iter()
-            .map(|namespace| Child::from(binding(&owner, &identity, &namespace.kubernetes_name, grant.role))),
-    );
-    wanted
+    })
 }
 
-fn binding(owner: &Owner, identity: &str, namespace: &str, role: ClusterRoleName) -> RoleBinding {
-    RoleBinding {
-        metadata: owner.child_metadata(Some(namespace), &key_binding_name(&owner.uid)),
-        role_ref: RoleRef {
-            api_group: Some("rbac.authorization.k8s.io".to_owned()),
-            kind: "ClusterRole".to_owned(),
-            name: role.cluster_role().to_owned(),
-        },
-        subjects: Some(vec![Subject {
-            kind: "ServiceAccount".to_owned(),
-            name: identity.to_owned(),
-            namespace: Some(IDENTITIES_NAMESPACE.to_owned()),
-            api_group: None,
-        }]),
+/// When time alone changes something.
+fn wake_at(
+    observed: &ObservedApiKey,
+    record: Option<&KeyRecord>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let key = &observed.key;
+    if standing(key, now) != Standing::Live {
+        return None;
     }
+    let grace_seconds = issue::grace_seconds(key);
+    let previous =
+        record.and_then(|record| record.previous.as_ref()).map(|retired| retired.ends(grace_seconds));
+    let rotation = key.spec.rotation.as_ref().and_then(|rotation| rotation.requested_at);
+    let moments = [key.spec.expires_at, previous, rotation, lock::lifted_at(key, now), unused_from(key)];
+    moments.into_iter().flatten().filter(|moment| *moment > now).min()
 }
 
-/// The display prefix that the key's maker left, where it is one.
-fn prefix(key: &ApiKey) -> Option<String> {
-    let text = key.metadata.annotations.as_ref()?.get(KEY_PREFIX_ANNOTATION)?;
-    text.parse::<KeyPrefix>().ok().map(|prefix| prefix.to_string())
+/// Reasons that an attempt to deliver left, which only another attempt can change.
+pub(super) fn is_left_by_an_attempt(reason: &str) -> bool {
+    [Reason::DeliveryConflict, Reason::ApplyFailed].iter().any(|left| left.as_str() == reason)
+}
+
+/// Whether a status says `Ready=True` of this generation.
+pub(super) fn is_ready(status: Option<&keyplane_crds::ApiKeyStatus>, generation: Option<i64>) -> bool {
+    status.is_some_and(|status| status.is_ready_at(generation))
 }

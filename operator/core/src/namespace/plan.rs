@@ -8,6 +8,7 @@ use keyplane_crds::{Account, Namespace, NamespaceStatus};
 
 use super::provisions::provisions;
 use crate::child::Child;
+use crate::limits::namespace_limit;
 use crate::ownership::{Owner, OwnerKind, is_made_for, kubernetes_name};
 use crate::plan::{Plan, changed, teardown};
 use crate::provisioning::{Provisioning, has_finalizer, provision};
@@ -27,6 +28,8 @@ pub struct ObservedNamespace {
     pub core: Option<Arc<CoreNamespace>>,
     /// What was made for it, the core Namespace included.
     pub children: Vec<Child>,
+    /// How many of the account's other namespaces take up room: those that stand, and older ones that wait.
+    pub ahead: u32,
 }
 
 /// What to do for a Namespace.
@@ -92,6 +95,16 @@ fn admissible<'a>(observed: &'a ObservedNamespace, name: &str) -> Result<&'a Acc
             format!(
                 "namespace {name} exists and was not made for this resource; Keyplane never takes over a namespace: \
                  choose another name, or remove that namespace"
+            ),
+        ));
+    }
+    let limit = namespace_limit(account);
+    if observed.core.is_none() && observed.ahead >= limit {
+        return Err(Readiness::not_ready(
+            Reason::LimitReached,
+            format!(
+                "the account may have {limit} namespaces, and others take them all: delete one that is no longer used, and \
+                 this one becomes ready by itself"
             ),
         ));
     }

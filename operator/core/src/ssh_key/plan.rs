@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use keyplane_crds::{Account, SshKey, SshKeyStatus};
 
 use super::standing::{KeySummary, Verdict};
-use crate::account::ssh_key_limit;
+use crate::limits::ssh_key_limit;
 use crate::namespace::account_not_found;
 use crate::plan::{Plan, changed};
 use crate::readiness::{Readiness, Reason, Status};

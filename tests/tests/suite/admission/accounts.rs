@@ -139,8 +139,50 @@ async fn quantities_are_kubernetes_quantities() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_limit_is_a_number_up_to_ten_thousand() -> Result<()> {
+    let limit = |field: &str, count: Value| account(&json!({"limits": {field: count}}));
+    let all = json!({"activeApiKeys": 50, "namespaces": 10, "sshKeys": 25});
+    let mut rows = vec![
+        Row("all of them", account(&json!({ "limits": all })), Accepted),
+        Row("none of them", account(&json!({"limits": {}})), Accepted),
+    ];
+    for (field, place, too_many, too_few, no_number) in [
+        (
+            "activeApiKeys",
+            "spec.limits.activeApiKeys",
+            "spec.limits.activeApiKeys in body should be less than or equal to 10000",
+            "spec.limits.activeApiKeys in body should be greater than or equal to 0",
+            r#"spec.limits.activeApiKeys in body must be of type integer: "string""#,
+        ),
+        (
+            "namespaces",
+            "spec.limits.namespaces",
+            "spec.limits.namespaces in body should be less than or equal to 10000",
+            "spec.limits.namespaces in body should be greater than or equal to 0",
+            r#"spec.limits.namespaces in body must be of type integer: "string""#,
+        ),
+        (
+            "sshKeys",
+            "spec.limits.sshKeys",
+            "spec.limits.sshKeys in body should be less than or equal to 10000",
+            "spec.limits.sshKeys in body should be greater than or equal to 0",
+            r#"spec.limits.sshKeys in body must be of type integer: "string""#,
+        ),
+    ] {
+        rows.extend([
+            Row("none at all", limit(field, json!(0)), Accepted),
+            Row("many", limit(field, json!(10_000)), Accepted),
+            Row("the default", limit(field, Value::Null), Accepted),
+            Row("too many", limit(field, json!(10_001)), rejected(place, too_many)),
+            Row("fewer than none", limit(field, json!(-1)), rejected(place, too_few)),
+            Row("no number", limit(field, json!("unlimited")), rejected(place, no_number)),
+        ]);
+    }
+    assert_table(rows).await
+}
+
+#[tokio::test]
 async fn an_accounts_other_fields_are_of_their_types() -> Result<()> {
-    let limit = |count: Value| account(&json!({"limits": {"sshKeys": count}}));
     assert_table(vec![
         Row("nothing", account(&json!({})), Accepted),
         Row("everything null", account(&json!({"limits": null, "namespaceDefaults": null})), Accepted),
@@ -148,24 +190,6 @@ async fn an_accounts_other_fields_are_of_their_types() -> Result<()> {
             "no spec",
             json!({"apiVersion": "keyplane.dev/v1alpha1", "kind": "Account", "metadata": {"name": "acme"}}),
             rejected("spec", "Required value"),
-        ),
-        Row("no keys", limit(json!(0)), Accepted),
-        Row("many keys", limit(json!(10_000)), Accepted),
-        Row(
-            "too many keys",
-            limit(json!(10_001)),
-            rejected(
-                "spec.limits.sshKeys",
-                "spec.limits.sshKeys in body should be less than or equal to 10000",
-            ),
-        ),
-        Row(
-            "fewer than none",
-            limit(json!(-1)),
-            rejected(
-                "spec.limits.sshKeys",
-                "spec.limits.sshKeys in body should be greater than or equal to 0",
-            ),
         ),
         Row("privileged", defaults(&json!({"podSecurity": "privileged"})), Accepted),
         Row("baseline", defaults(&json!({"podSecurity": "baseline"})), Accepted),

@@ -20,7 +20,7 @@ async fn kubectl_shows_each_kind_by_its_short_name_and_all_of_them_as_keyplane()
             "ApiKey",
             "kpk",
             json!({"scope": {"inference": true}, "digest": digest(), "displayName": "Seen"}),
-            "NAME STATE ACCESS EXPIRES PREFIX REASON AGE",
+            "NAME STATE ACCESS LAST-USED EXPIRES PREFIX REASON AGE",
         ),
         ("SshKey", "kpssh", json!({"publicKey": LINE}), "NAME READY REASON TYPE FINGERPRINT DEFAULT AGE"),
     ];
@@ -36,7 +36,10 @@ async fn kubectl_shows_each_kind_by_its_short_name_and_all_of_them_as_keyplane()
         assert_eq!(header.split_whitespace().collect::<Vec<_>>().join(" "), columns, "{seen}");
     }
     let wide = kubectl.run(["get", "kpk", "seen", "-n", &namespace, "-o", "wide"]).await?;
-    assert!(wide.contains("DISPLAY-NAME") && wide.contains("Seen"), "{wide}");
+    for column in ["USES", "LAST-ADDRESS", "DISPLAY-NAME"] {
+        assert!(wide.contains(column), "{column} is not in:\n{wide}");
+    }
+    assert!(wide.contains("Seen"), "{wide}");
 
     let all = kubectl.run(["get", "keyplane", "-A", "-o", "name"]).await?;
     for wanted in [

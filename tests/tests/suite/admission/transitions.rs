@@ -8,12 +8,13 @@ use kube::Client;
 use serde_json::{Value, json};
 
 use super::Verdict::{Accepted, Rejected};
+use super::delivery::{EXACTLY_ONE, REQUESTED_OF_ONES_OWN};
 use super::{Verdict, digest, namespace_for, object_in, path_of, rejected};
 use crate::request::{DRY_RUN, STRICT, send};
 
 const FROZEN: &str = "Revoked or expired keys cannot be modified";
 const NEVER_BACK: &str = "Revoked keys cannot be re-enabled";
-const DIGEST_FIXED: &str = "digest is immutable: create another ApiKey for another key";
+const MAKING_FIXED: &str = "how a key is made and delivered is fixed: create another ApiKey";
 const PUBLIC_KEY_FIXED: &str = "publicKey is immutable: delete this SshKey and create another";
 
 /// A change, by what it shows: the patch and what must be said to it.
@@ -99,6 +100,10 @@ fn spec(change: &Value) -> Value {
     json!({ "spec": change })
 }
 
+fn another_digest() -> Value {
+    spec(&json!({"digest": format!("sha256:{}", "a".repeat(64))}))
+}
+
 /// Every kind of change of a spec.
 fn spec_changes() -> Vec<(&'static str, Value)> {
     vec![
@@ -106,6 +111,17 @@ fn spec_changes() -> Vec<(&'static str, Value)> {
         ("no name", spec(&json!({"displayName": null}))),
         ("an end", spec(&json!({"expiresAt": "2099-01-01T00:00:00Z"}))),
         ("a wider scope", spec(&json!({"scope": {"inference": null, "all": true}}))),
+        ("fewer addresses", spec(&json!({"allowedCidrs": ["203.0.113.7"]}))),
+        ("a lock lifted", spec(&json!({"unlockedAt": "2026-11-21T10:00:00Z"}))),
+        ("time for a rotation", spec(&json!({"rotation": {"gracePeriodSeconds": 60}}))),
+        ("another digest", another_digest()),
+        (
+            "another digest, with time",
+            spec(&json!({
+                "digest": format!("sha256:{}", "b".repeat(64)),
+                "rotation": {"gracePeriodSeconds": 60},
+            })),
+        ),
     ]
 }
 
@@ -118,8 +134,9 @@ fn metadata_changes() -> Vec<Change> {
 }
 
 #[tokio::test]
-async fn a_live_keys_spec_can_change_except_for_its_digest() -> Result<()> {
-    for state in ["Pending", "Active", "Invalid"] {
+async fn a_live_keys_spec_can_change_except_for_who_makes_the_key() -> Result<()> {
+    let delivery = json!({"secretName": "ci-key"});
+    for state in ["Pending", "Active", "Locked", "Invalid"] {
         let key = in_namespace(&format!("live-{}", state.to_lowercase()), "ApiKey", key_spec(false)).await?;
         let mut changes = metadata_changes();
         changes.extend(spec_changes().into_iter().map(|(what, patch)| Change(what, patch, Accepted)));
@@ -128,11 +145,21 @@ async fn a_live_keys_spec_can_change_except_for_its_digest() -> Result<()> {
             Change("revoked, and more", spec(&json!({"revoked": true, "displayName": "gone"})), Accepted),
             Change("revoked left out", spec(&json!({"revoked": false})), Accepted),
             Change(
-                "another digest",
-                spec(&json!({"digest": format!("sha256:{}", "a".repeat(64))})),
-                rejected("spec.digest", DIGEST_FIXED),
+                "no digest",
+                spec(&json!({"digest": null})),
+                Rejected(vec![("spec", EXACTLY_ONE), ("spec.delivery", MAKING_FIXED)]),
             ),
-            Change("no digest", spec(&json!({"digest": null})), rejected("spec.digest", "Required value")),
+            Change(
+                "a delivery instead",
+                spec(&json!({"digest": null, "delivery": delivery})),
+                rejected("spec.delivery", MAKING_FIXED),
+            ),
+            Change("a delivery besides", spec(&json!({"delivery": delivery})), rejected("spec", EXACTLY_ONE)),
+            Change(
+                "another key asked for",
+                spec(&json!({"rotation": {"requestedAt": "2026-11-21T10:00:00Z"}})),
+                rejected("spec.rotation.requestedAt", REQUESTED_OF_ONES_OWN),
+            ),
         ]);
         assert_changes(key, Some(json!({"state": state})), changes).await?;
     }
@@ -150,11 +177,6 @@ async fn an_expired_or_revoked_keys_spec_is_frozen_by_its_state() -> Result<()> 
         changes.extend([
             Change("the same name", spec(&json!({"displayName": "CI"})), Accepted),
             Change("revoked", spec(&json!({"revoked": true})), rejected("spec", FROZEN)),
-            Change(
-                "another digest",
-                spec(&json!({"digest": format!("sha256:{}", "a".repeat(64))})),
-                Rejected(vec![("spec", FROZEN), ("spec.digest", DIGEST_FIXED)]),
-            ),
         ]);
         assert_changes(key, Some(json!({"state": state})), changes).await?;
     }
@@ -179,6 +201,65 @@ async fn a_revoked_keys_spec_is_frozen_and_revoked_never_goes_back() -> Result<(
         assert_changes(key, status, changes).await?;
     }
     Ok(())
+}
+
+/// For a key that Keyplane makes the way it is handed over is fixed too: the plaintext has been there.
+#[tokio::test]
+async fn a_delivered_keys_delivery_is_fixed_and_it_is_rotated_by_asking() -> Result<()> {
+    for (name, delivery) in [
+        ("delivered", json!({"secretName": "ci-key"})),
+        ("sealed", json!({"sealedTo": {"sshKey": "laptop"}})),
+    ] {
+        let key_spec = json!({"scope": {"inference": true}, "delivery": delivery});
+        let key = in_namespace(name, "ApiKey", key_spec).await?;
+        let mut changes = metadata_changes();
+        changes.extend(spec_changes().into_iter().map(|(what, patch)| {
+            let with_digest = patch.pointer("/spec/digest").is_some();
+            let both = Rejected(vec![("spec", EXACTLY_ONE), ("spec.delivery", MAKING_FIXED)]);
+            Change(what, patch, if with_digest { both } else { Accepted })
+        }));
+        let other_name = json!({"secretName": "another", "sealedTo": null});
+        let other_key = json!({"secretName": null, "sealedTo": {"sshKey": "desk"}});
+        changes.extend([
+            Change("the same delivery", spec(&json!({ "delivery": delivery })), Accepted),
+            Change(
+                "another Secret",
+                spec(&json!({ "delivery": other_name })),
+                rejected("spec.delivery", MAKING_FIXED),
+            ),
+            Change(
+                "another SSH key",
+                spec(&json!({ "delivery": other_key })),
+                rejected("spec.delivery", MAKING_FIXED),
+            ),
+            Change("no delivery", spec(&json!({"delivery": null})), rejected("spec", EXACTLY_ONE)),
+            Change(
+                "a digest instead",
+                spec(&json!({"delivery": null, "digest": digest()})),
+                rejected("spec.delivery", MAKING_FIXED),
+            ),
+            Change(
+                "another key asked for",
+                spec(&json!({"rotation": {"requestedAt": "2026-11-21T10:00:00Z"}})),
+                Accepted,
+            ),
+        ]);
+        assert_changes(key, Some(json!({"state": "Active"})), changes).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_not_rotated_by_asking() -> Result<()> {
+    let key_spec =
+        json!({"scope": {"inference": true}, "delivery": {"secretName": "ci-key"}, "revoked": true});
+    let key = in_namespace("revoked-delivered", "ApiKey", key_spec).await?;
+    let changes = vec![Change(
+        "another key asked for",
+        spec(&json!({"rotation": {"requestedAt": "2026-11-21T10:00:00Z"}})),
+        rejected("spec", FROZEN),
+    )];
+    assert_changes(key, None, changes).await
 }
 
 #[tokio::test]

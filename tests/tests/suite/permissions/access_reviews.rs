@@ -9,12 +9,13 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use keyplane_tests::control_plane::ControlPlane;
-use keyplane_tests::permissions::{RuleKey, Shipped, rights};
+use keyplane_tests::permissions::{DELIVERY_ROLE, OWNER_ROLE, RuleKey, Shipped, rights};
 use keyplane_tests::shared::shared_installation;
+use keyplane_tests::waiting::{PATIENCE, Seen, until};
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use super::attempt::{API, CONTROLLER};
+use super::attempt::{ADMINISTRATOR, API, Attempt, CONTROLLER, Stage, person, role_binding, service_account};
 
 /// `namespace verb resource[.group][/subresource][ name]`, with `-` for cluster-wide.
 type Question = &'static str;
@@ -68,16 +69,21 @@ const NEITHER_MAY: &[Question] = &[
 
 const THE_API_MAY_NOT: &[Question] = &[
     "default patch apikeys.keyplane.dev",
-    "default patch apikeys.keyplane.dev/status",
+    "default update apikeys.keyplane.dev/status",
     "- patch accounts.keyplane.dev",
+    "default patch sshkeys.keyplane.dev/status",
     "- create namespaces",
     "- list namespaces",
     "- list accounts.keyplane.dev",
     "- list sshkeys.keyplane.dev",
-    "keyplane-identities list serviceaccounts",
+    "- list serviceaccounts",
+    "keyplane-identities patch serviceaccounts",
     "- list rolebindings.rbac.authorization.k8s.io",
     "default create rolebindings.rbac.authorization.k8s.io",
     "- bind clusterroles.rbac.authorization.k8s.io keyplane:view",
+    "- bind clusterroles.rbac.authorization.k8s.io keyplane:delivery",
+    "keyplane-identities get configmaps",
+    "keyplane-identities create configmaps",
     "keyplane-identities create serviceaccounts",
     "keyplane-identities create secrets",
     "keyplane-identities delete secrets",
@@ -88,15 +94,25 @@ const THE_API_MAY_NOT: &[Question] = &[
 const THE_CONTROLLER_MAY_NOT: &[Question] = &[
     "keyplane-identities create serviceaccounts/token",
     "keyplane-identities update secrets",
+    "keyplane-identities delete configmaps",
+    "keyplane-identities update configmaps",
+    "keyplane-system patch configmaps",
+    "default patch secrets",
     "default update apikeys.keyplane.dev",
-    "default create events.events.k8s.io",
+    "default get events.events.k8s.io",
+    "default delete events.events.k8s.io",
+    "default create events",
     "- update namespaces",
 ];
 
 const THE_API_MAY: &[Question] = &[
     "keyplane-identities create serviceaccounts/token key-1",
     "keyplane-identities watch secrets",
+    "keyplane-identities list serviceaccounts",
+    "keyplane-identities watch serviceaccounts",
     "- watch apikeys.keyplane.dev",
+    "default get apikeys.keyplane.dev",
+    "default patch apikeys.keyplane.dev/status",
 ];
 
 const THE_CONTROLLER_MAY: &[Question] = &[
@@ -105,7 +121,15 @@ const THE_CONTROLLER_MAY: &[Question] = &[
     "- create namespaces",
     "default create rolebindings.rbac.authorization.k8s.io",
     "- bind clusterroles.rbac.authorization.k8s.io keyplane:account-owner",
+    "- bind clusterroles.rbac.authorization.k8s.io keyplane:delivery",
+    "default create events.events.k8s.io",
+    "default patch events.events.k8s.io",
     "keyplane-identities create secrets",
+    "keyplane-identities get configmaps",
+    "keyplane-identities list configmaps",
+    "keyplane-identities watch configmaps",
+    "keyplane-identities create configmaps",
+    "keyplane-identities patch configmaps",
     "keyplane-identities delete serviceaccounts key-1",
     "keyplane-system patch leases.coordination.k8s.io keyplane-controller",
 ];
@@ -228,4 +252,38 @@ async fn what_the_api_server_grants_keyplane_is_exactly_what_the_manifests_say()
         }
     }
     Ok(())
+}
+
+/// What somebody has in a namespace beyond what he has elsewhere, once the API server has taken note of it.
+async fn until_given(
+    cluster: &ControlPlane,
+    user: &str,
+    elsewhere: &str,
+    here: &str,
+    expected: &BTreeSet<(RuleKey, String)>,
+) -> Result<()> {
+    until(&format!("the rights of {user} in {here}"), PATIENCE, || async {
+        let before = effective(cluster, user, elsewhere).await?;
+        let given = &effective(cluster, user, here).await? - &before;
+        Ok(if given == *expected { Seen::Done(()) } else { Seen::NotYet(format!("{given:?}")) })
+    })
+    .await
+}
+
+/// The roles of a home namespace, each beside a namespace in which it is not bound.
+#[tokio::test]
+async fn in_a_home_namespace_the_controller_and_an_owner_have_their_role_and_nothing_more() -> Result<()> {
+    let stage = Stage::set("given").await?;
+    let shipped = Shipped::read()?;
+    let owner = "owner-of-the-given-test";
+    let controller = service_account("keyplane-system", "keyplane-controller");
+    for (user, role, subject) in
+        [(CONTROLLER, DELIVERY_ROLE, controller), (owner, OWNER_ROLE, person("User", owner))]
+    {
+        let binding = role_binding(&stage.home, role.trim_start_matches("keyplane:"), role, &subject);
+        Attempt::create(binding).done(stage.cluster, ADMINISTRATOR).await?;
+        let expected = rights(&shipped.rules_of(shipped.role(None, role)?));
+        until_given(stage.cluster, user, &stage.plain, &stage.home, &expected).await?;
+    }
+    stage.clear().await
 }

@@ -96,24 +96,29 @@ impl Attempt {
     /// When something else becomes of it, with what it was.
     pub async fn comes_to(&self, cluster: &ControlPlane, user: &str, outcome: Outcome) -> Result<()> {
         let what = format!("{} {} by `{user}` to be {outcome:?}: {}", self.method, self.path, self.body);
-        until(&what, PATIENCE, || async {
-            let answer = self.made(cluster, user, DRY_RUN).await?;
-            Ok(match (&answer, outcome) {
-                (Ok(_), Outcome::Accepted | Outcome::AcceptedOrGone) => Seen::Done(()),
-                (Err(status), Outcome::AcceptedOrGone) if status.code == 404 => Seen::Done(()),
-                (Err(status), Outcome::Refused(sentence)) if refusal(&status.message).contains(sentence) => {
-                    Seen::Done(())
-                }
-                (Err(status), Outcome::Forbidden)
-                    if status.code == 403 && refusal(&status.message).is_empty() =>
-                {
-                    Seen::Done(())
-                }
-                (Ok(_), _) => Seen::NotYet("accepted".to_owned()),
-                (Err(status), _) => Seen::NotYet(status.message.clone()),
-            })
+        until(&what, PATIENCE, || self.once(cluster, user, outcome)).await
+    }
+
+    /// Tries it once, without storing anything.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn once(&self, cluster: &ControlPlane, user: &str, outcome: Outcome) -> Result<Seen<()>> {
+        let answer = self.made(cluster, user, DRY_RUN).await?;
+        Ok(match (&answer, outcome) {
+            (Ok(_), Outcome::Accepted | Outcome::AcceptedOrGone) => Seen::Done(()),
+            (Err(status), Outcome::AcceptedOrGone) if status.code == 404 => Seen::Done(()),
+            (Err(status), Outcome::Refused(sentence)) if refusal(&status.message).contains(sentence) => {
+                Seen::Done(())
+            }
+            (Err(status), Outcome::Forbidden)
+                if status.code == 403 && refusal(&status.message).is_empty() =>
+            {
+                Seen::Done(())
+            }
+            (Ok(_), _) => Seen::NotYet("accepted".to_owned()),
+            (Err(status), _) => Seen::NotYet(status.message.clone()),
         })
-        .await
     }
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use keyplane_tests::permissions::{Grant, KEY_ROLES, OWNER_ROLE, Shipped, document};
+use keyplane_tests::permissions::{DELIVERY_ROLE, Grant, OWNER_ROLE, Shipped, bindable_roles, document};
 use keyplane_tests::workspace;
 
 const IDENTITIES: &str = "keyplane-identities";
 const API: &str = "ServiceAccount keyplane-system/keyplane-api";
+const CONTROLLER: &str = "ServiceAccount keyplane-system/keyplane-controller";
 
 fn grants() -> Result<Vec<Grant>> {
     Shipped::read()?.grants()
@@ -71,9 +72,8 @@ fn nobody_may_escalate_or_impersonate() -> Result<()> {
 }
 
 #[test]
-fn bind_is_for_the_four_roles_by_name_only() -> Result<()> {
-    let four = || KEY_ROLES.into_iter().chain([OWNER_ROLE]);
-    let named = |grant: &Grant| four().any(|role| grant.key.name.as_deref() == Some(role));
+fn bind_is_for_the_five_roles_by_name_only() -> Result<()> {
+    let named = |grant: &Grant| bindable_roles().any(|role| grant.key.name.as_deref() == Some(role));
     assert_eq!(breaking(|grant| grant.verb != "bind" || named(grant))?, [""; 0]);
     Ok(())
 }
@@ -99,6 +99,48 @@ fn keyplane_reaches_secrets_and_service_accounts_only_among_the_identities_of_ke
     Ok(())
 }
 
+/// What `keyplane:delivery` says is little, and nobody has it until the controller gives it to itself.
+#[test]
+fn the_right_to_deliver_is_to_get_create_and_patch_secrets_and_is_bound_to_nobody() -> Result<()> {
+    let shipped = Shipped::read()?;
+    assert!(shipped.bindings.iter().all(|binding| binding.role != DELIVERY_ROLE), "bound by a manifest");
+    let subject = format!("role {DELIVERY_ROLE}");
+    let rights: Vec<String> = shipped
+        .grants()?
+        .into_iter()
+        .filter(|grant| grant.subject == subject)
+        .map(|grant| format!("{} {}", grant.verb, grant.key))
+        .collect();
+    assert_eq!(rights, ["create secrets", "get secrets", "patch secrets"]);
+    Ok(())
+}
+
+/// Tombstones: with `delete` or `update` the controller could forget a revoked key, whatever the policies say.
+#[test]
+fn no_config_map_is_deleted_or_replaced_by_keyplane() -> Result<()> {
+    let config_maps: Vec<(String, String, String)> = grants()?
+        .into_iter()
+        .filter(|grant| is_keyplanes(grant) && grant.key.resource == "configmaps")
+        .map(|grant| (grant.subject, grant.place, grant.verb))
+        .collect();
+    let expected = ["create", "get", "list", "patch", "watch"]
+        .map(|verb| (CONTROLLER.to_owned(), IDENTITIES.to_owned(), verb.to_owned()));
+    assert_eq!(config_maps, expected);
+    Ok(())
+}
+
+#[test]
+fn an_owner_reads_and_discards_secrets_and_writes_none() -> Result<()> {
+    let subject = format!("role {OWNER_ROLE}");
+    let verbs: Vec<String> = grants()?
+        .into_iter()
+        .filter(|grant| grant.subject == subject && grant.key.resource == "secrets")
+        .map(|grant| grant.verb)
+        .collect();
+    assert_eq!(verbs, ["delete", "get", "list", "watch"]);
+    Ok(())
+}
+
 #[test]
 fn keyplane_itself_runs_nothing_in_the_cluster() -> Result<()> {
     let running = ["pods", "deployments", "jobs", "cronjobs", "daemonsets", "statefulsets", "replicasets"];
@@ -108,14 +150,15 @@ fn keyplane_itself_runs_nothing_in_the_cluster() -> Result<()> {
 }
 
 #[test]
-fn the_api_writes_nothing_but_token_requests() -> Result<()> {
+fn the_api_writes_nothing_but_token_requests_and_how_keys_were_used() -> Result<()> {
     let reads = |grant: &Grant| ["get", "list", "watch"].contains(&grant.verb.as_str());
-    assert_eq!(
-        breaking(|grant| {
-            grant.subject != API || reads(grant) || grant.key.resource == "serviceaccounts/token"
-        })?,
-        [""; 0]
-    );
+    let writes: Vec<(String, String)> = grants()?
+        .into_iter()
+        .filter(|grant| grant.subject == API && !reads(grant))
+        .map(|grant| (grant.verb.clone(), grant.key.to_string()))
+        .collect();
+    let expected = [("patch", "apikeys/status.keyplane.dev"), ("create", "serviceaccounts/token")];
+    assert_eq!(writes, expected.map(|(verb, what)| (verb.to_owned(), what.to_owned())));
     Ok(())
 }
 

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use super::attempt::Outcome::{self, Accepted, Forbidden, Refused};
 use super::attempt::{ADMINISTRATOR, Attempt, CONTROLLER, Stage, person, role_binding};
 
-const BINDINGS: &str =
-    "only Keyplane's controller writes RoleBindings called keyplane-key-* or keyplane-owners";
+const BINDINGS: &str = "only Keyplane's controller writes RoleBindings called keyplane-key-*, keyplane-owners or keyplane-delivery";
 const BOUNDS: &str = "only Keyplane's controller writes the ResourceQuota and LimitRange keyplane";
 const BACKGROUND: &str = "is deleted in the background only";
 
@@ -108,6 +107,7 @@ async fn an_admin_key_can_hold_forge_or_spoil_no_binding_of_keyplanes() -> Resul
         (Attempt::merge(&reached.binding, json!({"subjects": [eve()]})), Refused(BINDINGS)),
         (Attempt::create(forged("keyplane-key-9d0f7a52-the-victims")), Refused(BINDINGS)),
         (Attempt::create(forged("keyplane-owners")), Refused(BINDINGS)),
+        (Attempt::create(forged("keyplane-delivery")), Refused(BINDINGS)),
         (Attempt::create(generated), Refused(BINDINGS)),
         // A dependent with a finalizer would hold these back without end.
         (Attempt::delete_by(&reached.binding, "Foreground"), Refused(BACKGROUND)),
@@ -117,6 +117,7 @@ async fn an_admin_key_can_hold_forge_or_spoil_no_binding_of_keyplanes() -> Resul
         (Attempt::delete_by(&reached.binding, "Background"), Accepted),
         // Names that only look alike are anybody's.
         (Attempt::create(forged("keyplane-owners-of-ours")), Accepted),
+        (Attempt::create(forged("keyplane-delivery-of-ours")), Accepted),
         (Attempt::create(forged("our-keyplane-key-1")), Accepted),
     ]);
     reached.each(&reached.user, rows).await
@@ -210,6 +211,7 @@ async fn whoever_has_the_rights_writes_names_of_keyplanes_only_where_no_account_
         (bind(web, "keyplane-key-1"), Refused(BINDINGS)),
         (bind(plain, "keyplane-key-1"), Refused(BINDINGS)),
         (bind(plain, "keyplane-owners"), Refused(BINDINGS)),
+        (bind(plain, "keyplane-delivery"), Refused(BINDINGS)),
         (bind(plain, "view"), Accepted),
     ]);
     stage.each(somebody, rows).await?;

@@ -13,8 +13,9 @@ const ONLY_LABELLED: &str =
 const NOT_MOVED: &str = "does not move a namespace from one account to another";
 const ONLY_ACCOUNTS: &str = "creates only namespaces of an account";
 const WRITES_ONLY: &str = "writes only in namespaces labelled keyplane.dev/account";
-const FOUR_ROLES: &str = "binds only the ClusterRoles keyplane:view, keyplane:edit, keyplane:admin";
-const WHERE: &str = "binds keyplane:account-owner in an account's home namespace, and the other roles";
+const FIVE_ROLES: &str = "binds only the ClusterRoles keyplane:view, keyplane:edit, keyplane:admin";
+const WHERE: &str =
+    "binds keyplane:account-owner and keyplane:delivery in an account's home namespace, and the other";
 const ONLY_KEYS: &str = "binds keyplane:view, keyplane:edit and keyplane:admin only to keys";
 const SPEC: &str = "never changes a spec";
 
@@ -105,17 +106,20 @@ async fn the_controller_takes_back_its_bindings_and_leaves_others() -> Result<()
     // Stripped of its label, as a key of role admin could do: it must still be possible to take it away.
     let stripped = role_binding(&stage.web, "stripped", "view", &somebody);
     let ours = role_binding(&stage.plain, "keyplane-key-1", "view", &somebody);
+    let delivery = role_binding(&stage.plain, "keyplane-delivery", "view", &somebody);
     let foreign = role_binding(&stage.plain, "foreign", "view", &somebody);
-    for object in [stripped, ours, foreign] {
+    for object in [stripped, ours, delivery, foreign] {
         Attempt::create(object).done(stage.cluster, ADMINISTRATOR).await?;
     }
     let stripped = format!("{}/stripped", bindings(&stage.web));
     let ours = format!("{}/keyplane-key-1", bindings(&stage.plain));
+    let delivery = format!("{}/keyplane-delivery", bindings(&stage.plain));
     let foreign = format!("{}/foreign", bindings(&stage.plain));
     let rows = vec![
         (Attempt::delete(stripped), Accepted),
         // A running Keyplane may have been faster.
         (Attempt::delete(ours), AcceptedOrGone),
+        (Attempt::delete(delivery), AcceptedOrGone),
         (Attempt::delete(foreign), Refused(WRITES_ONLY)),
     ];
     stage.each(CONTROLLER, rows).await?;
@@ -136,8 +140,8 @@ async fn the_controller_binds_only_keys_and_owners_each_in_their_place() -> Resu
         (bind("kube-system", "keyplane:admin", key()), Refused("Keyplane's controller")),
         (bind("keyplane-identities", "keyplane:admin", key()), Refused("Keyplane's controller")),
         // RBAC lets it give what it has itself, `bind` or not.
-        (bind(home, "keyplane:api", person("User", "alice")), Refused(FOUR_ROLES)),
-        (bind(web, "keyplane:controller", key()), Refused(FOUR_ROLES)),
+        (bind(home, "keyplane:api", person("User", "alice")), Refused(FIVE_ROLES)),
+        (bind(web, "keyplane:controller", key()), Refused(FIVE_ROLES)),
     ];
     for role in ["keyplane:view", "keyplane:edit", "keyplane:admin"] {
         rows.extend([

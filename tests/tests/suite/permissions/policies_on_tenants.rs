@@ -190,6 +190,12 @@ async fn an_owner_declares_in_the_home_namespace_and_nothing_else() -> Result<()
         }))
     };
     key(home, "first").done(stage.cluster, ADMINISTRATOR).await?;
+    for place in [home, stage.web.as_str()] {
+        let delivered = json!({"namespace": place, "name": "delivered"});
+        let delivered = json!({"apiVersion": "v1", "kind": "Secret", "metadata": delivered});
+        Attempt::create(delivered).done(stage.cluster, ADMINISTRATOR).await?;
+    }
+    let delivered = |place: &str| format!("/api/v1/namespaces/{place}/secrets/delivered");
     let first = format!("/apis/keyplane.dev/v1alpha1/namespaces/{home}/apikeys/first");
     let status = json!({"status": {"state": "Active"}});
     stage
@@ -203,6 +209,9 @@ async fn an_owner_declares_in_the_home_namespace_and_nothing_else() -> Result<()
                 (key(&stage.web, "elsewhere"), Forbidden),
                 (key(&stage.plain, "elsewhere"), Forbidden),
                 (secret(home, "Opaque", &json!({})), Forbidden),
+                (Attempt::merge(delivered(home), json!({"data": {"key": "YQ=="}})), Forbidden),
+                (Attempt::delete(delivered(home)), Accepted),
+                (Attempt::delete(delivered(&stage.web)), Forbidden),
                 (deployment(home), Forbidden),
                 (
                     Attempt::create(role_binding(home, "b", "keyplane:view", &person("User", "eve"))),

@@ -1,0 +1,215 @@
+//! What the rules about an ApiKey ask of the rest of the cluster: whose its digests are, which are remembered as
+//! revoked, its place in the account, and to whom it is sealed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use keyplane_core::account::Holdings;
+use keyplane_core::api_key::{
+    Claim, KeyRecord, RecipientKey, SHARD_LIMIT, Standing, digests_of, is_shard, shard_name, standing,
+};
+use keyplane_core::limits::ranks;
+use keyplane_core::ownership::{account_label, identity_name, owner_uid};
+use keyplane_core::readiness::Reason;
+use keyplane_core::seniority::Seniority;
+use keyplane_core::ssh_key::Verdict;
+use keyplane_crds::{ApiKey, Condition, IDENTITIES_NAMESPACE, Namespace, READY};
+use kube::ResourceExt;
+
+use super::cluster_view::{ClusterView, child_keys, digest_key, home_key, uid_key};
+
+/// The look-up keys of a key's ServiceAccount: its owner, and every digest that its record holds.
+pub(crate) fn identity_keys(identity: &ServiceAccount) -> Vec<String> {
+    let mut keys = child_keys(identity);
+    if let Some(record) = KeyRecord::of(&identity.metadata) {
+        keys.extend(record.digests().into_iter().map(digest_key));
+    }
+    keys
+}
+
+/// The look-up keys of a ConfigMap of tombstones: its account, and every digest in it.
+pub(super) fn tombstone_keys(shard: &ConfigMap) -> Vec<String> {
+    if !is_shard(shard) {
+        return Vec::new();
+    }
+    let account = account_label(&shard.metadata).map(shards_key);
+    account.into_iter().chain(digests_of(shard).map(|digest| revoked_key(&digest))).collect()
+}
+
+fn shards_key(account: &str) -> String {
+    format!("shards/{account}")
+}
+
+const REVOKED_KEY: &str = "revoked/";
+
+fn revoked_key(digest: &str) -> String {
+    format!("{REVOKED_KEY}{digest}")
+}
+
+/// The digest in a look-up key of tombstones.
+pub(crate) fn revoked_digest_of_key(key: &str) -> Option<&str> {
+    key.strip_prefix(REVOKED_KEY)
+}
+
+/// Whether conditions say that a resource waits for room under its account's limit.
+pub(crate) fn waits_for_room(conditions: &[Condition]) -> bool {
+    conditions
+        .iter()
+        .any(|condition| condition.type_ == READY && condition.reason == Reason::LimitReached.as_str())
+}
+
+/// The digests that a key declares or has on record.
+pub(crate) fn digests_of_key(key: &ApiKey, record: Option<&KeyRecord>) -> BTreeSet<String> {
+    let recorded = record.map(KeyRecord::digests).unwrap_or_default();
+    key.spec.digest.as_deref().into_iter().chain(recorded).map(ToOwned::to_owned).collect()
+}
+
+impl ClusterView {
+    /// The record of the key with this UID.
+    fn record_of(&self, uid: &str) -> Option<KeyRecord> {
+        let identity = self.service_accounts.get(Some(IDENTITIES_NAMESPACE), &identity_name(uid))?;
+        KeyRecord::of(&identity.metadata)
+    }
+
+    /// Every key that declares a digest or has it on record.
+    pub(crate) fn keys_naming(&self, digest: &str) -> Vec<Arc<ApiKey>> {
+        let mut keys = self.api_keys.find(&digest_key(digest));
+        for identity in self.service_accounts.find(&digest_key(digest)) {
+            let Some(uid) = owner_uid(&identity.metadata) else { continue };
+            if !keys.iter().any(|key| key.metadata.uid.as_deref() == Some(uid)) {
+                keys.extend(self.api_keys.find(&uid_key(uid)));
+            }
+        }
+        keys
+    }
+
+    /// A key's claim on a digest.
+    pub(crate) fn claim_of(&self, key: &ApiKey, digest: &str) -> Claim {
+        let record = self.record_of(key.metadata.uid.as_deref().unwrap_or_default());
+        Claim {
+            since: record.and_then(|record| record.holds_since(digest)),
+            seniority: Seniority::of(&key.metadata),
+        }
+    }
+
+    /// The claims of all keys but this one.
+    fn rivals_of(&self, key: &ApiKey, digest: &str) -> Vec<Claim> {
+        let mut others = self.keys_naming(digest);
+        others.retain(|other| other.metadata.uid != key.metadata.uid);
+        others.iter().map(|other| self.claim_of(other, digest)).collect()
+    }
+
+    /// The others' claims on these digests.
+    pub(crate) fn claims(&self, key: &ApiKey, digests: &BTreeSet<String>) -> BTreeMap<String, Vec<Claim>> {
+        let claims = digests.iter().map(|digest| (digest.clone(), self.rivals_of(key, digest)));
+        claims.filter(|(_, rivals)| !rivals.is_empty()).collect()
+    }
+
+    /// Whether a digest is remembered as revoked.
+    pub(crate) fn is_remembered(&self, digest: &str) -> bool {
+        !self.tombstones.find(&revoked_key(digest)).is_empty()
+    }
+
+    /// The ConfigMap that an account's next tombstone goes to: the first that is not full.
+    pub(crate) fn tombstone_shard(&self, account: &str) -> String {
+        let full: BTreeSet<String> = self
+            .tombstones
+            .find(&shards_key(account))
+            .iter()
+            .filter(|shard| shard.data.as_ref().map_or(0, BTreeMap::len) >= SHARD_LIMIT)
+            .map(|shard| shard.name_any())
+            .collect();
+        (0..=full.len()).map(|n| shard_name(account, n)).find(|name| !full.contains(name)).unwrap_or_default()
+    }
+
+    /// A key's place among its account's live keys.
+    pub(crate) fn rank_of(&self, key: &ApiKey, now: DateTime<Utc>) -> u32 {
+        let home = key.namespace().unwrap_or_default();
+        let ranks = self.ranks.of(&home, || {
+            let keys = self.api_keys.find(&home_key(&home));
+            ranks(keys.iter().filter(|key| self.contends(key, now)).map(|key| Seniority::of(&key.metadata)))
+        });
+        ranks.get(key.metadata.uid.as_deref().unwrap_or_default()).copied().unwrap_or_default()
+    }
+
+    /// Whether a key takes up room: it lives, and its digest is its own.
+    fn contends(&self, key: &ApiKey, now: DateTime<Utc>) -> bool {
+        if standing(key, now) != Standing::Live {
+            return false;
+        }
+        let Some(digest) = key.spec.digest.as_deref() else { return true };
+        let own = self.claim_of(key, digest);
+        !self.is_remembered(digest) && !self.rivals_of(key, digest).iter().any(|rival| *rival < own)
+    }
+
+    /// The places of an account's keys are to be decided anew.
+    pub(crate) fn ranks_changed(&self, home: &str) {
+        self.ranks.forget(home);
+    }
+
+    /// The places of all keys are to be decided anew.
+    pub(crate) fn all_ranks_changed(&self) {
+        self.ranks.forget_all();
+    }
+
+    /// The SSH key that a key is to be sealed to.
+    pub(crate) fn recipient_of(&self, key: &ApiKey) -> RecipientKey {
+        let sealed_to = key.spec.delivery.as_ref().and_then(|delivery| delivery.sealed_to.as_ref());
+        let home = key.namespace().unwrap_or_default();
+        let found = sealed_to.and_then(|sealed_to| self.ssh_keys.get(Some(&home), &sealed_to.ssh_key));
+        let (Some(ssh_key), Some(account)) = (found, self.account_of(&home)) else {
+            return RecipientKey::Absent;
+        };
+        let verdicts = self.ssh_key_verdicts(&ssh_key, &account);
+        let verdict = verdicts.get(ssh_key.metadata.uid.as_deref().unwrap_or_default());
+        let (Some(Verdict::Registered { .. }), Ok(summary)) = (verdict, self.public_key_of(&ssh_key)) else {
+            return RecipientKey::Absent;
+        };
+        match summary.key_type().as_str() {
+            "ssh-ed25519" | "ssh-rsa" => RecipientKey::Registered(ssh_key.spec.public_key.trim().to_owned()),
+            other => RecipientKey::Unsupported(other.to_owned()),
+        }
+    }
+
+    /// How much an account has of what is limited.
+    pub(crate) fn holdings_of(&self, home: &str, now: DateTime<Utc>) -> Holdings {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let home = home_key(home);
+        let keys = self.api_keys.find(&home);
+        let admitted = keys.iter().filter(|key| {
+            standing(key, now) == Standing::Live
+                && self.record_of(key.metadata.uid.as_deref().unwrap_or_default()).is_some()
+        });
+        let ssh_keys = self.ssh_keys.find(&home);
+        let ssh_keys = ssh_keys.iter().filter(|key| key.metadata.deletion_timestamp.is_none());
+        let namespaces = self.namespaces.find(&home);
+        let standing = namespaces.iter().filter(|namespace| self.stands(namespace));
+        Holdings {
+            active_api_keys: count(admitted.count()),
+            ssh_keys: count(ssh_keys.count()),
+            namespaces: count(standing.count()),
+        }
+    }
+
+    /// Whether a Namespace's core Namespace exists.
+    fn stands(&self, namespace: &Namespace) -> bool {
+        let core = self.core_namespaces.get(None, &keyplane_core::ownership::kubernetes_name(namespace));
+        core.is_some_and(|core| {
+            keyplane_core::ownership::is_made_for(&core, namespace.metadata.uid.as_deref())
+        })
+    }
+
+    /// How many of the account's other namespaces take up room: those that stand, and older ones that wait.
+    pub(crate) fn namespaces_ahead(&self, namespace: &Namespace) -> u32 {
+        let own = Seniority::of(&namespace.metadata);
+        let others = self.namespaces.find(&home_key(&namespace.namespace().unwrap_or_default()));
+        let ahead = others.iter().filter(|other| {
+            let place = Seniority::of(&other.metadata);
+            let is_coming = other.metadata.deletion_timestamp.is_none() && place < own;
+            place != own && (self.stands(other) || is_coming)
+        });
+        u32::try_from(ahead.count()).unwrap_or(u32::MAX)
+    }
+}
