@@ -69,7 +69,8 @@ pub struct CrashPoints {
 }
 
 impl CrashStage {
-    /// Starts a control plane of its own and Keyplane on it: `all` or `controller`. `adjust` may change the options.
+    /// Starts a control plane of its own and Keyplane on it: `all` or `controller`. `adjust` may change
+    /// the options.
     ///
     /// # Errors
     /// When one of them does not start.
@@ -79,6 +80,13 @@ impl CrashStage {
         let proxy = FaultProxy::start(&cluster, &installation, "fault-proxy").await?;
         let mut options =
             KeyplaneOptions::of(mode, "keyplane-to-kill", proxy.installation()).with_lease_seconds(15);
+        if mode != Mode::Api {
+            // What is delivered with a key must not name the proxy.
+            let authority = cluster.dir().join("cluster-ca.crt");
+            std::fs::write(&authority, cluster.ca_pem()?.unwrap_or_default())?;
+            options.extra.push(format!("--cluster-server={}", cluster.server_url()?));
+            options.extra.push(format!("--cluster-ca-file={}", authority.display()));
+        }
         adjust(&mut options);
         let keyplane = Keyplane::start(cluster.supervise(), cluster.dir(), &options).await?;
         Ok(Self { keyplane, proxy, installation, cluster })

@@ -88,11 +88,25 @@ impl KeyplaneOptions {
             option("--tls-ca-out", self.ca_file(dir).into());
         }
         option("--admin-listen", format!("127.0.0.1:{}", ports.admin).into());
+        option("--audit-log", self.audit_log(dir).into());
+        if self.mode != Mode::Controller {
+            option("--usage-interval-seconds", "1".into());
+        }
+        if self.mode == Mode::All {
+            option("--public-url", ports.url().into());
+            option("--public-ca-file", self.ca_file(dir).into());
+        }
         if let Some(seconds) = self.lease_seconds {
             option("--lease-seconds", seconds.to_string().into());
         }
         arguments.extend(self.extra.iter().map(OsString::from));
         Launch { name: self.name.clone(), program: program.to_path_buf(), arguments, dir: dir.to_path_buf() }
+    }
+
+    /// The file that takes the audit log.
+    #[must_use]
+    pub fn audit_log(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{}.audit.log", self.name))
     }
 
     /// The file that takes the authority of the server's self-made certificate.
@@ -140,6 +154,7 @@ pub struct Keyplane {
     process: Supervised,
     ports: KeyplanePorts,
     ca_file: PathBuf,
+    audit_log: PathBuf,
 }
 
 impl Keyplane {
@@ -161,7 +176,8 @@ impl Keyplane {
         let ports = KeyplanePorts::choose()?;
         let launch = options.launch(&workspace::binary("keyplane")?, dir, ports);
         let process = Supervised::start(supervise, dir, launch, Ending::InOrder).await?;
-        let keyplane = Self { process, ports, ca_file: options.ca_file(dir) };
+        let keyplane =
+            Self { process, ports, ca_file: options.ca_file(dir), audit_log: options.audit_log(dir) };
         keyplane.ready().await?;
         Ok(keyplane)
     }
@@ -190,6 +206,17 @@ impl Keyplane {
     #[must_use]
     pub fn ca_file(&self) -> &Path {
         &self.ca_file
+    }
+
+    /// The events of its audit log so far.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a line of it is not JSON.
+    pub fn audit_events(&self) -> Result<Vec<serde_json::Value>> {
+        let text = std::fs::read_to_string(&self.audit_log)?;
+        // The last line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 
     /// Its process id.

@@ -204,6 +204,27 @@ pub fn token(text: &str) -> Result<()> {
     note(token_line(text))
 }
 
+/// Notes every token in the files of a folder, such as the plugin's cache. A folder that is not there has none.
+///
+/// # Errors
+/// When a file cannot be read, or the run's directory cannot be written to.
+pub fn tokens_in(folder: &Path) -> Result<()> {
+    if test_run::dir().is_none() || !folder.is_dir() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            tokens_in(&path)?;
+        } else {
+            let content = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
+            // A token has no quotation mark in it, and JSON puts one on each side.
+            content.split('"').try_for_each(token)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;

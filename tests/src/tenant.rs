@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Secret;
 use keyplane_crds::{ApiKey, Namespace};
 use kube::{Api, Client, ResourceExt as _};
 use tempfile::TempDir;
@@ -15,9 +16,9 @@ use crate::access::Access;
 use crate::control_plane::ControlPlane;
 use crate::keyplane_process::Keyplane;
 use crate::kubectl::Kubectl;
-use crate::plaintext_registry;
+use crate::progress::say;
 use crate::waiting::{PATIENCE, Seen, until};
-use crate::workspace;
+use crate::{plaintext_registry, private_file, workspace};
 
 /// An account with a name that no other test has.
 pub struct Tenant {
@@ -30,7 +31,24 @@ pub struct Tenant {
     exchange_url: String,
     exchange_ca: PathBuf,
     client: Client,
-    dir: TempDir,
+    files: HolderFiles,
+}
+
+/// What a test's key holders keep. When it goes, the tokens in the plugin's cache are noted: they passed nobody else.
+struct HolderFiles(TempDir);
+
+impl HolderFiles {
+    fn token_cache(&self) -> PathBuf {
+        self.0.path().join("token-cache")
+    }
+}
+
+impl Drop for HolderFiles {
+    fn drop(&mut self) {
+        if let Err(error) = plaintext_registry::tokens_in(&self.token_cache()) {
+            say(format!("keyplane: {error:#}"));
+        }
+    }
 }
 
 /// A key and where its holder keeps it.
@@ -81,7 +99,7 @@ impl Tenant {
             exchange_url: keyplane.url(),
             exchange_ca: keyplane.ca_file().to_path_buf(),
             client: cluster.client().await?,
-            dir,
+            files: HolderFiles(dir),
         };
         let manifest = format!(
             "apiVersion: keyplane.dev/v1alpha1\nkind: Account\nmetadata: {{name: {account}}}\n\
@@ -101,7 +119,7 @@ impl Tenant {
     /// A directory of the test's own.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        self.files.0.path()
     }
 
     /// The user that owns the account.
@@ -177,6 +195,23 @@ impl Tenant {
         Ok(key)
     }
 
+    /// Takes a key out of the Secret that it was delivered into, in the home namespace. The run may hold the key there
+    /// and nowhere else.
+    ///
+    /// # Errors
+    /// When there is no such Secret, or no key in it.
+    pub async fn delivered_key(&self, secret: &str) -> Result<HeldKey> {
+        let secrets: Api<Secret> = Api::namespaced(self.client(), &self.account);
+        let data = secrets.get(secret).await?.data.unwrap_or_default();
+        let content = data.get("key").with_context(|| format!("the Secret {secret} has no field key"))?;
+        let plaintext = std::str::from_utf8(&content.0)?.trim_end();
+        plaintext_registry::delivered(plaintext, &self.account, secret)?;
+        // A rotation puts another key into the same Secret: each has a file of its own.
+        let file = self.dir().join(format!("{secret}-{}.key", uuid::Uuid::new_v4().simple()));
+        private_file::write(&file, plaintext)?;
+        Ok(HeldKey { name: secret.to_owned(), file })
+    }
+
     /// Changes a key's spec with a JSON merge patch.
     ///
     /// # Errors
@@ -241,7 +276,7 @@ impl Tenant {
             .kubectl
             .with_access(&Access::of_file(&kubeconfig))
             .with_env("PATH", path)
-            .with_env("KEYPLANE_CACHE_DIR", self.dir().join("token-cache")))
+            .with_env("KEYPLANE_CACHE_DIR", self.files.token_cache()))
     }
 
     /// Presents a key to the exchange.

@@ -353,3 +353,14 @@ fn uses_that_an_unlock_had_forgotten_lock_nothing_when_the_unlock_is_withdrawn()
     assert_eq!(later.security_events.len(), 4);
     assert_eq!(later.security_events[0].address, "unknown");
 }
+
+#[test]
+fn a_use_at_the_very_moment_of_an_unlock_is_forgotten_with_those_before_it() {
+    let policy = LockPolicy { denials: 1, window_seconds: 300 };
+    let lock_at = |millis| {
+        let denial = Denial { time: moment(millis), address: None };
+        after_denial(&ApiKeyStatus::default(), Some(moment(0)), denial, policy, late()).lock
+    };
+    assert_eq!(lock_at(0), None);
+    assert_eq!(lock_at(1).unwrap().locked_at, moment(1));
+}

@@ -37,13 +37,15 @@ pub(super) struct Announcer {
     recorder: Recorder,
     /// The newest notice that was looked at, by the UID of its resource.
     noticed: Mutex<HashMap<String, DateTime<Utc>>>,
+    /// The last trouble that was told, by the UID of its resource.
+    troubled: Mutex<HashMap<String, Change>>,
 }
 
 impl Announcer {
     /// Tells to this audit log, and to the API server.
     pub(super) fn new(client: Client, audit: AuditLog) -> Self {
         let recorder = Recorder::new(client, Reporter { controller: REPORTER.to_owned(), instance: None });
-        Self { audit, recorder, noticed: Mutex::default() }
+        Self { audit, recorder, noticed: Mutex::default(), troubled: Mutex::default() }
     }
 
     /// Writes the audit lines of these changes.
@@ -77,6 +79,28 @@ impl Announcer {
         }
     }
 
+    /// Tells once of a trouble that each attempt meets anew and that no status tells.
+    ///
+    /// # Errors
+    /// As [`Announcer::record`].
+    pub(super) async fn trouble<K: Resource<DynamicType = ()>>(
+        &self,
+        kind: ResourceKind,
+        object: &K,
+        change: Change,
+    ) -> Result<(), ReconcileError> {
+        let uid = object.meta().uid.clone().unwrap_or_default();
+        if self.troubled.lock().unwrap_or_else(PoisonError::into_inner).get(&uid) == Some(&change) {
+            return Ok(());
+        }
+        let changes = [change];
+        self.record(kind, object.meta(), &changes).await?;
+        self.publish(object, &changes).await;
+        let [change] = changes;
+        self.troubled.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, change);
+        Ok(())
+    }
+
     /// Publishes Events of what happened since this was last asked. What happened before the first time was told by who
     /// was there then.
     pub(super) async fn notice<K: Resource<DynamicType = ()>>(&self, object: &K, notices: Vec<Notice>) {
@@ -92,6 +116,7 @@ impl Announcer {
     /// Forgets a resource that is gone.
     pub(super) fn forget(&self, uid: &str) {
         self.noticed.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.troubled.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
     async fn send<K: Resource<DynamicType = ()>>(

@@ -1,6 +1,7 @@
 //! What a delivered Secret holds: the key, and a kubeconfig that is ready for use.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,8 +9,9 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use keyplane_core::api_key::Issue;
-use keyplane_core::key_format::PlaintextKey;
+use keyplane_core::key_format::{KeyDigest, PlaintextKey};
 use keyplane_core::ownership::DIGEST_ANNOTATION;
+use keyplane_core::readiness::Reason;
 use keyplane_crds::ApiKey;
 use kube::Resource;
 use serde_json::{Value, json};
@@ -31,8 +33,21 @@ pub(crate) struct DeliverySettings {
     pub(crate) cluster_ca: Option<Vec<u8>>,
     /// The URL of Keyplane's API; without it there is no kubeconfig.
     pub(crate) public_url: Option<String>,
-    /// The CA of Keyplane's API (PEM).
-    pub(crate) public_ca: Option<Vec<u8>>,
+    /// The file with the CA of Keyplane's API (PEM). It is read for each key: `keyplane all` may have written it after
+    /// its start, and a CA is renewed.
+    pub(crate) public_ca_file: Option<PathBuf>,
+}
+
+impl DeliverySettings {
+    fn public_ca(&self) -> Result<Option<Vec<u8>>, ReconcileError> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|error| {
+                let what = format!("--public-ca-file {} cannot be read: {error}", path.display());
+                ReconcileError::Undeliverable { reason: Reason::DeliveryConflict, message: what }
+            })
+        };
+        self.public_ca_file.as_ref().map(read).transpose()
+    }
 }
 
 /// The Secret that a key is delivered in.
@@ -76,10 +91,10 @@ fn kubeconfig(
     let public_url = public_url.trim_end_matches('/');
     let mut exchange = json!({"server": public_url});
     let mut allowed = public_url.to_owned();
-    if let Some(pem) = &settings.public_ca {
-        set(&mut exchange, "certificateAuthorityData", json!(STANDARD.encode(pem)));
+    if let Some(pem) = settings.public_ca()? {
+        set(&mut exchange, "certificateAuthorityData", json!(STANDARD.encode(&pem)));
         // The digest of the PEM pins the CA: `kubectl-keyplane get-token --help`.
-        let digest = keyplane_core::key_format::KeyDigest::of(pem).to_string();
+        let digest = KeyDigest::of(&pem).to_string();
         allowed = format!("{public_url}#{digest}");
     }
     let mut cluster = json!({
@@ -146,11 +161,13 @@ mod tests {
 
     #[test]
     fn a_kubeconfig_has_a_context_for_each_namespace_and_pins_the_exchange() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"ca").unwrap();
         let settings = DeliverySettings {
             cluster_server: "https://cluster.example:6443".to_owned(),
             cluster_ca: Some(b"cluster".to_vec()),
             public_url: Some("https://keyplane.example/".to_owned()),
-            public_ca: Some(b"ca".to_vec()),
+            public_ca_file: Some(file.path().to_owned()),
         };
         let key = key();
         let namespaces = ["acme-web".to_owned(), "acme-db".to_owned()];
@@ -159,7 +176,7 @@ mod tests {
         assert_eq!(config["current-context"], "acme-web");
         assert_eq!(config["contexts"].as_array().unwrap().len(), 2);
         let exec = &config["users"][0]["user"]["exec"];
-        let digest = keyplane_core::key_format::KeyDigest::of(b"ca");
+        let digest = KeyDigest::of(b"ca");
         assert_eq!(
             exec["args"],
             json!(["get-token", "--allow-server", format!("https://keyplane.example#{digest}")])

@@ -187,6 +187,10 @@ async fn carry_out<R: Reconciler>(
         };
         // A key that verifies goes on doing so while its rotation cannot be carried out.
         let keeps_ready = matches!(step, Step::Issue(issued) if issued.record.live.is_some());
+        if let Some(refusal) = refusal.as_ref().filter(|_| keeps_ready) {
+            let change = Change::rotation_failed(refusal, object.meta());
+            context.announcer.trouble(R::KIND, object.as_ref(), change).await?;
+        }
         if let Some(refusal) = refusal.filter(|_| !keeps_ready) {
             let status = R::refused_status(object, &refusal, now);
             let stored = R::stored_status(object);

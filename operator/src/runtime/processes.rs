@@ -111,7 +111,7 @@ fn delivery_settings(
         cluster_server: arguments.cluster_server.clone().unwrap_or_else(|| server.to_owned()),
         cluster_ca: cluster_ca.or_else(|| ca.map(<[u8]>::to_vec)),
         public_url: arguments.public_url.clone(),
-        public_ca: read(&arguments.public_ca_file, "--public-ca-file")?,
+        public_ca_file: arguments.public_ca_file.clone(),
     })
 }
 

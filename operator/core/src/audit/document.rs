@@ -61,8 +61,9 @@ const PROMISES: &str = "
 ## What it promises
 
 **Written before it is acknowledged.** A token is answered after its line is written, and a status says a new state after its line is.
-Where a line cannot be written, as on a full disk, the request fails with 503, or the attempt is made anew; nothing is done
-silently. Written means handed to the operating system: it survives the end of the process, not that of the machine.
+Where a line cannot be written, as on a full disk, no token is answered (503), and the controller makes its attempt anew. A refusal gives
+nothing away: it is answered all the same, counted, and told when the log can be written again.
+Written means handed to the operating system: it survives the end of the process, not that of the machine.
 
 **At least once.** Where the process ends between a line and what it tells of, the line is written again. Such a line of the controller
 mostly has the same `source` and `id`: drop the second where once is needed. A line tells what is about to be acknowledged; an exchange whose

@@ -45,7 +45,7 @@ refusals! {
     Locked: "The key is locked.";
     AddressDenied: "The address is not among the key's `spec.allowedCidrs`.";
     ScopeWithoutKubernetes: "The key's scope does not reach Kubernetes.";
-    NotReady: "The ApiKey is not Ready; the message has its reason.";
+    NotReady: "The ApiKey is not Ready; its condition, and `K1003W`, tell why.";
     SettingUp: "The key's access is being set up.";
     InvalidRequest: "The request's body is not an ExecCredential.";
     ClusterUnavailable: "The cluster's API server issued no token.";

@@ -9,7 +9,7 @@ use keyplane_crds::{ApiKey, ApiKeyState, ApiKeyStatus, Condition, ConditionStatu
 use super::code::{Code, Field};
 use super::event::{AuditEvent, EventId, GenerationChange, Source};
 use super::subject::{Subject, spec_actor};
-use crate::readiness::{Outlook, Reason, ResourceKind};
+use crate::readiness::{Outlook, Readiness, Reason, ResourceKind};
 
 /// Something that changed about a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,17 @@ impl Change {
     #[must_use]
     pub fn deleted() -> Self {
         Self::new(Code::KeyDeleted, String::new())
+    }
+
+    /// A version of a key that verifies cannot be replaced as is asked, for want of a place to deliver the next to.
+    #[must_use]
+    pub fn rotation_failed(readiness: &Readiness, metadata: &ObjectMeta) -> Self {
+        let state = format!("{}-{}", metadata.generation.unwrap_or_default(), readiness.reason.as_str());
+        Self {
+            reason: Some(readiness.reason.as_str().to_owned()),
+            message: Some(readiness.message.clone()),
+            ..Self::new(Code::KeyIssueFailed, state)
+        }
     }
 
     /// The digest of a version of a key is remembered for ever.

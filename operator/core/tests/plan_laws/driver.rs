@@ -41,7 +41,7 @@ impl Budget {
     }
 
     /// Takes one write from the budget; false when the controller is dead.
-    fn spend(&mut self, what: impl FnOnce() -> String) -> bool {
+    pub fn spend(&mut self, what: impl FnOnce() -> String) -> bool {
         let lives = self.left > 0;
         if lives {
             self.left -= 1;
@@ -110,10 +110,11 @@ fn attempt<R: Resource>(cluster: &mut Cluster, place: &Place, budget: &mut Budge
     lawful::finalizer_first(resource.metadata(), &plan.actions);
     for action in &plan.actions {
         lawful::step(cluster, resource.metadata(), action);
-        if !budget.spend(|| format!("{place:?}: {action:?}")) {
+        // Issuing is several writes, each of which it counts itself.
+        if !matches!(action, Action::Issue(_)) && !budget.spend(|| format!("{place:?}: {action:?}")) {
             return;
         }
-        match carry_out(cluster, resource.as_ref(), action) {
+        match carry_out(cluster, resource.as_ref(), action, budget) {
             Ok(()) => {}
             Err(Refusal::Conflict) => return,
             Err(Refusal::Rejected) => {
@@ -128,14 +129,24 @@ fn attempt<R: Resource>(cluster: &mut Cluster, place: &Place, budget: &mut Budge
             }
         }
     }
-    if let Some(status) = &plan.status
+    // A resource whose finalizers were written is newer than the one that was seen.
+    let is_newer = plan
+        .actions
+        .iter()
+        .any(|action| matches!(action, Action::AddFinalizer | Action::RemoveFinalizer));
+    if let Some(status) = plan.status.as_ref().filter(|_| !is_newer)
         && budget.spend(|| format!("{place:?}: {status:?}"))
     {
         cluster.write_status::<R>(place, resource.metadata().uid.as_deref(), status);
     }
 }
 
-fn carry_out<R: Resource>(cluster: &mut Cluster, resource: &R, action: &Action) -> Result<(), Refusal> {
+fn carry_out<R: Resource>(
+    cluster: &mut Cluster,
+    resource: &R,
+    action: &Action,
+    budget: &mut Budget,
+) -> Result<(), Refusal> {
     let place = Place::of(resource.metadata());
     let mut finalizers = resource.metadata().finalizers.clone().unwrap_or_default();
     finalizers.retain(|finalizer| finalizer != FINALIZER);
@@ -150,12 +161,19 @@ fn carry_out<R: Resource>(cluster: &mut Cluster, resource: &R, action: &Action) 
             Ok(())
         }
         Action::Create(child) => cluster.create_child(child),
-        Action::Update { desired, uid } => cluster.update_child(desired, uid),
+        Action::Update { desired, uid, resource_version } => {
+            cluster.update_child(desired, uid, resource_version.as_deref())
+        }
         Action::Delete { child, uid } => cluster.delete_child(child, uid),
         Action::Release { child, uid } => {
             cluster.release_child(child, uid);
             Ok(())
         }
+        Action::Remember(tombstone) => {
+            cluster.tombstones.insert(tombstone.digest.clone());
+            Ok(())
+        }
+        Action::Issue(issue) => crate::issuing::issue(cluster, issue, budget),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use keyplane_core::api_key::{Known, holder};
 use keyplane_core::child::{Child, ChildKind, ChildRef};
 use keyplane_core::ownership::{
-    ACCOUNT_LABEL, FINALIZER, OWNERS_BINDING, identity_name, is_made_for, key_binding_name, kubernetes_name,
+    ACCOUNT_LABEL, DELIVERY_BINDING, DIGEST_ANNOTATION, FINALIZER, OWNERS_BINDING, anchor_name, identity_name, is_made_for, key_binding_name, kubernetes_name,
     owner_uid,
 };
 use keyplane_core::plan::Action;
@@ -13,6 +14,7 @@ use keyplane_crds::IDENTITIES_NAMESPACE;
 use crate::entitlement::is_home_of_live_account;
 use crate::model::Cluster;
 use crate::observe::{account_name, children_of};
+use crate::observe_keys::candidates;
 
 /// Rights are taken in the order in which they end soonest.
 pub fn order(actions: &[Action]) {
@@ -63,6 +65,11 @@ pub fn step(cluster: &Cluster, actor: &ObjectMeta, action: &Action) {
     let uid = actor.uid.as_deref().unwrap();
     match action {
         Action::AddFinalizer => {}
+        Action::Remember(tombstone) => remembered(cluster, actor, &tombstone.digest),
+        Action::Issue(issue) => {
+            assert_eq!(issue.owner.uid, uid);
+            assert!(actor.deletion_timestamp.is_none(), "no key is made for what is being deleted");
+        }
         Action::RemoveFinalizer => {
             let left = children_of(cluster, uid, account_name(actor));
             assert!(left.is_empty(), "the finalizer goes while this is left: {left:#?}");
@@ -79,6 +86,18 @@ pub fn step(cluster: &Cluster, actor: &ObjectMeta, action: &Action) {
             assert!(found.is_none_or(Child::is_terminating), "{child} is freed although nobody deletes it");
         }
     }
+}
+
+/// Only the key that holds a digest, or held it and rotated it out, has it remembered.
+fn remembered(cluster: &Cluster, actor: &ObjectMeta, digest: &str) {
+    let candidates = candidates(cluster, digest);
+    let is_actor = |known: &Known| known.key.metadata.uid == actor.uid;
+    let holds = holder(&candidates, digest).is_some_and(is_actor);
+    let had = candidates.iter().any(|known| {
+        is_actor(known)
+            && known.record.as_ref().is_some_and(|record| record.ended.iter().any(|ended| ended == digest))
+    });
+    assert!(holds || had, "{digest} is not the actor's: {actor:#?}");
 }
 
 /// An object that is changed or deleted was made for the actor: so its name says, its label, or the core Namespace in
@@ -111,13 +130,23 @@ fn given(cluster: &Cluster, actor: &ObjectMeta, child: &Child) {
         || within.and_then(|name| cluster.core(name)).is_some_and(|core| is_made_for(core, Some(uid)));
     match child {
         Child::Namespace(core) => assert!(is_made_for(core, Some(uid))),
-        Child::ServiceAccount(_) | Child::Secret(_) => {
+        Child::ServiceAccount(_) => {
             assert_eq!(within, Some(IDENTITIES_NAMESPACE));
             assert_eq!(place.name, identity_name(uid));
+        }
+        Child::Secret(anchor) => {
+            assert_eq!(within, Some(IDENTITIES_NAMESPACE));
+            let digest = anchor.metadata.annotations.as_ref().unwrap().get(DIGEST_ANNOTATION).unwrap();
+            assert_eq!(place.name, anchor_name(uid, digest));
+            assert!(anchor.data.is_none() && anchor.string_data.is_none(), "an anchor holds nothing");
         }
         Child::RoleBinding(binding) if place.name == OWNERS_BINDING => {
             assert!(is_within_own(), "owners are bound in the home namespace alone");
             assert_eq!(binding.role_ref.name, "keyplane:account-owner");
+        }
+        Child::RoleBinding(binding) if place.name == DELIVERY_BINDING => {
+            assert!(is_within_own(), "keys are delivered in home namespaces alone");
+            assert_eq!(binding.role_ref.name, "keyplane:delivery");
         }
         Child::RoleBinding(binding) => key_binding(cluster, actor, binding),
         Child::ResourceQuota(_) | Child::LimitRange(_) | Child::NetworkPolicy(_) => assert!(is_within_own()),

@@ -1,12 +1,12 @@
-//! A key's life goes one way, and only a key that is alive, settled and the oldest of its digest is admitted.
+//! A key's life goes one way.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use keyplane_core::api_key::{Refusal, Standing, admit, reaches_kubernetes, standing};
-use keyplane_core::child::Child;
+use keyplane_core::api_key::{KeyRecord, Presented, Standing, admit, standing};
+use keyplane_core::child::{Child, ChildKind};
 use keyplane_core::ownership::FINALIZER;
 use keyplane_core::plan::Action;
 use keyplane_core::readiness::{Readiness, Reason, Status};
@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use crate::driver::converge;
 use crate::model::Cluster;
 use crate::observe::{children_of, plan_api_key};
+use crate::observe_keys::{candidates, record_of};
 use crate::operations::{COLLIDING, any_operation, history};
 use crate::specs;
 
@@ -154,51 +155,16 @@ proptest! {
         settled.spec.expires_at = Some(created.max(moment(now)) + chrono::TimeDelta::seconds(late));
         prop_assert_eq!(standing(&settled, moment(now)), Standing::Live);
     }
+}
 
-    #[test]
-    fn only_the_oldest_live_settled_key_with_kubernetes_in_its_scope_is_admitted(
-        candidates in prop::collection::vec(keys(), 0..4),
-        now in -5..20_i64,
-    ) {
-        let now = moment(now);
-        let candidates: Vec<Arc<ApiKey>> = candidates.into_iter().map(Arc::new).collect();
-        let age = |key: &Arc<ApiKey>| (key.metadata.creation_timestamp.clone(), key.metadata.uid.clone());
-        let oldest = candidates.iter().min_by_key(|key| age(key));
-        let is_admissible = |key: &&Arc<ApiKey>| {
-            standing(key, now) == Standing::Live
-                && reaches_kubernetes(&key.spec.scope)
-                && key.status.as_ref().is_some_and(|status| status.is_ready_at(key.metadata.generation))
-        };
-        let expected = oldest.filter(is_admissible);
-        let admitted = admit(&candidates, now);
-        prop_assert_eq!(admitted.as_ref().ok().map(|key| age(key)), expected.map(age));
-        // What is over, or unknown, is not told apart.
-        if oldest.is_none_or(|key| standing(key, now) != Standing::Live) {
-            prop_assert_eq!(admitted, Err(Refusal::Unknown));
-        }
-    }
-
-    #[test]
-    fn a_forged_ready_status_admits_no_key_that_is_over_and_no_duplicate(
-        candidates in prop::collection::vec(keys(), 1..4),
-        now in -5..20_i64,
-    ) {
-        let now = moment(now);
-        let forged: Vec<Arc<ApiKey>> = candidates
-            .iter()
-            .map(|key| {
-                let status = ApiKeyStatus { state: Some(ApiKeyState::Active), ..ApiKeyStatus::default() };
-                let readiness = Readiness::ready(Reason::Active, "forged");
-                let status = Some(status.saying(&readiness, &[], key.metadata.generation, now));
-                Arc::new(ApiKey { status, ..key.clone() })
-            })
-            .collect();
-        let Ok(admitted) = admit(&forged, now) else { return Ok(()) };
-        prop_assert_ne!(admitted.spec.revoked, Some(true));
-        prop_assert!(admitted.spec.expires_at.is_none_or(|end| end > now));
-        prop_assert!(admitted.metadata.deletion_timestamp.is_none());
-        let age = |key: &ApiKey| (key.metadata.creation_timestamp.clone(), key.metadata.uid.clone());
-        prop_assert!(candidates.iter().all(|key| age(admitted) <= age(key)));
+/// Whatever digest of a revoked key is presented: it is this key's no more.
+fn assert_refused_everywhere(cluster: &Cluster, key: &ApiKey) {
+    let record = record_of(cluster, key);
+    let recorded = record.as_ref().map(KeyRecord::digests).unwrap_or_default();
+    for digest in key.spec.digest.as_deref().into_iter().chain(recorded) {
+        let presented = Presented { digest, address: None, now: cluster.now };
+        let admitted = admit(&candidates(cluster, digest), presented);
+        assert!(!admitted.is_ok_and(|admitted| admitted.key.metadata.uid == key.metadata.uid), "{key:#?}");
     }
 }
 
@@ -224,12 +190,22 @@ proptest! {
             key.metadata.generation = key.metadata.generation.map(|generation| generation + 1);
         }
         for key in cluster.api_keys.values() {
-            let had = made_for(&cluster, key).len();
+            let had = made_for(&cluster, key);
+            let is_identity = |child: &&Child| child.kind() == ChildKind::ServiceAccount;
             let plan = plan_api_key(&cluster, &Arc::new(key.clone()), cluster.now);
-            let is_deletion = |action: &Action| matches!(action, Action::Delete { .. });
-            prop_assert!(plan.actions.iter().all(is_deletion));
-            prop_assert_eq!(plan.actions.len(), had);
-            prop_assert!(admit(&[Arc::new(key.clone())], cluster.now).is_err());
+            let rank = |action: &Action| match action {
+                Action::Delete { .. } => Some(0),
+                Action::Remember(_) => Some(1),
+                _ => None,
+            };
+            let ranks: Vec<Option<u8>> = plan.actions.iter().map(rank).collect();
+            prop_assert!(ranks.is_sorted() && !ranks.contains(&None), "{:#?}", plan.actions);
+            // The identity, which gives nothing by itself, waits until the digests are remembered.
+            let deleted = ranks.iter().filter(|rank| **rank == Some(0)).count();
+            let kept = usize::from(ranks.contains(&Some(1)));
+            let identities = had.iter().filter(is_identity).count();
+            prop_assert_eq!(deleted, had.len() - identities.min(kept));
+            assert_refused_everywhere(&cluster, key);
         }
         converge(&mut cluster, !seed);
         for step in &steps {
@@ -239,7 +215,7 @@ proptest! {
         for key in cluster.api_keys.values().filter(|key| key.spec.revoked == Some(true)) {
             let left = made_for(&cluster, key);
             prop_assert!(left.is_empty(), "{left:#?}");
-            prop_assert!(admit(&[Arc::new(key.clone())], cluster.now).is_err());
+            assert_refused_everywhere(&cluster, key);
         }
     }
 }

@@ -1,12 +1,14 @@
 //! A cluster in memory that takes writes as the API server does: it sets UIDs, times and generations, refuses what
 //! the real one refuses, fills in its defaults, and lets namespaces take their contents with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
+use keyplane_core::api_key::{KeyRecord, VERSIONS_ANNOTATION};
 use keyplane_core::child::{Child, ChildKind, ChildRef};
+use keyplane_core::ownership::identity_name;
 use keyplane_crds::{Account, ApiKey, IDENTITIES_NAMESPACE, Namespace, SshKey};
 
 use crate::resource::{Place, Resource};
@@ -32,6 +34,24 @@ pub struct Cluster {
     pub ssh_keys: BTreeMap<Place, SshKey>,
     /// Every object that is not of Keyplane's own API group, whoever made it.
     pub objects: BTreeMap<ChildRef, Child>,
+    /// The digests that are remembered as revoked. Nobody takes one out.
+    pub tombstones: BTreeSet<String>,
+    /// The Secrets in home namespaces that keys were delivered to.
+    pub deliveries: BTreeMap<Place, Delivered>,
+    /// The manifests of keys that were applied, as they lie in somebody's repository.
+    pub manifests: Vec<ApiKey>,
+    /// How many keys Keyplane has made.
+    pub issued: usize,
+    versions: u64,
+}
+
+/// A key that was delivered to a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The UID of the `ApiKey` that the Secret is owned by.
+    pub owner: String,
+    /// The digest of the key in it.
+    pub digest: String,
 }
 
 impl Cluster {
@@ -46,6 +66,11 @@ impl Cluster {
             api_keys: BTreeMap::new(),
             ssh_keys: BTreeMap::new(),
             objects: BTreeMap::new(),
+            tombstones: BTreeSet::new(),
+            deliveries: BTreeMap::new(),
+            manifests: Vec::new(),
+            issued: 0,
+            versions: 0,
         };
         for name in [IDENTITIES_NAMESPACE, "default"] {
             cluster.create_child(&core_namespace(name)).unwrap();
@@ -60,6 +85,8 @@ impl Cluster {
             && self.api_keys == other.api_keys
             && self.ssh_keys == other.ssh_keys
             && self.objects == other.objects
+            && self.tombstones == other.tombstones
+            && self.deliveries == other.deliveries
     }
 
     pub fn pass(&mut self, seconds: i64) {
@@ -105,19 +132,61 @@ impl Cluster {
         }
         let mut child = stored_form(desired);
         *metadata_mut(&mut child) = self.admitted(desired.metadata());
+        metadata_mut(&mut child).resource_version = Some(self.next_version());
         self.objects.insert(place, child);
         Ok(())
     }
 
-    /// A forced server-side apply with the UID in its metadata.
-    pub fn update_child(&mut self, desired: &Child, uid: &str) -> Result<(), Refusal> {
+    fn next_version(&mut self) -> String {
+        self.versions += 1;
+        self.versions.to_string()
+    }
+
+    /// A forced server-side apply with the UID in its metadata, and where it is given, the version.
+    pub fn update_child(&mut self, desired: &Child, uid: &str, version: Option<&str>) -> Result<(), Refusal> {
         let found = self.objects.get(&desired.reference()).ok_or(Refusal::Conflict)?;
-        if found.uid() != uid {
+        let is_newer = version.is_some() && found.metadata().resource_version.as_deref() != version;
+        if found.uid() != uid || is_newer {
             return Err(Refusal::Conflict);
         }
-        let child = mended(found, desired).ok_or(Refusal::Rejected)?;
+        let mut child = mended(found, desired).ok_or(Refusal::Rejected)?;
+        if child != *found {
+            metadata_mut(&mut child).resource_version = Some(self.next_version());
+        }
         self.objects.insert(desired.reference(), child);
         Ok(())
+    }
+
+    /// The ServiceAccount of a key.
+    pub fn identity(&self, key_uid: &str) -> Option<&Child> {
+        self.objects.get(&identity_place(key_uid))
+    }
+
+    /// A merge patch of the record on a key's ServiceAccount, on top of the version that was read.
+    pub fn write_record(
+        &mut self,
+        key_uid: &str,
+        record: &KeyRecord,
+        version: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let next = self.next_version();
+        let found = self.objects.get_mut(&identity_place(key_uid)).ok_or(Refusal::Conflict)?;
+        let metadata = metadata_mut(found);
+        if metadata.resource_version.as_deref() != version {
+            return Err(Refusal::Conflict);
+        }
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.insert(VERSIONS_ANNOTATION.to_owned(), record.to_annotation());
+        metadata.resource_version = Some(next);
+        Ok(())
+    }
+
+    /// What Kubernetes' garbage collector does: the Secrets whose owner is gone go.
+    pub fn collect_deliveries(&mut self) {
+        let keys = &self.api_keys;
+        self.deliveries.retain(|_, delivered| {
+            keys.values().any(|key| key.metadata.uid.as_ref() == Some(&delivered.owner))
+        });
     }
 
     /// A deletion with a UID precondition. Core Namespaces linger, and what a finalizer holds.
@@ -203,6 +272,7 @@ impl Cluster {
     /// What Kubernetes' namespace controller does: empties the namespaces that are being deleted, and lets go of the
     /// empty ones.
     pub fn collect_namespaces(&mut self) {
+        self.collect_deliveries();
         let terminating: Vec<ChildRef> = self
             .objects
             .iter()
@@ -237,6 +307,14 @@ impl Cluster {
             self.delete::<R>(&place);
         }
         places(self).len()
+    }
+}
+
+fn identity_place(key_uid: &str) -> ChildRef {
+    ChildRef {
+        kind: ChildKind::ServiceAccount,
+        namespace: Some(IDENTITIES_NAMESPACE.to_owned()),
+        name: identity_name(key_uid),
     }
 }
 

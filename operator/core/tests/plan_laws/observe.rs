@@ -8,15 +8,15 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use keyplane_core::account::{self, ObservedAccount};
-use keyplane_core::api_key::{self, ObservedApiKey, OwnedNamespace};
+use keyplane_core::api_key::{self, OwnedNamespace};
 use keyplane_core::child::{Child, ChildKind};
+use keyplane_core::limits::ssh_key_limit;
 use keyplane_core::namespace::{self, ObservedNamespace};
 use keyplane_core::ownership::{
     ISOLATION_POLICY, NAMESPACE_CHILD, account_label, account_of_home, is_binding_name, is_made_for,
     kubernetes_name, owner_uid,
 };
 use keyplane_core::plan::Plan;
-use keyplane_core::seniority::Seniority;
 use keyplane_core::ssh_key::{self, KeySummary, ObservedSshKey, SshKeyFacts};
 use keyplane_core::ssh_public_key::SshPublicKeyError;
 use keyplane_crds::{
@@ -25,6 +25,7 @@ use keyplane_crds::{
 };
 
 use crate::model::Cluster;
+use crate::observe_keys::{holdings_of, namespaces_ahead, observed_api_key};
 use crate::resource::{Place, Resource};
 
 /// Whether a watch of the controller shows the object.
@@ -119,7 +120,7 @@ pub fn owned_namespaces(cluster: &Cluster, home: &str) -> Vec<OwnedNamespace> {
         .collect()
 }
 
-fn home_of(metadata: &ObjectMeta) -> &str {
+pub fn home_of(metadata: &ObjectMeta) -> &str {
     metadata.namespace.as_deref().unwrap_or_default()
 }
 
@@ -129,6 +130,7 @@ pub fn plan_account(cluster: &Cluster, account: &Arc<Account>, now: DateTime<Utc
         account: account.clone(),
         home: cluster.core(name).cloned().map(Arc::new),
         children: children_of(cluster, account.metadata.uid.as_deref().unwrap_or_default(), name),
+        holdings: holdings_of(cluster, name, now),
     };
     account::plan(&observed, now)
 }
@@ -156,35 +158,20 @@ pub fn plan_namespace(
         account: account_of(cluster, home_of(&namespace.metadata)),
         core: core.cloned().map(Arc::new),
         children,
+        ahead: namespaces_ahead(cluster, namespace),
     };
     namespace::plan(&observed, now)
 }
 
-pub fn observed_api_key(cluster: &Cluster, key: &Arc<ApiKey>) -> ObservedApiKey {
-    let home = home_of(&key.metadata);
-    ObservedApiKey {
-        key: key.clone(),
-        account: account_of(cluster, home),
-        namespaces: owned_namespaces(cluster, home),
-        rivals: cluster
-            .api_keys
-            .values()
-            .filter(|rival| rival.spec.digest == key.spec.digest && rival.metadata.uid != key.metadata.uid)
-            .map(|rival| Seniority::of(&rival.metadata))
-            .collect(),
-        children: children_of(cluster, key.metadata.uid.as_deref().unwrap_or_default(), home),
-    }
-}
-
 pub fn plan_api_key(cluster: &Cluster, key: &Arc<ApiKey>, now: DateTime<Utc>) -> Plan<ApiKeyStatus> {
-    api_key::plan(&observed_api_key(cluster, key), now)
+    api_key::plan(&observed_api_key(cluster, key, now), now)
 }
 
 pub fn plan_ssh_key(cluster: &Cluster, key: &Arc<SshKey>, now: DateTime<Utc>) -> Plan<SshKeyStatus> {
     let home = home_of(&key.metadata);
     let all: Vec<SshKeyFacts> = cluster.ssh_keys.values().map(facts_of).collect();
     let account = account_of(cluster, home);
-    let limit = account.as_ref().map_or(0, |account| account::ssh_key_limit(account));
+    let limit = account.as_ref().map_or(0, |account| ssh_key_limit(account));
     let observed = ObservedSshKey {
         ssh_key: key.clone(),
         key: facts_of(key).key,

@@ -1,16 +1,16 @@
 //! What accounts, administrators and attackers do to a cluster, one step each.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use keyplane_crds::{
-    Account, AccountLimits, AccountSpec, ApiKey, ApiKeySpec, ApiKeyState, ApiKeyStatus, Namespace,
-    NamespaceSpec, SshKey, SshKeySpec,
+    Account, AccountLimits, AccountSpec, ApiKey, ApiKeySpec, ApiKeyState, ApiKeyStatus, Delivery, Lock,
+    Namespace, NamespaceSpec, Rotation, SealedTo, SshKey, SshKeySpec,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::model::{Cluster, core_namespace};
 use crate::resource::{Place, Resource};
-use crate::specs::{self, ScopeChoice};
+use crate::specs::{self, Maker, ScopeChoice};
 use crate::tampering::{self, Tampering};
 
 /// Names that collide: `a-b` is an account and what account `a` would call its namespace `b`; both `a` and `a-b` can
@@ -38,13 +38,27 @@ pub enum Operation {
         home: usize,
         name: usize,
         scope: ScopeChoice,
-        digest: usize,
+        maker: Maker,
         lasts_half_hours: Option<i64>,
     },
     EditScope(Index, ScopeChoice),
     EditExpiry(Index, Option<i64>),
+    /// The holder made another key.
+    EditDigest(Index, usize),
+    EditGrace(Index, Option<u32>),
+    /// Another key is asked for, so many half hours from now; or nothing is asked for any more.
+    AskForRotation(Index, Option<i64>),
+    /// Unlocked so many half hours from now.
+    Unlock(Index, i64),
     Revoke(Index),
     DeleteKey(Index),
+    /// A manifest is applied again, as it was at first.
+    ApplyAgain(Index),
+    SetLimits {
+        account: usize,
+        api_keys: Option<u32>,
+        namespaces: Option<u32>,
+    },
     CreateSshKey {
         home: usize,
         name: usize,
@@ -72,6 +86,8 @@ pub enum Operation {
     },
     /// Somebody writes a status that says Ready.
     ForgeReady(Index),
+    /// An API replica locks a key.
+    Lock(Index),
     /// The namespace controller comes by.
     CollectNamespaces,
     PassHours(i64),
@@ -91,9 +107,15 @@ pub fn benign() -> impl Strategy<Value = Operation> {
         1 => (0..3_usize).prop_map(O::DeleteAccount),
         4 => (0..3_usize, 0..3_usize).prop_map(|(home, name)| O::CreateNamespace(home, name)),
         1 => (0..3_usize, 0..3_usize).prop_map(|(home, name)| O::DeleteNamespace(home, name)),
-        6 => (0..3_usize, 0..4_usize, specs::scopes(), 0..6_usize, specs::lifetimes()).prop_map(
-            |(home, name, scope, digest, lasts_half_hours)| O::CreateKey { home, name, scope, digest, lasts_half_hours }
+        6 => (0..3_usize, 0..4_usize, specs::scopes(), specs::makers(), specs::lifetimes()).prop_map(
+            |(home, name, scope, maker, lasts_half_hours)| O::CreateKey { home, name, scope, maker, lasts_half_hours }
         ),
+        2 => (any::<Index>(), 0..6_usize).prop_map(|(key, digest)| O::EditDigest(key, digest)),
+        1 => (any::<Index>(), specs::graces()).prop_map(|(key, grace)| O::EditGrace(key, grace)),
+        2 => (any::<Index>(), prop::option::weighted(0.8, -2..4_i64)).prop_map(|(key, at)| O::AskForRotation(key, at)),
+        1 => any::<Index>().prop_map(O::Lock),
+        1 => (any::<Index>(), -1..4_i64).prop_map(|(key, at)| O::Unlock(key, at)),
+        1 => any::<Index>().prop_map(O::ApplyAgain),
         2 => (any::<Index>(), specs::scopes()).prop_map(|(key, scope)| O::EditScope(key, scope)),
         1 => (any::<Index>(), specs::lifetimes()).prop_map(|(key, lasts)| O::EditExpiry(key, lasts)),
         1 => any::<Index>().prop_map(O::Revoke),
@@ -114,6 +136,8 @@ pub fn any_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         3 => benign(),
         1 => prop_oneof![
+            (0..3_usize, prop::option::of(0..4_u32), prop::option::of(0..3_u32))
+                .prop_map(|(account, api_keys, namespaces)| O::SetLimits { account, api_keys, namespaces }),
             any::<Index>().prop_map(O::StripFinalizer),
             any::<Index>().prop_map(O::Vanish),
             (0..3_usize, prop::option::of(0..3_usize)).prop_map(|(home, name)| O::SquatNamespace(home, name)),
@@ -163,22 +187,60 @@ impl Operation {
                 let _ = cluster.create(Namespace { metadata, spec: NamespaceSpec {}, status: None });
             }
             Self::DeleteNamespace(home, name) => cluster.delete::<Namespace>(&within(home, name)),
-            Self::CreateKey { home, name, scope, digest, lasts_half_hours } => {
+            Self::CreateKey { home, name, scope, maker, lasts_half_hours } => {
                 let metadata = Place::within(names.accounts[*home], &format!("key-{name}")).metadata();
+                let (digest, delivery) = made_by(*maker, &format!("key-{name}"));
                 let spec = ApiKeySpec {
                     scope: scope.resolve(cluster, names.namespaces),
-                    expires_at: lasts_half_hours.map(|halves| cluster.now + TimeDelta::minutes(30 * halves)),
-                    digest: Some(specs::digest(*digest)),
+                    expires_at: lasts_half_hours.map(|halves| half_hours_from(cluster.now, halves)),
+                    digest,
+                    delivery,
                     ..ApiKeySpec::default()
                 };
-                let _ = cluster.create(ApiKey { metadata, spec, status: None });
+                let key = ApiKey { metadata, spec, status: None };
+                if cluster.create(key.clone()).is_ok() {
+                    cluster.manifests.push(key);
+                }
+            }
+            Self::ApplyAgain(at) if !cluster.manifests.is_empty() => {
+                let manifest = at.get(&cluster.manifests).clone();
+                let _ = cluster.create(manifest);
+            }
+            Self::ApplyAgain(_) => {}
+            Self::SetLimits { account: at, api_keys, namespaces } => {
+                edit::<Account>(cluster, &account(at), |found| {
+                    let limits = found.spec.limits.get_or_insert_default();
+                    limits.active_api_keys = *api_keys;
+                    limits.namespaces = *namespaces;
+                });
+            }
+            Self::EditDigest(at, digest) => edit_key(cluster, *at, |key| {
+                if key.spec.digest.is_some() {
+                    key.spec.digest = Some(specs::digest(*digest));
+                }
+            }),
+            Self::EditGrace(at, seconds) => edit_key(cluster, *at, |key| {
+                key.spec.rotation.get_or_insert_default().grace_period_seconds = *seconds;
+            }),
+            Self::AskForRotation(at, halves) => {
+                let now = cluster.now;
+                edit_key(cluster, *at, |key| {
+                    if key.spec.delivery.is_some() {
+                        let rotation: &mut Rotation = key.spec.rotation.get_or_insert_default();
+                        rotation.requested_at = halves.map(|halves| half_hours_from(now, halves));
+                    }
+                });
+            }
+            Self::Unlock(at, halves) => {
+                let now = cluster.now;
+                edit_key(cluster, *at, |key| key.spec.unlocked_at = Some(half_hours_from(now, *halves)));
             }
             Self::EditScope(at, scope) => {
                 let scope = scope.resolve(cluster, names.namespaces);
                 edit_key(cluster, *at, |key| key.spec.scope = scope);
             }
             Self::EditExpiry(at, halves) => {
-                let end = halves.map(|halves| cluster.now + TimeDelta::minutes(30 * halves));
+                let end = halves.map(|halves| half_hours_from(cluster.now, halves));
                 edit_key(cluster, *at, |key| key.spec.expires_at = end);
             }
             Self::Revoke(at) => edit_key(cluster, *at, |key| key.spec.revoked = Some(true)),
@@ -227,6 +289,7 @@ impl Operation {
             Self::Tamper(at, how) => tampering::tamper_with_one(cluster, *at, *how),
             Self::ForgeBinding { key, within } => tampering::forge_binding(cluster, *key, *within),
             Self::ForgeReady(at) => with_one::<ApiKey>(cluster, *at, forge_ready),
+            Self::Lock(at) => with_one::<ApiKey>(cluster, *at, lock),
             Self::CollectNamespaces => cluster.collect_namespaces(),
             Self::PassHours(hours) => cluster.pass(3600 * hours),
             Self::Reconcile { seed, writes } => {
@@ -272,12 +335,49 @@ fn forge_ready(cluster: &mut Cluster, place: &Place) {
     use keyplane_core::readiness::{Readiness, Reason, Status};
     let key = &cluster.api_keys[place];
     let readiness = Readiness::ready(Reason::Active, "the key can be used");
-    // The state stays: one that says Expired is the only memory of an hour that a clock may take back.
-    let state = key.status.as_ref().and_then(|status| status.state);
-    let status = ApiKeyStatus { state, ..ApiKeyStatus::default() };
+    // What only a status can remember stays: that the key's time was over, whatever a clock says later; that it is
+    // locked; and what was sealed into it.
+    let stored = key.status.clone().unwrap_or_default();
+    let status = ApiKeyStatus {
+        state: stored.state,
+        lock: stored.lock,
+        digest: stored.digest,
+        sealed_key: stored.sealed_key,
+        revocation: stored.revocation,
+        ..ApiKeyStatus::default()
+    };
     let status = status.saying(&readiness, &[], key.metadata.generation, cluster.now);
     let uid = key.metadata.uid.clone();
     cluster.write_status::<ApiKey>(place, uid.as_deref(), &status);
+}
+
+/// An API replica writes its fields, whatever the rest of the status says.
+pub fn lock(cluster: &mut Cluster, place: &Place) {
+    let key = &cluster.api_keys[place];
+    let lock = Lock {
+        locked_at: cluster.now,
+        reason: "AddressDenied".to_owned(),
+        address: "203.0.113.7".to_owned(),
+    };
+    let status = ApiKeyStatus { lock: Some(lock), ..key.status.clone().unwrap_or_default() };
+    let uid = key.metadata.uid.clone();
+    cluster.write_status::<ApiKey>(place, uid.as_deref(), &status);
+}
+
+/// What a key's spec says of who makes it.
+pub fn made_by(maker: Maker, secret_name: &str) -> (Option<String>, Option<Delivery>) {
+    let sealed_to = |at: usize| Some(SealedTo { ssh_key: format!("ssh-{at}") });
+    match maker {
+        Maker::Holder(digest) => (Some(specs::digest(digest)), None),
+        Maker::DeliveredToSecret => {
+            (None, Some(Delivery { secret_name: Some(secret_name.to_owned()), sealed_to: None }))
+        }
+        Maker::SealedTo(at) => (None, Some(Delivery { secret_name: None, sealed_to: sealed_to(at) })),
+    }
+}
+
+fn half_hours_from(now: DateTime<Utc>, halves: i64) -> DateTime<Utc> {
+    now + TimeDelta::minutes(30 * halves)
 }
 
 /// The limit that an account's spec sets on its SSH keys.

@@ -17,7 +17,7 @@ use crate::model::Cluster;
 use crate::observe::{plan_account, plan_api_key, plan_namespace};
 use crate::operations::{COLLIDING, Operation};
 use crate::quantity_rows::{REFUSED, STORED_AS};
-use crate::specs::ScopeChoice;
+use crate::specs::{Maker, ScopeChoice};
 use crate::stored_form::stored_form;
 use crate::tampering::{Tampering, tamper};
 
@@ -92,7 +92,7 @@ fn every_child(defaults: NamespaceDefaults) -> Vec<Child> {
     let mut cluster = Cluster::new();
     let reconcile = Operation::Reconcile { seed: 0, writes: usize::MAX };
     let scope = ScopeChoice::All;
-    let key = Operation::CreateKey { home: 0, name: 1, scope, digest: 1, lasts_half_hours: None };
+    let key = Operation::CreateKey { home: 0, name: 1, scope, maker: Maker::Holder(1), lasts_half_hours: None };
     for step in [
         Operation::CreateAccount(0, account),
         reconcile.clone(),

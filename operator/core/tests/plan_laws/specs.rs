@@ -82,8 +82,46 @@ pub fn lifetimes() -> impl Strategy<Value = Option<i64>> {
     prop_oneof![3 => Just(None), 1 => prop::sample::select(vec![Some(-1), Some(1), Some(3), Some(5)])]
 }
 
+/// The digest of a key that its holder made. The number comes first: an anchor's name has the first half of it.
 pub fn digest(at: usize) -> String {
-    format!("sha256:{at:064x}")
+    format!("sha256:{at:08x}{:056x}", 0)
+}
+
+/// The digest of a key that Keyplane made.
+pub fn issued_digest(at: usize) -> String {
+    format!("sha256:{ISSUED}{at:08x}{:048x}", 0)
+}
+
+/// Whether Keyplane made the key with this digest.
+pub fn is_issued(digest: &str) -> bool {
+    digest.contains(ISSUED)
+}
+
+/// Marks the digests of keys that Keyplane made.
+const ISSUED: &str = "155ed000";
+
+/// Who makes a key.
+#[derive(Clone, Copy, Debug)]
+pub enum Maker {
+    /// Its holder, who declares the digest.
+    Holder(usize),
+    /// Keyplane, which delivers it to a Secret of the `ApiKey`'s own name.
+    DeliveredToSecret,
+    /// Keyplane, which seals it to the SshKey of this number.
+    SealedTo(usize),
+}
+
+pub fn makers() -> impl Strategy<Value = Maker> {
+    prop_oneof![
+        4 => (0..6_usize).prop_map(Maker::Holder),
+        1 => Just(Maker::DeliveredToSecret),
+        1 => (0..4_usize).prop_map(Maker::SealedTo),
+    ]
+}
+
+/// How long a replaced key goes on verifying: half hours, for the same reason.
+pub fn graces() -> impl Strategy<Value = Option<u32>> {
+    prop::option::of(prop::sample::select(vec![0, 1800, 5400, 9000]))
 }
 
 pub fn accounts() -> impl Strategy<Value = AccountSpec> {

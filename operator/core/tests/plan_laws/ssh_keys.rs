@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use keyplane_core::account::ssh_key_limit;
+use keyplane_core::limits::ssh_key_limit;
 use keyplane_core::readiness::Status;
 use keyplane_core::ssh_key::{SshKeyFacts, Verdict, verdicts};
 use keyplane_crds::{SshKey, SshKeySpec};

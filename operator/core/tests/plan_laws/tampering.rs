@@ -8,7 +8,7 @@ use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use keyplane_core::child::{Child, ChildKind, ChildRef};
 use keyplane_core::ownership::{
-    MANAGED_BY, MANAGED_BY_LABEL, OWNER_UID_LABEL, OWNERS_BINDING, key_binding_name,
+    DELIVERY_BINDING, MANAGED_BY, MANAGED_BY_LABEL, OWNER_UID_LABEL, OWNERS_BINDING, key_binding_name,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -66,7 +66,9 @@ pub fn tamper_with_one(cluster: &mut Cluster, at: Index, how: Tampering) {
 pub fn is_within_reach(place: &ChildRef, how: Tampering) -> bool {
     match place.kind {
         ChildKind::Namespace | ChildKind::ServiceAccount | ChildKind::Secret => how == Tampering::Content,
-        ChildKind::RoleBinding => place.name != OWNERS_BINDING || how == Tampering::Content,
+        ChildKind::RoleBinding => {
+            ![OWNERS_BINDING, DELIVERY_BINDING].contains(&place.name.as_str()) || how == Tampering::Content
+        }
         // Who holds these holds no right: only a namespace of their own.
         ChildKind::ResourceQuota | ChildKind::LimitRange | ChildKind::NetworkPolicy => how != Tampering::Hold,
     }

@@ -2,6 +2,7 @@
 //! arbitrary, metadata is missing, times lie at the ends of what can be held.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -14,8 +15,11 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use keyplane_core::account::{self, ObservedAccount};
-use keyplane_core::api_key::{self, ObservedApiKey, OwnedNamespace, admit, describe};
+use keyplane_core::account::{self, Holdings, ObservedAccount};
+use keyplane_core::api_key::{
+    self, Claim, KeyRecord, Known, ObservedApiKey, OwnedNamespace, Presented, RecipientKey, Retired,
+    VERSIONS_ANNOTATION, Version, admit, describe, shard_name,
+};
 use keyplane_core::child::{Child, ChildKind};
 use keyplane_core::namespace::{self, ObservedNamespace};
 use keyplane_core::ownership::{
@@ -25,9 +29,10 @@ use keyplane_core::plan::{Action, plan_orphans, teardown};
 use keyplane_core::seniority::Seniority;
 use keyplane_core::ssh_key::{self, KeySummary, ObservedSshKey, SshKeyFacts};
 use keyplane_crds::{
-    Account, AccountSpec, ApiKey, ApiKeySpec, Condition, ConditionStatus, IDENTITIES_NAMESPACE,
-    KEY_PREFIX_ANNOTATION, KubernetesExec, Namespace, NamespaceDefaults, NamespaceSpec, Owner, OwnerKind,
-    QuantityText, ResourceQuotaDefaults, Scope, SshKey, SshKeySpec,
+    Account, AccountSpec, ApiKey, ApiKeySpec, ApiKeyStatus, Condition, ConditionStatus, Delivery,
+    IDENTITIES_NAMESPACE, KEY_PREFIX_ANNOTATION, KubernetesExec, Lock, Namespace, NamespaceDefaults,
+    NamespaceSpec, Owner, OwnerKind, QuantityText, ResourceQuotaDefaults, Revocation, Rotation, Scope,
+    SealedTo, SshKey, SshKeySpec, Usage,
 };
 use proptest::prelude::*;
 
@@ -67,7 +72,7 @@ fn maps(keys: Vec<&'static str>) -> impl Strategy<Value = BTreeMap<String, Strin
     prop::collection::btree_map(key, texts(), 0..3)
 }
 
-fn metadata() -> impl Strategy<Value = ObjectMeta> {
+fn metadata() -> BoxedStrategy<ObjectMeta> {
     let text = || prop::option::weighted(0.8, texts());
     let names = (text(), text(), text());
     let flags =
@@ -78,22 +83,24 @@ fn metadata() -> impl Strategy<Value = ObjectMeta> {
         prop::option::of(maps(vec![KEY_PREFIX_ANNOTATION])),
         prop::option::of(prop::collection::vec(finalizer, 0..3)),
     );
-    (names, flags, maps).prop_map(
-        |((name, namespace, uid), (generation, created, deleted), (labels, annotations, finalizers))| {
-            ObjectMeta {
-                name,
-                namespace,
-                uid,
-                generation,
-                creation_timestamp: created,
-                deletion_timestamp: deleted,
-                labels,
-                annotations,
-                finalizers,
-                ..ObjectMeta::default()
-            }
-        },
-    )
+    (names, flags, maps)
+        .prop_map(
+            |((name, namespace, uid), (generation, created, deleted), (labels, annotations, finalizers))| {
+                ObjectMeta {
+                    name,
+                    namespace,
+                    uid,
+                    generation,
+                    creation_timestamp: created,
+                    deletion_timestamp: deleted,
+                    labels,
+                    annotations,
+                    finalizers,
+                    ..ObjectMeta::default()
+                }
+            },
+        )
+        .boxed()
 }
 
 fn children() -> impl Strategy<Value = Vec<Child>> {
@@ -153,25 +160,155 @@ fn scopes() -> impl Strategy<Value = Scope> {
     )
 }
 
-fn api_keys() -> impl Strategy<Value = ApiKey> {
-    let digest = prop_oneof![Just(crate::specs::digest(1)), texts()];
-    let status = prop::option::of((texts(), texts(), moments()).prop_map(|(type_, reason, time)| {
-        let condition = Condition {
-            type_,
-            status: ConditionStatus::Unknown,
-            reason,
-            message: String::new(),
-            last_transition_time: time,
-            observed_generation: None,
-        };
-        keyplane_crds::ApiKeyStatus { conditions: vec![condition], ..keyplane_crds::ApiKeyStatus::default() }
-    }));
-    (metadata(), scopes(), prop::option::of(moments()), digest, prop::option::of(any::<bool>()), status)
-        .prop_map(|(metadata, scope, expires_at, digest, revoked, status)| ApiKey {
-            metadata,
-            spec: ApiKeySpec { scope, expires_at, digest: Some(digest), revoked, ..ApiKeySpec::default() },
-            status,
+fn digests() -> impl Strategy<Value = String> {
+    prop_oneof![3 => (0..3_usize).prop_map(crate::specs::digest), 1 => texts()]
+}
+
+fn versions() -> impl Strategy<Value = Version> {
+    let requested_at = prop::option::of(moments());
+    (any::<u32>(), digests(), prop::option::of(texts()), moments(), requested_at).prop_map(
+        |(number, digest, prefix, since, requested_at)| Version {
+            number,
+            digest,
+            prefix,
+            since,
+            requested_at,
+        },
+    )
+}
+
+fn records() -> BoxedStrategy<KeyRecord> {
+    let retired =
+        (versions(), moments(), moments()).prop_map(|(version, at, until)| Retired { version, at, until });
+    let ended = prop::collection::vec(digests(), 0..10);
+    (
+        any::<u64>(),
+        any::<u32>(),
+        prop::option::of(versions()),
+        prop::option::of(retired),
+        prop::option::of(versions()),
+        ended,
+    )
+        .prop_map(|(sequence, admitted_under, live, previous, pending, ended)| KeyRecord {
+            sequence,
+            admitted_under,
+            live,
+            previous,
+            pending,
+            ended,
         })
+        .boxed()
+}
+
+fn statuses() -> BoxedStrategy<ApiKeyStatus> {
+    use keyplane_crds::ApiKeyState as S;
+    let states = vec![S::Pending, S::Active, S::Locked, S::Expired, S::Revoked, S::Invalid];
+    let condition = (texts(), texts(), moments()).prop_map(|(type_, reason, time)| Condition {
+        type_,
+        status: ConditionStatus::Unknown,
+        reason,
+        message: String::new(),
+        last_transition_time: time,
+        observed_generation: None,
+    });
+    let lock = (moments(), texts(), texts()).prop_map(|(locked_at, reason, address)| Lock {
+        locked_at,
+        reason,
+        address,
+    });
+    let usage = prop::option::of(moments()).prop_map(|last_used_at| Usage {
+        count: 1,
+        last_used_at,
+        ..Usage::default()
+    });
+    let revocation = (moments(), prop::option::of(any::<u64>()), prop::option::of(any::<u64>())).prop_map(
+        |(requested_at, refused_after_millis, unbound_after_millis)| Revocation {
+            requested_at,
+            refused_after_millis,
+            unbound_after_millis,
+        },
+    );
+    (
+        prop::option::of(prop::sample::select(states)),
+        prop::collection::vec(condition, 0..3),
+        prop::option::of(lock),
+        prop::option::of(usage),
+        prop::option::of(revocation),
+        prop::option::of(digests()),
+        prop::option::of(texts()),
+    )
+        .prop_map(|(state, conditions, lock, usage, revocation, digest, sealed_key)| ApiKeyStatus {
+            state,
+            conditions,
+            lock,
+            usage,
+            revocation,
+            digest,
+            sealed_key,
+            ..ApiKeyStatus::default()
+        })
+        .boxed()
+}
+
+fn api_keys() -> BoxedStrategy<ApiKey> {
+    let delivery =
+        (prop::option::of(texts()), prop::option::of(texts())).prop_map(|(secret_name, ssh_key)| Delivery {
+            secret_name,
+            sealed_to: ssh_key.map(|ssh_key| SealedTo { ssh_key }),
+        });
+    let rotation = (prop::option::of(any::<u32>()), prop::option::of(moments()))
+        .prop_map(|(grace_period_seconds, requested_at)| Rotation { grace_period_seconds, requested_at });
+    let who =
+        (prop::option::weighted(0.7, digests()), prop::option::of(delivery), prop::option::of(rotation));
+    let cidr = prop_oneof![Just("203.0.113.0/24".to_owned()), Just("::ffff:192.0.2.1".to_owned()), texts()];
+    let life = (
+        prop::option::of(moments()),
+        prop::option::of(any::<bool>()),
+        prop::option::of(moments()),
+        prop::collection::vec(cidr, 0..2),
+    );
+    (metadata(), scopes(), who, life, prop::option::of(statuses()))
+        .prop_map(
+            |(
+                metadata,
+                scope,
+                (digest, delivery, rotation),
+                (expires_at, revoked, unlocked_at, allowed_cidrs),
+                status,
+            )| {
+                let spec = ApiKeySpec {
+                    scope,
+                    expires_at,
+                    digest,
+                    delivery,
+                    rotation,
+                    revoked,
+                    unlocked_at,
+                    allowed_cidrs,
+                    ..ApiKeySpec::default()
+                };
+                ApiKey { metadata, spec, status }
+            },
+        )
+        .boxed()
+}
+
+fn claims() -> impl Strategy<Value = BTreeMap<String, Vec<Claim>>> {
+    let claim = (prop::option::of(moments()), metadata())
+        .prop_map(|(since, metadata)| Claim { since, seniority: Seniority::of(&metadata) });
+    prop::collection::btree_map(digests(), prop::collection::vec(claim, 0..3), 0..3)
+}
+
+fn recipients() -> impl Strategy<Value = RecipientKey> {
+    prop_oneof![
+        Just(RecipientKey::Absent),
+        texts().prop_map(RecipientKey::Registered),
+        texts().prop_map(RecipientKey::Unsupported)
+    ]
+}
+
+fn addresses() -> impl Strategy<Value = Option<IpAddr>> {
+    prop::option::of(any::<IpAddr>())
 }
 
 fn namespaces() -> impl Strategy<Value = Namespace> {
@@ -192,6 +329,18 @@ fn cores() -> impl Strategy<Value = Option<Arc<CoreNamespace>>> {
     prop::option::of(metadata().prop_map(core))
 }
 
+/// The objects, those that may carry a record carrying this one.
+fn recorded(children: &[Child], record: Option<&KeyRecord>) -> Vec<Child> {
+    let mut children = children.to_vec();
+    if let Some(record) = record {
+        for child in &mut children {
+            let annotations = crate::stored_form::metadata_mut(child).annotations.get_or_insert_default();
+            annotations.insert(VERSIONS_ANNOTATION.to_owned(), record.to_annotation());
+        }
+    }
+    children
+}
+
 /// What holds of any plan, however strange what it was made for.
 fn assert_modest(resource: &ObjectMeta, actions: &[Action]) {
     let is_deleting = resource.deletion_timestamp.is_some();
@@ -205,9 +354,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_account_has_a_plan(account in accounts(), home in cores(), children in children(), now in moments()) {
+    fn any_account_has_a_plan(
+        account in accounts(),
+        home in cores(),
+        children in children(),
+        (active_api_keys, ssh_keys, namespaces) in any::<(u32, u32, u32)>(),
+        now in moments(),
+    ) {
+        let holdings = Holdings { active_api_keys, ssh_keys, namespaces };
         let account = Arc::new(account);
-        let plan = account::plan(&ObservedAccount { account: account.clone(), home, children }, now);
+        let observed = ObservedAccount { account: account.clone(), home, children, holdings };
+        let plan = account::plan(&observed, now);
         assert_modest(&account.metadata, &plan.actions);
     }
 
@@ -217,39 +374,49 @@ proptest! {
         account in prop::option::weighted(0.8, accounts()),
         core in cores(),
         children in children(),
+        ahead in any::<u32>(),
         now in moments(),
     ) {
         let (namespace, account) = (Arc::new(namespace), account.map(Arc::new));
-        let observed = ObservedNamespace { namespace: namespace.clone(), account, core, children };
+        let observed = ObservedNamespace { namespace: namespace.clone(), account, core, children, ahead };
         assert_modest(&namespace.metadata, &namespace::plan(&observed, now).actions);
     }
 
     #[test]
     fn any_api_key_has_a_plan_and_an_answer(
-        keys in prop::collection::vec(api_keys(), 1..3),
+        keys in prop::collection::vec((api_keys(), prop::option::of(records())), 1..3),
         account in prop::option::weighted(0.8, accounts()),
         namespaces in prop::collection::vec((namespaces(), cores()), 0..4),
         children in children(),
+        (claims, remembered) in (claims(), prop::collection::btree_set(digests(), 0..3)),
+        (rank, recipient) in (any::<u32>(), recipients()),
+        (digest, address) in (digests(), addresses()),
         now in moments(),
     ) {
         let owned: Vec<OwnedNamespace> =
             namespaces.iter().filter_map(|(namespace, core)| OwnedNamespace::of(namespace, core.as_deref())).collect();
-        let keys: Vec<Arc<ApiKey>> = keys.into_iter().map(Arc::new).collect();
-        for key in &keys {
+        let candidates: Vec<Known> =
+            keys.into_iter().map(|(key, record)| Known { key: Arc::new(key), record }).collect();
+        for Known { key, record } in &candidates {
             let observed = ObservedApiKey {
                 key: key.clone(),
                 account: account.clone().map(Arc::new),
                 namespaces: owned.clone(),
-                rivals: keys.iter().map(|rival| Seniority::of(&rival.metadata)).collect(),
-                children: children.clone(),
+                claims: claims.clone(),
+                remembered: remembered.clone(),
+                rank,
+                tombstone_shard: shard_name("a", 0),
+                recipient: recipient.clone(),
+                children: recorded(&children, record.as_ref()),
             };
             let plan = api_key::plan(&observed, now);
             assert_modest(&key.metadata, &plan.actions);
             let grant = api_key::resolve(&key.spec.scope, &owned).ok().flatten();
             prop_assert!(!describe(&key.spec.scope, grant.as_ref()).is_empty());
         }
-        if let Ok(key) = admit(&keys, now) {
-            prop_assert_ne!(key.spec.revoked, Some(true));
+        let presented = Presented { digest: &digest, address, now };
+        if let Ok(admitted) = admit(&candidates, presented) {
+            prop_assert_ne!(admitted.key.spec.revoked, Some(true));
         }
     }
 

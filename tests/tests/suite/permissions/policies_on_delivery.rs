@@ -1,6 +1,6 @@
 //! Where and how Keyplane's own controller delivers keys, whatever RBAC would let pass.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::attempt::Outcome::{Accepted, Forbidden, Refused};
@@ -147,21 +147,30 @@ async fn the_controller_changes_only_the_secret_of_the_same_api_key() -> Result<
     let stage = Stage::set("redelivers").await?;
     let_it_deliver_everywhere(&stage).await?;
     let home = stage.home.as_str();
+    // One that lives: Kubernetes collects what refers to an owner that does not.
+    let key = json!({
+        "apiVersion": "keyplane.dev/v1alpha1",
+        "kind": "ApiKey",
+        "metadata": {"namespace": home, "name": "ci"},
+        "spec": {"scope": {"inference": true}, "digest": format!("sha256:{:064x}", 4)},
+    });
+    let key = Attempt::create(key).done(stage.cluster, ADMINISTRATOR).await?;
+    let owner = key.pointer("/metadata/uid").and_then(Value::as_str).context("a UID")?;
+    let mut anothers = delivered(home, "anothers", ANOTHER);
+    anothers["metadata"]["ownerReferences"] = Value::Null;
     let somebodys = json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"namespace": home, "name": "somebodys"},
         "stringData": {"password": "of somebody"},
     });
-    for secret in [delivered(home, "ours", OWNER), delivered(home, "anothers", ANOTHER), somebodys] {
+    for secret in [delivered(home, "ours", owner), anothers, somebodys] {
         Attempt::create(secret).done(stage.cluster, ADMINISTRATOR).await?;
     }
     let path = |name: &str| format!("/api/v1/namespaces/{home}/secrets/{name}");
-    let metadata = |owner: &str| delivered(home, "x", owner)["metadata"].clone();
     // Everything that makes a Secret look delivered, as an apply over it would bring.
     let taking = |name: &str| {
-        let mut metadata = metadata(OWNER);
-        metadata["name"] = json!(name);
+        let metadata = delivered(home, name, owner)["metadata"].clone();
         Attempt::merge(path(name), json!({"metadata": metadata, "stringData": {"key": "another"}}))
     };
     let labels =

@@ -124,7 +124,7 @@ async fn totals_in_redis_are_exact_also_when_redis_is_killed_and_started_again()
         }
         use_all(&[&one, &two], &keys, round).await;
     }
-    tokio::try_join!(in_time("the end of one", one.end()), in_time("the end of the other", two.end()))?;
+    in_time("the end of both", async { tokio::try_join!(one.end(), two.end()) }).await??;
     let (first, others) = keys.split_first().context("keys")?;
     let last = (ROUNDS - 1) * 10 + 1;
     ensure_counts(&stage, std::slice::from_ref(first), 1000 + 2 * ROUNDS, last).await?;
