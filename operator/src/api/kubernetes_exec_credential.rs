@@ -155,11 +155,23 @@ impl Exchange {
         client: Option<ClientAddress>,
         answer: Problem,
     ) -> Problem {
+        self.refuse_because(reason, None, about, client, answer).await
+    }
+
+    /// [`Exchange::refuse`], with why in words.
+    async fn refuse_because(
+        &self,
+        reason: RefusalReason,
+        message: Option<String>,
+        about: Option<(&Arc<ApiKey>, Option<u32>)>,
+        client: Option<ClientAddress>,
+        answer: Problem,
+    ) -> Problem {
         let refusal = audit::Refusal {
             reason,
             subject: about.map(|(key, _)| Subject::new(ResourceKind::ApiKey, &key.metadata)),
             client,
-            message: None,
+            message,
             version: about.and_then(|(_, version)| version),
         };
         if let Err(error) = self.refusals.refused(refusal).await {
@@ -203,7 +215,11 @@ impl Exchange {
                 }
             }
         }
-        self.refuse(reason, Some((key, None)), client, answer).await
+        let message = match refusal {
+            Some(Refusal::NotReady { reason, message }) => Some(format!("{reason}: {message}")),
+            _ => None,
+        };
+        self.refuse_because(reason, message, Some((key, None)), client, answer).await
     }
 
     /// Takes down that a token was issued, before it is handed out.

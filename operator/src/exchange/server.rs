@@ -24,7 +24,7 @@ use super::proxy_protocol::PeerAcceptor;
 use super::tls;
 use super::token::TokenIssuer;
 use crate::api::{self, kubernetes_exec_credential::Exchange};
-use crate::audit::{AuditLog, RefusalLog};
+use crate::audit::{self, AuditLog, RefusalLog};
 use crate::key_use::{self, KeyUse};
 use crate::runtime::{ApiArguments, shutdown_requested};
 
@@ -63,6 +63,7 @@ pub(crate) async fn serve(
         }
     });
     let source = Source::api(&instance());
+    audit::began(&audit, source.clone()).await?;
     let exchange = Arc::new(Exchange {
         index,
         issuer: TokenIssuer::new(client, arguments.token_seconds),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::CommandFactory;
+use keyplane_core::audit::Source;
 use kube::Client;
 
 use super::admin_server::{self, Readiness};
@@ -13,7 +14,7 @@ use super::arguments::{Arguments, Command, CommonArguments, ControllerArguments}
 use super::cluster_client::{self, Connection};
 use super::lease::Leadership;
 use super::{shutdown, telemetry};
-use crate::audit::AuditLog;
+use crate::audit::{self, AuditLog};
 use crate::controllers::{self, DeliverySettings};
 use crate::exchange;
 
@@ -136,6 +137,7 @@ async fn reconcile(
     audit: AuditLog,
     readiness: &Readiness,
 ) -> anyhow::Result<()> {
+    audit::began(&audit, Source::controller()).await?;
     let gaining = Leadership::gain(client.clone(), &arguments.namespace, arguments.lease_seconds);
     readiness.reached(CONTROLLER);
     let leadership = tokio::select! {

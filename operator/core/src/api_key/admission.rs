@@ -12,7 +12,7 @@ use super::issue::grace_seconds;
 use super::lifecycle::{Standing, standing};
 use super::lock::lock_of;
 use super::record::KeyRecord;
-use crate::readiness::{Reason, Status};
+use crate::readiness::{Outlook, Reason, Status};
 use crate::seniority::Seniority;
 
 /// A use of a key.
@@ -159,7 +159,5 @@ fn ready_condition(conditions: &[Condition]) -> Option<&Condition> {
 
 /// Whether a reason passes by itself.
 fn is_passing(reason: &str) -> bool {
-    [Reason::Provisioning, Reason::NamespaceNotReady, Reason::Issuing, Reason::ApplyFailed]
-        .iter()
-        .any(|passing| passing.as_str() == reason)
+    Reason::ALL.iter().any(|known| known.as_str() == reason && known.outlook() == Outlook::Passes)
 }

@@ -19,7 +19,7 @@ pub const LOCKED: &str = "Locked";
 pub const MAX_EVENTS: usize = 20;
 
 /// What an event calls the address of a client behind a proxy that did not tell it.
-const UNKNOWN_ADDRESS: &str = "unknown";
+pub(super) const UNKNOWN_ADDRESS: &str = "unknown";
 
 /// How many denied uses lock a key, and how close together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,10 +7,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, SubsecRound as _, Utc};
 use keyplane_crds::SecurityEvent;
 
-use super::lock::{LOCKED, MAX_EVENTS};
-
-/// What an event calls an address that is not known.
-const UNKNOWN_ADDRESS: &str = "unknown";
+use super::lock::{LOCKED, MAX_EVENTS, UNKNOWN_ADDRESS};
 
 /// Denied uses from one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,6 +27,7 @@ mod quantities;
 mod quantity_rows;
 mod resource;
 mod rights;
+mod rotation;
 mod specs;
 mod ssh_keys;
 mod stored_form;

@@ -322,13 +322,17 @@ fn edit<R: Resource>(cluster: &mut Cluster, place: &Place, change: impl FnOnce(&
 
 /// A write to a key's spec, which admission refuses once the key is over.
 fn edit_key(cluster: &mut Cluster, at: Index, change: impl FnOnce(&mut ApiKey)) {
-    with_one::<ApiKey>(cluster, at, |cluster, place| {
-        let state = cluster.api_keys[place].status.as_ref().and_then(|status| status.state);
-        let is_over = matches!(state, Some(ApiKeyState::Revoked | ApiKeyState::Expired));
-        if cluster.api_keys[place].spec.revoked != Some(true) && !is_over {
-            edit::<ApiKey>(cluster, place, change);
-        }
-    });
+    with_one::<ApiKey>(cluster, at, |cluster, place| edit_key_at(cluster, place, change));
+}
+
+/// A write to the spec of the key at this place.
+pub fn edit_key_at(cluster: &mut Cluster, place: &Place, change: impl FnOnce(&mut ApiKey)) {
+    let key = &cluster.api_keys[place];
+    let state = key.status.as_ref().and_then(|status| status.state);
+    let is_over = matches!(state, Some(ApiKeyState::Revoked | ApiKeyState::Expired));
+    if key.spec.revoked != Some(true) && !is_over {
+        edit::<ApiKey>(cluster, place, change);
+    }
 }
 
 fn forge_ready(cluster: &mut Cluster, place: &Place) {
