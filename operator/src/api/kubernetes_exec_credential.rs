@@ -140,7 +140,9 @@ async fn exchange_key(
         }
     };
     // Minting took a moment, in which the key may have ended.
-    exchange.index.admit(Presented { now: Utc::now(), ..presented }).map_err(|refusal| problem(&refusal))?;
+    if let Err(refusal) = exchange.index.admit(Presented { now: Utc::now(), ..presented }) {
+        return Err(exchange.refuse_use(Some(refusal), key, client, now).await);
+    }
     exchange.record(&admitted, &token, client, now).await?;
     exchange.key_use.used(key, admitted.version, client.map(|client| client.ip), now);
     Ok(answer(api_version, &token))

@@ -64,19 +64,14 @@ impl Reconciler for ApiKeyReconciler {
         Some(Change::deleted())
     }
 
-    fn notices(key: &ApiKey) -> Vec<Notice> {
+    fn notices(key: &ApiKey) -> Option<Vec<Notice>> {
         let events = key.status.as_ref().map(|status| status.security_events.as_slice()).unwrap_or_default();
-        events
-            .iter()
-            .map(|event| Notice {
-                at: event.time,
-                reason: event.reason.clone(),
-                note: format!(
-                    "the key was used from {}, which is not among spec.allowedCidrs",
-                    event.address
-                ),
-            })
-            .collect()
+        let notices = events.iter().map(|event| Notice {
+            at: event.time,
+            reason: event.reason.clone(),
+            note: format!("the key was used from {}, which is not among spec.allowedCidrs", event.address),
+        });
+        Some(notices.collect())
     }
 
     fn api(client: Client, key: &ApiKey) -> Api<ApiKey> {

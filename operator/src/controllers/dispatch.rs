@@ -90,15 +90,14 @@ impl Dispatch {
         };
         let mut homes: BTreeSet<String> = BTreeSet::new();
         for key in &change.objects {
-            let home = key.namespace().unwrap_or_default();
-            self.view.ranks_changed(&home);
             send(&self.api_keys, key);
             self.check_owner(key.as_ref());
             if change.concerns_others || ended(key) {
-                homes.insert(home);
+                homes.insert(key.namespace().unwrap_or_default());
             }
         }
         for home in &homes {
+            self.view.ranks_changed(home);
             self.room_changed(home);
         }
         if change.concerns_others {

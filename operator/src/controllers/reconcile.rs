@@ -76,9 +76,9 @@ pub(super) trait Reconciler: Send + Sync + 'static {
         None
     }
 
-    /// What others wrote into the status that people should be told of.
-    fn notices(_: &Self::Resource) -> Vec<Notice> {
-        Vec::new()
+    /// What others wrote into the status that people should be told of; none where nobody else writes there.
+    fn notices(_: &Self::Resource) -> Option<Vec<Notice>> {
+        None
     }
 
     /// Where the resource is written.
@@ -141,7 +141,9 @@ async fn carry_out<R: Reconciler>(
     context: &Context,
 ) -> Result<Action, ReconcileError> {
     let now = Utc::now();
-    context.announcer.notice(object.as_ref(), R::notices(object)).await;
+    if let Some(notices) = R::notices(object) {
+        context.announcer.notice(object.as_ref(), notices).await;
+    }
     let plan = R::plan(&context.view, object, now);
     let api = R::api(context.client.clone(), object);
     if plan.actions.iter().any(Step::gives) && !is_current(&api, object.as_ref()).await? {
