@@ -13,6 +13,7 @@
 //! | which requests the API server answered | [`audit_log`] |
 //! | killing Keyplane between any two of its writes | [`fault_proxy`], [`crash_points`] |
 //! | that no key or token is left anywhere after a run | [`test_run`], [`plaintext_registry`], [`plaintext_scan`] |
+//! | a Redis of a test's own | [`redis`] |
 //! | `make up`, `make down`, `make demo` | [`dev`] |
 
 pub mod access;
@@ -41,6 +42,7 @@ pub mod processes;
 pub mod programs;
 pub mod progress;
 pub mod readiness;
+pub mod redis;
 pub mod shared;
 pub mod supervised;
 pub mod tenant;

@@ -3,6 +3,8 @@
 //! Everything goes the way a person's would: manifests through kubectl, keys from `kubectl-keyplane generate`,
 //! kubeconfigs from `kubectl-keyplane kubeconfig`, tokens through the plugin.
 
+mod handover;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -18,7 +20,9 @@ use crate::keyplane_process::Keyplane;
 use crate::kubectl::Kubectl;
 use crate::progress::say;
 use crate::waiting::{PATIENCE, Seen, until};
-use crate::{plaintext_registry, private_file, workspace};
+use crate::{plaintext_registry, workspace};
+
+pub use handover::SshKeyPair;
 
 /// An account with a name that no other test has.
 pub struct Tenant {
@@ -206,10 +210,7 @@ impl Tenant {
         let content = data.get("key").with_context(|| format!("the Secret {secret} has no field key"))?;
         let plaintext = std::str::from_utf8(&content.0)?.trim_end();
         plaintext_registry::delivered(plaintext, &self.account, secret)?;
-        // A rotation puts another key into the same Secret: each has a file of its own.
-        let file = self.dir().join(format!("{secret}-{}.key", uuid::Uuid::new_v4().simple()));
-        private_file::write(&file, plaintext)?;
-        Ok(HeldKey { name: secret.to_owned(), file })
+        self.keep(secret, plaintext)
     }
 
     /// Changes a key's spec with a JSON merge patch.
@@ -269,12 +270,17 @@ impl Tenant {
             .output()
             .await?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.holders_kubectl(&kubeconfig)
+    }
+
+    /// kubectl with this kubeconfig, and the plugin on `PATH`.
+    fn holders_kubectl(&self, kubeconfig: &Path) -> Result<Kubectl> {
         let mut path = workspace::binary_dir()?.into_os_string();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         Ok(self
             .kubectl
-            .with_access(&Access::of_file(&kubeconfig))
+            .with_access(&Access::of_file(kubeconfig))
             .with_env("PATH", path)
             .with_env("KEYPLANE_CACHE_DIR", self.files.token_cache()))
     }

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use keyplane_core::api_key::locked_uses::LockedUses;
 use keyplane_core::api_key::usage::{LastUse, Settled, Uses, trace};
 use keyplane_crds::Usage;
 use proptest::collection::vec;
@@ -79,6 +80,29 @@ proptest! {
     fn a_time_has_whole_milliseconds(nanoseconds in 0..2_000_000_000i64) {
         let uses = Uses::one(moment(0) + TimeDelta::nanoseconds(nanoseconds), 1, None);
         prop_assert_eq!(uses.last.unwrap().at.timestamp_subsec_nanos() % 1_000_000, 0);
+    }
+
+    /// Of up to twenty addresses; of more, those that were seen longest ago are dropped.
+    #[test]
+    fn denied_uses_of_a_locked_key_are_summed_up_by_address_in_any_order(
+        uses in vec((0..50i64, 0..10u8), 1..60), seed in any::<u64>(), cut in 0..60usize,
+    ) {
+        let tally = |uses: &[(i64, u8)]| {
+            let mut all = LockedUses::default();
+            for (at, last) in uses {
+                all.merge(LockedUses::one(moment(*at), Some(IpAddr::from([203, 0, 113, *last]))));
+            }
+            all
+        };
+        let mut shuffled = uses.clone();
+        shuffled.sort_by_key(|(at, last)| (at.unsigned_abs() ^ seed).wrapping_mul(0x9e37_79b9).rotate_left(u32::from(*last)));
+        prop_assert_eq!(tally(&uses), tally(&shuffled));
+        let events = tally(&uses).added_to(&[]);
+        prop_assert_eq!(events.iter().map(|event| event.count).sum::<u64>(), uses.len() as u64);
+        prop_assert!(events.windows(2).all(|pair| pair[0].time >= pair[1].time));
+        // In one write or in two, the status says the same.
+        let (first, second) = uses.split_at(cut.min(uses.len()));
+        prop_assert_eq!(tally(second).added_to(&tally(first).added_to(&[])), events);
     }
 
     #[test]

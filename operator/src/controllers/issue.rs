@@ -233,8 +233,9 @@ fn conflict(name: &str) -> ReconcileError {
     ReconcileError::Undeliverable {
         reason: Reason::DeliveryConflict,
         message: format!(
-            "Secret {name} exists and was not made for this ApiKey (its label {OWNER_UID_LABEL} is not this key's UID); \
-             Keyplane never overwrites it: delete it, or create an ApiKey with another delivery.secretName"
+            "Secret {name} exists and was not made for this ApiKey (its label {OWNER_UID_LABEL} and its owner reference do \
+             not both name this key's UID); Keyplane never overwrites it: delete it, or create an ApiKey with another \
+             delivery.secretName"
         ),
     }
 }

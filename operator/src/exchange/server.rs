@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
@@ -14,6 +14,7 @@ use hyper_util::rt::TokioTimer;
 use keyplane_core::api_key::LockPolicy;
 use keyplane_core::audit::Source;
 use kube::Client;
+use secrecy::ExposeSecret;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tower_http::timeout::TimeoutLayer;
@@ -108,7 +109,7 @@ pub(crate) async fn serve(
     let writing = tokio::spawn(async move { key_use.run(async { drop(end.await) }).await });
     let result = tokio::select! {
         result = serving => result.context("the API's server failed"),
-        _ = watches.join_next() => bail!("a watch of the exchange ended"),
+        _ = watches.join_next() => Err(anyhow!("a watch of the exchange ended")),
     };
     // Nothing is answered any more: what was counted is written down.
     drop(serving_ended);
@@ -131,7 +132,7 @@ fn key_use_settings(arguments: &ApiArguments) -> anyhow::Result<key_use::Setting
             denials: arguments.lock_after_denials,
             window_seconds: arguments.lock_window_seconds,
         },
-        store: arguments.usage_store.parse()?,
+        store: arguments.usage_store.expose_secret().parse()?,
     })
 }
 

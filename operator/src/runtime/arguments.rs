@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use secrecy::SecretString;
 
 const CONNECTION: &str = "Cluster";
 const ADMINISTRATION: &str = "Log and probes";
@@ -181,9 +182,10 @@ pub(crate) struct ApiArguments {
     /// Within how many seconds
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) lock_window_seconds: u32,
-    /// Where uses are counted: `kubernetes` (in the keys' status) or `redis://HOST[:PORT][/DB]`
+    /// Where uses are counted: `kubernetes` (in the keys' status) or `redis://HOST[:PORT][/DB]`. A URL with a password
+    /// belongs in the environment variable: arguments can be read by every user of the machine
     #[arg(long, env = "KEYPLANE_USAGE_STORE", default_value = "kubernetes", hide_env_values = true)]
-    pub(crate) usage_store: String,
+    pub(crate) usage_store: SecretString,
     /// How often uses are written down, in seconds: what a crash may lose
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) usage_interval_seconds: u64,

@@ -13,6 +13,8 @@ pub(super) async fn walk(walk: &mut Walkthrough) -> Result<()> {
     swap(walk).await?;
     stay_within(walk).await?;
     grow(walk).await?;
+    deliver(walk).await?;
+    lock(walk).await?;
     revoke(walk).await?;
     leave(walk).await
 }
@@ -157,6 +159,78 @@ async fn grow(walk: &mut Walkthrough) -> Result<()> {
     Ok(())
 }
 
+async fn deliver(walk: &mut Walkthrough) -> Result<()> {
+    walk.step(
+        "Keyplane makes a key and delivers it",
+        "The key `deploy` of examples/acme asks for a Secret. It holds the key and a kubeconfig that is ready for use.",
+    );
+    walk.run(
+        "kubectl get secret deploy-key -n acme -o jsonpath='{.data.kubeconfig}' | base64 -d > $DEMO/deploy.kubeconfig\nkubectl --kubeconfig $DEMO/deploy.kubeconfig get pods",
+        Expect::Prints("No resources found in acme-jobs"),
+    )
+    .await?;
+
+    walk.step(
+        "Rotation",
+        "A later requestedAt, and there is another key in the Secret. The one before works for an hour longer, as declared.",
+    );
+    walk.run(
+        r#"kubectl patch apikey deploy -n acme --type=merge -p "{\"spec\":{\"rotation\":{\"requestedAt\":\"$(date -u +%FT%TZ)\"}}}""#,
+        Expect::Prints("patched"),
+    )
+    .await?;
+    walk.eventually(
+        "kubectl get apikey deploy -n acme -o jsonpath='{.status.version}'",
+        Expect::Prints("\"number\":2"),
+    )
+    .await?;
+    walk.run(
+        "kubectl --kubeconfig $DEMO/deploy.kubeconfig get pods",
+        Expect::Prints("No resources found in acme-jobs"),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn lock(walk: &mut Walkthrough) -> Result<()> {
+    walk.step(
+        "A key that turns up elsewhere",
+        "It may be used from one network only. The third use from somewhere else locks it, and takes away what it had.",
+    );
+    walk.run(
+        "kubectl keyplane generate --name office --namespace acme --kubernetes-namespace web --key-out $DEMO/office.key | kubectl apply -f -\nkubectl patch apikey office -n acme --type=merge -p '{\"spec\":{\"allowedCidrs\":[\"203.0.113.0/24\"]}}'\nkubectl wait --for=condition=Ready apikey/office -n acme --timeout=60s",
+        Expect::Prints("condition met"),
+    )
+    .await?;
+    walk.eventually(
+        "kubectl keyplane get-token --no-cache --key-file $DEMO/office.key",
+        Expect::FailsWith("key is locked"),
+    )
+    .await?;
+    walk.eventually("kubectl get apikey office -n acme", Expect::Prints("Locked")).await?;
+    walk.run(
+        "kubectl describe apikey office -n acme | sed -n '/Security Events/,$p'",
+        Expect::Prints("127.0.0.1"),
+    )
+    .await?;
+
+    walk.step(
+        "Its owner looks, mends the list, and unlocks it",
+        "The key is the same one; nothing has to be handed out again.",
+    );
+    walk.run(
+        r#"kubectl patch apikey office -n acme --type=merge -p '{"spec":{"allowedCidrs":["203.0.113.0/24","127.0.0.0/8"]}}'"#,
+        Expect::Prints("patched"),
+    )
+    .await?;
+    walk.eventually(
+        r#"kubectl patch apikey office -n acme --type=merge -p "{\"spec\":{\"unlockedAt\":\"$(date -u +%FT%TZ)\"}}" && kubectl keyplane get-token --no-cache --key-file $DEMO/office.key > $DEMO/office.token && echo it works again"#,
+        Expect::Prints("it works again"),
+    )
+    .await?;
+    Ok(())
+}
+
 async fn revoke(walk: &mut Walkthrough) -> Result<()> {
     walk.step(
         "Revocation",
@@ -186,6 +260,12 @@ async fn revoke(walk: &mut Walkthrough) -> Result<()> {
         Expect::FailsWith("Revoked keys cannot be re-enabled"),
     )
     .await?;
+    walk.run(
+        "kubectl delete apikey demo -n acme && kubectl apply -f $DEMO/demo.yaml",
+        Expect::Prints("created"),
+    )
+    .await?;
+    walk.eventually("kubectl get apikeys -n acme", Expect::Prints("DigestRevoked")).await?;
     Ok(())
 }
 

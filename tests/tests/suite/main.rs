@@ -4,12 +4,16 @@
 
 mod admission;
 mod adoption;
+mod audit;
 mod control_plane;
 mod convergence;
+mod delivery;
 mod exchange;
+mod expiry;
 mod fault_proxy;
 mod gitops;
 mod hostile;
+mod limits;
 mod main_job;
 mod operator_log;
 mod permissions;
@@ -17,6 +21,10 @@ mod plaintext_scan;
 mod poison;
 mod request;
 mod revocation;
+mod rotation;
 mod secrets;
 mod ssh_keys;
+mod story;
 mod tls;
+mod tombstones;
+mod usage;

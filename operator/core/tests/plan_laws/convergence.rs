@@ -108,9 +108,7 @@ fn after(steps: &[Operation]) -> Cluster {
 /// Whether the object is the ServiceAccount of a key that has no anchor now, and so no copy of its record.
 fn is_only_record(cluster: &Cluster, place: &ChildRef) -> bool {
     let owner = owner_uid(cluster.objects[place].metadata());
-    let is_anchor = |child: &Child| {
-        child.kind() == ChildKind::Secret && owner_uid(child.metadata()) == owner
-    };
+    let is_anchor = |child: &Child| child.kind() == ChildKind::Secret && owner_uid(child.metadata()) == owner;
     place.kind == ChildKind::ServiceAccount && !cluster.objects.values().any(is_anchor)
 }
 

@@ -130,10 +130,8 @@ fn attempt<R: Resource>(cluster: &mut Cluster, place: &Place, budget: &mut Budge
         }
     }
     // A resource whose finalizers were written is newer than the one that was seen.
-    let is_newer = plan
-        .actions
-        .iter()
-        .any(|action| matches!(action, Action::AddFinalizer | Action::RemoveFinalizer));
+    let is_newer =
+        plan.actions.iter().any(|action| matches!(action, Action::AddFinalizer | Action::RemoveFinalizer));
     if let Some(status) = plan.status.as_ref().filter(|_| !is_newer)
         && budget.spend(|| format!("{place:?}: {status:?}"))
     {

@@ -197,7 +197,8 @@ pub fn assert_exact(cluster: &Cluster) {
         let expected = should_reach(cluster, key);
         let count = |kind| owned.iter().filter(|child| child.kind() == kind).count();
         let record = record_of(cluster, key);
-        let verifying: BTreeSet<String> = record.iter().flat_map(|record| anchors(key, record, cluster.now)).collect();
+        let verifying: BTreeSet<String> =
+            record.iter().flat_map(|record| anchors(key, record, cluster.now)).collect();
         let anchored: BTreeSet<String> = owned
             .iter()
             .filter(|child| child.kind() == ChildKind::Secret)
@@ -210,7 +211,10 @@ pub fn assert_exact(cluster: &Cluster) {
             assert_eq!(anchored, BTreeSet::new(), "{key:#?}");
         }
         // One that is refused for now keeps its record; one that is over does not.
-        assert!(is_alive(cluster, key) || is_born_over(key) || count(ChildKind::ServiceAccount) == 0, "{key:#?}");
+        assert!(
+            is_alive(cluster, key) || is_born_over(key) || count(ChildKind::ServiceAccount) == 0,
+            "{key:#?}"
+        );
         assert_eq!(found, expected.unwrap_or_default(), "{key:#?}");
     }
     for child in cluster.objects.values().filter(|child| is_right_of_ours(child)) {

@@ -77,11 +77,8 @@ fn hand_over(cluster: &mut Cluster, issue: &Issue, digest: String) {
         Recipient::SshPublicKey(_) => {
             let place = place(issue);
             let stored = cluster.api_keys[&place].status.clone().unwrap_or_default();
-            let status = ApiKeyStatus {
-                sealed_key: Some(format!("sealed {digest}")),
-                digest: Some(digest),
-                ..stored
-            };
+            let status =
+                ApiKeyStatus { sealed_key: Some(format!("sealed {digest}")), digest: Some(digest), ..stored };
             cluster.write_status::<ApiKey>(&place, Some(&issue.owner.uid), &status);
         }
     }

@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use keyplane_core::api_key::{Known, holder};
 use keyplane_core::child::{Child, ChildKind, ChildRef};
 use keyplane_core::ownership::{
-    ACCOUNT_LABEL, DELIVERY_BINDING, DIGEST_ANNOTATION, FINALIZER, OWNERS_BINDING, anchor_name, identity_name, is_made_for, key_binding_name, kubernetes_name,
-    owner_uid,
+    ACCOUNT_LABEL, DELIVERY_BINDING, DIGEST_ANNOTATION, FINALIZER, OWNERS_BINDING, anchor_name,
+    identity_name, is_made_for, key_binding_name, kubernetes_name, owner_uid,
 };
 use keyplane_core::plan::Action;
 use keyplane_crds::IDENTITIES_NAMESPACE;

@@ -64,8 +64,7 @@ fn contends(cluster: &Cluster, key: &ApiKey, now: DateTime<Utc>) -> bool {
     }
     let Some(digest) = key.spec.digest.as_deref() else { return true };
     let own = claim_of(cluster, key, digest);
-    !cluster.tombstones.contains(digest)
-        && !rivals_of(cluster, key, digest).iter().any(|rival| *rival < own)
+    !cluster.tombstones.contains(digest) && !rivals_of(cluster, key, digest).iter().any(|rival| *rival < own)
 }
 
 fn rank_of(cluster: &Cluster, key: &ApiKey, now: DateTime<Utc>) -> u32 {
@@ -114,7 +113,8 @@ pub fn observed_api_key(cluster: &Cluster, key: &Arc<ApiKey>, now: DateTime<Utc>
 
 pub fn holdings_of(cluster: &Cluster, home: &str, now: DateTime<Utc>) -> Holdings {
     let count = |n: usize| u32::try_from(n).unwrap();
-    let is_admitted = |key: &&ApiKey| standing(key, now) == Standing::Live && record_of(cluster, key).is_some();
+    let is_admitted =
+        |key: &&ApiKey| standing(key, now) == Standing::Live && record_of(cluster, key).is_some();
     let keys = cluster.api_keys.values().filter(|key| home_of(&key.metadata) == home).filter(is_admitted);
     let is_counted = |metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta| {
         home_of(metadata) == home && metadata.deletion_timestamp.is_none()

@@ -308,7 +308,7 @@ fn with_one<R: Resource>(cluster: &mut Cluster, at: Index, act: impl FnOnce(&mut
 }
 
 /// A write to the spec, which raises the generation where it changes something.
-fn edit<R: Resource>(cluster: &mut Cluster, place: &Place, change: impl FnOnce(&mut R)) {
+pub fn edit<R: Resource>(cluster: &mut Cluster, place: &Place, change: impl FnOnce(&mut R)) {
     let Some(found) = R::table_mut(cluster).get_mut(place) else {
         return;
     };

@@ -92,7 +92,8 @@ fn every_child(defaults: NamespaceDefaults) -> Vec<Child> {
     let mut cluster = Cluster::new();
     let reconcile = Operation::Reconcile { seed: 0, writes: usize::MAX };
     let scope = ScopeChoice::All;
-    let key = Operation::CreateKey { home: 0, name: 1, scope, maker: Maker::Holder(1), lasts_half_hours: None };
+    let key =
+        Operation::CreateKey { home: 0, name: 1, scope, maker: Maker::Holder(1), lasts_half_hours: None };
     for step in [
         Operation::CreateAccount(0, account),
         reconcile.clone(),

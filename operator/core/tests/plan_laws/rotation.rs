@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use keyplane_core::api_key::{Presented, Refusal, admit};
+use chrono::{DateTime, TimeDelta, Utc};
+use keyplane_core::api_key::{KeyRecord, Presented, Refusal, admit};
 use keyplane_crds::{AccountSpec, ApiKey, SshKeySpec};
 use proptest::prelude::*;
 
@@ -66,9 +67,14 @@ fn start() -> Cluster {
     let metadata = Place::within("a", "ssh-0").metadata();
     let spec = SshKeySpec { public_key: specs::public_key(0), default: None };
     cluster.create(keyplane_crds::SshKey { metadata, spec, status: None }).unwrap();
-    for (at, maker) in [Maker::Holder(0), Maker::DeliveredToSecret, Maker::SealedTo(0)].into_iter().enumerate() {
+    for (at, maker) in
+        [Maker::Holder(0), Maker::DeliveredToSecret, Maker::SealedTo(0)].into_iter().enumerate()
+    {
         let (digest, delivery) = made_by(maker, "delivered");
-        let mut key = ApiKey { metadata: place(at).metadata(), ..ApiKey::new("", keyplane_crds::ApiKeySpec::default()) };
+        let mut key = ApiKey {
+            metadata: place(at).metadata(),
+            ..ApiKey::new("", keyplane_crds::ApiKeySpec::default())
+        };
         key.spec.digest = digest;
         key.spec.delivery = delivery;
         key.spec.scope.inference = Some(true);
@@ -86,7 +92,7 @@ struct Witness {
     declared: usize,
     /// Digests that reached an owner, with the key's place in [`KEYS`].
     handed_over: BTreeSet<(usize, String)>,
-    /// Digests that ended: rotated out, revoked, or past their grace.
+    /// Digests of which the controller noted that they ended: rotated out, or revoked.
     ended: BTreeSet<String>,
 }
 
@@ -126,19 +132,17 @@ impl Witness {
 
     /// Judges the moment, and remembers it.
     fn look(&mut self, cluster: &Cluster) {
-        for (at, key) in KEYS.iter().enumerate().map(|(at, _)| (at, &cluster.api_keys[&place(at)])) {
+        for (at, key) in (0..KEYS.len()).map(|at| (at, &cluster.api_keys[&place(at)])) {
             self.handed_over.extend(owned(cluster, key).map(|digest| (at, digest)));
             let record = record_of(cluster, key);
-            let grace = key.spec.rotation.as_ref().and_then(|rotation| rotation.grace_period_seconds);
-            for record in &record {
-                let over = record.previous.iter().filter(|old| old.ends(grace.unwrap_or(0)) <= cluster.now);
-                self.ended.extend(over.map(|old| old.version.digest.clone()));
-                self.ended.extend(record.ended.iter().cloned());
-            }
+            self.ended.extend(record.iter().flat_map(|record| record.ended.iter().cloned()));
             self.ended.extend(cluster.tombstones.iter().cloned());
             let (mut accepted, mut awaited) = (Vec::new(), 0);
             for (_, digest) in self.handed_over.iter().filter(|(owner, _)| *owner == at) {
-                match admit(&candidates(cluster, digest), Presented { digest, address: None, now: cluster.now }) {
+                match admit(
+                    &candidates(cluster, digest),
+                    Presented { digest, address: None, now: cluster.now },
+                ) {
                     Ok(_) => accepted.push(digest),
                     Err(Refusal::SettingUp) => awaited += 1,
                     Err(_) => {}
@@ -147,6 +151,10 @@ impl Witness {
             assert!(accepted.len() <= 2, "{accepted:?} verify at once: {key:#?} {record:#?}");
             for digest in &accepted {
                 assert!(!self.ended.contains(*digest), "{digest} ended and verifies: {key:#?} {record:#?}");
+                assert!(
+                    !is_past_its_grace(key, record.as_ref(), digest, cluster.now),
+                    "{digest}: {key:#?} {record:#?}"
+                );
                 assert_ne!(key.spec.revoked, Some(true));
             }
             let was_issued = record.is_some_and(|record| record.live.is_some());
@@ -171,6 +179,14 @@ impl Witness {
             assert_eq!(owned(cluster, key).next(), live, "the last key handed over is the one that verifies");
         }
     }
+}
+
+/// Whether a digest is of the version before the live one, and its time is over.
+fn is_past_its_grace(key: &ApiKey, record: Option<&KeyRecord>, digest: &str, now: DateTime<Utc>) -> bool {
+    let grace = key.spec.rotation.as_ref().and_then(|rotation| rotation.grace_period_seconds).unwrap_or(0);
+    let previous = record.and_then(|record| record.previous.as_ref());
+    previous
+        .is_some_and(|old| old.version.digest == digest && old.at + TimeDelta::seconds(grace.into()) <= now)
 }
 
 /// The digest of the key that the owner has: declared, in the Secret, or sealed.
@@ -217,26 +233,5 @@ proptest! {
             let live = record_of(&cluster, key).unwrap().live.map(|live| live.digest);
             prop_assert_eq!(owned(&cluster, key).next(), live);
         }
-    }
-}
-
-#[test]
-fn debug_case() {
-    let mut cluster = start();
-    let mut witness = Witness::default();
-    let r = |w| Step::Reconcile(0, w);
-    for step in [Step::Rotate(2), r(1), r(1), r(1), r(1), r(2), Step::Withdraw(2)] {
-        witness.apply(&mut cluster, &step);
-        let key = &cluster.api_keys[&place(2)];
-        let status = key.status.as_ref().unwrap();
-        println!("{step:?}: {:?} sealed {:?} digest {:?} gen {:?}/{:?}", record_of(&cluster, key), status.sealed_key, status.digest, key.metadata.generation, status.observed_generation);
-    }
-    for i in 0..4 {
-        let mut b = Budget::of(usize::MAX);
-        look_at_all(&mut cluster, i, &mut b);
-        println!("{b:#?}");
-        let key = &cluster.api_keys[&place(2)];
-        let status = key.status.as_ref().unwrap();
-        println!("{:?} sealed {:?} digest {:?} gen {:?}/{:?}", record_of(&cluster, key), status.sealed_key, status.digest, key.metadata.generation, status.observed_generation);
     }
 }

@@ -94,11 +94,13 @@ async fn without_an_api_server_the_lock_holds_here_and_is_written_when_there_is_
     let keys = stage.declare(1).await?;
     let key = keys.first().context("a key")?;
     let gate = Gate::before(&server_url(shared_cluster().await?.access())?).await?;
-    let replica = Replica::start(stage.api_client(Some(&gate.url())).await?, &settings())?;
+    let replica =
+        Replica::start(stage.api_client(Some(&format!("https://{}", gate.address()))).await?, &settings())?;
     let at = now();
     let first = replica.key_use.denied(key, Some(address(1)), at).await;
     ensure!(first.locked.is_none(), "{first:?}");
     // The second is written, and its answer is lost; the third and fourth get nowhere.
+    let key = &stage.get("key-0").await?;
     gate.swallow_answers();
     let second = replica.key_use.denied(key, Some(address(1)), at + TimeDelta::milliseconds(1)).await;
     ensure!(second.locked.is_none(), "{second:?}");

@@ -1,4 +1,4 @@
-//! A way to the API server that can be shut, or let requests in and no answers out.
+//! A way to a server that can be shut, or let requests in and no answers out.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const OPEN: u8 = 0;
 const SHUT: u8 = 1;
 const SWALLOWING: u8 = 2;
 
-/// Forwards connections to the API server; ends when it is dropped.
+/// Forwards connections; ends when it is dropped.
 pub(super) struct Gate {
     address: SocketAddr,
     mode: Arc<AtomicU8>,
@@ -35,8 +35,9 @@ impl Gate {
         Ok(Self { address, mode, shut, _forwarding: forwarding })
     }
 
-    pub(super) fn url(&self) -> String {
-        format!("https://{}", self.address)
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Lets everything through.

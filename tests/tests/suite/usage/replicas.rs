@@ -11,6 +11,7 @@ use keyplane_tests::redis::Redis;
 use keyplane_tests::shared::shared_cluster;
 use keyplane_tests::waiting::{PATIENCE, Seen, until};
 use kube::ResourceExt as _;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
 use super::gate::Gate;
@@ -63,15 +64,19 @@ async fn lost_answers_and_an_api_server_that_is_away_lose_and_double_no_use() ->
     let stage = Stage::shared("usage-lost-answers").await?;
     let keys = stage.declare(5).await?;
     let gate = Gate::before(&server_url(shared_cluster().await?.access())?).await?;
-    let replica = Replica::start(stage.api_client(Some(&gate.url())).await?, &settings())?;
+    let replica =
+        Replica::start(stage.api_client(Some(&format!("https://{}", gate.address()))).await?, &settings())?;
     for round in 0..ROUNDS {
         match round % 4 {
             1 => gate.swallow_answers(),
             2 => gate.shut(),
             _ => gate.open(),
         }
-        use_all(&[&replica], &keys, round).await;
-        use_all(&[&replica], &keys, round).await;
+        // As the watch tells them: a write on top of them is accepted.
+        let newest = stage.keys.list(&ListParams::default()).await?.items.into_iter().map(Arc::new);
+        let newest: Vec<_> = newest.collect();
+        use_all(&[&replica], &newest, round).await;
+        use_all(&[&replica], &newest, round).await;
         // Long enough for a write of each kind of failure.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -86,10 +91,10 @@ async fn a_key_that_is_gone_is_forgotten_and_its_successor_of_the_same_name_is_n
     let keys = stage.declare(2).await?;
     let replica = Replica::start(stage.api_client(None).await?, &settings())?;
     for name in ["key-0", "key-1"] {
-        stage.keys.delete(name, &kube::api::DeleteParams::default()).await?;
+        stage.keys.delete(name, &DeleteParams::default()).await?;
     }
     until("both keys to be gone", PATIENCE, || async {
-        let left = stage.keys.list(&kube::api::ListParams::default()).await?.items.len();
+        let left = stage.keys.list(&ListParams::default()).await?.items.len();
         Ok(if left == 0 { Seen::Done(()) } else { Seen::NotYet(format!("{left} left")) })
     })
     .await?;
@@ -105,7 +110,8 @@ async fn a_key_that_is_gone_is_forgotten_and_its_successor_of_the_same_name_is_n
 }
 
 #[tokio::test]
-async fn totals_in_redis_are_exact_also_when_redis_is_killed_and_started_again() -> Result<()> {
+async fn totals_in_redis_are_exact_also_when_answers_are_lost_and_redis_is_killed_and_started_again()
+-> Result<()> {
     let stage = Stage::shared("usage-redis").await?;
     let cluster = shared_cluster().await?;
     let redis = Redis::start(cluster.supervise(), cluster.dir(), "redis-usage").await?;
@@ -113,22 +119,27 @@ async fn totals_in_redis_are_exact_also_when_redis_is_killed_and_started_again()
     // What was counted before Redis came is counted on.
     let before = stage.write_status("key-0", &json!({"usage": {"count": 1000}})).await?;
     let keys: Vec<_> = std::iter::once(before).chain(keys.into_iter().skip(1)).collect();
-    let settings = Settings { store: redis.url().parse()?, ..settings() };
-    let one = Replica::start(stage.api_client(None).await?, &settings)?;
-    let two = Replica::start(stage.api_client(None).await?, &settings)?;
-    for round in 0..ROUNDS {
-        match round % 10 {
-            4 => redis.kill_9()?,
-            8 => redis.restart().await?,
+    // One replica's way to Redis loses answers besides.
+    let gate = Gate::before(&redis.url()).await?;
+    let through_gate = Settings { store: format!("redis://{}", gate.address()).parse()?, ..settings() };
+    let directly = Settings { store: redis.url().parse()?, ..settings() };
+    let one = Replica::start(stage.api_client(None).await?, &through_gate)?;
+    let two = Replica::start(stage.api_client(None).await?, &directly)?;
+    for round in 0..2 * ROUNDS {
+        match round % 20 {
+            0 => gate.swallow_answers(),
+            8 => gate.open(),
+            12 => redis.kill_9()?,
+            16 => redis.restart().await?,
             _ => {}
         }
         use_all(&[&one, &two], &keys, round).await;
     }
     in_time("the end of both", async { tokio::try_join!(one.end(), two.end()) }).await??;
     let (first, others) = keys.split_first().context("keys")?;
-    let last = (ROUNDS - 1) * 10 + 1;
-    ensure_counts(&stage, std::slice::from_ref(first), 1000 + 2 * ROUNDS, last).await?;
-    ensure_counts(&stage, others, 2 * ROUNDS, last).await
+    let last = (2 * ROUNDS - 1) * 10 + 1;
+    ensure_counts(&stage, std::slice::from_ref(first), 1000 + 4 * ROUNDS, last).await?;
+    ensure_counts(&stage, others, 4 * ROUNDS, last).await
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ pub(super) fn settings() -> Settings {
     Settings {
         interval: Duration::from_millis(200),
         writes_per_second: 100,
-        drain: Duration::from_secs(60),
+        drain: Duration::from_mins(1),
         lock: POLICY,
         store: UsageStore::Kubernetes,
     }
