@@ -39,6 +39,12 @@ impl Answer {
         self.json().pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned)
     }
 
+    /// The stable code of a refusal.
+    #[must_use]
+    pub fn code(&self) -> Option<String> {
+        self.at("/code")
+    }
+
     /// The issued token.
     #[must_use]
     pub fn token(&self) -> Option<String> {

@@ -4,6 +4,7 @@
 //! kubeconfigs from `kubectl-keyplane kubeconfig`, tokens through the plugin.
 
 mod handover;
+mod presentation;
 
 use std::path::{Path, PathBuf};
 
@@ -299,7 +300,14 @@ impl Tenant {
     /// # Errors
     /// When the exchange gives no token.
     pub async fn client_of(&self, key: &HeldKey) -> Result<Client> {
-        let answer = self.exchange(key).await?;
+        self.client_with(&self.exchange(key).await?)
+    }
+
+    /// A client of the cluster with nothing but the token of this answer.
+    ///
+    /// # Errors
+    /// When the answer holds no token.
+    pub fn client_with(&self, answer: &crate::exchange::Answer) -> Result<Client> {
         let token = answer.token().with_context(|| format!("no token: {answer:?}"))?;
         let mut config = kube::Config::new(self.cluster_url.parse()?);
         let ca = std::fs::read(&self.cluster_ca)?;

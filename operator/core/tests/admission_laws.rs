@@ -80,8 +80,8 @@ fn statuses() -> impl Strategy<Value = ApiKeyStatus> {
     (prop::option::weighted(0.9, prop::sample::select(states)), said, lock).prop_map(
         |(state, (ready, reason, generation), lock)| {
             let readiness = Readiness { ready, reason, message: "said".to_owned() };
-            let status = ApiKeyStatus { state, lock, ..ApiKeyStatus::default() };
-            status.saying(&readiness, &[], Some(generation), moment(0))
+            let said = ApiKeyStatus { state, lock, ..ApiKeyStatus::default() };
+            said.saying(&readiness, &[], Some(generation), moment(0))
         },
     )
 }
@@ -134,9 +134,12 @@ fn uses() -> impl Strategy<Value = (Option<IpAddr>, DateTime<Utc>)> {
     (prop::option::weighted(0.9, address), (-5..25_i64).prop_map(moment))
 }
 
-/// Since when a record holds the presented digest, by a version that was or may still be given out.
+/// Since when a record holds the presented digest, by a version that was or may still be given out; for good, if it ended.
 fn recorded_since(known: &Known) -> Option<DateTime<Utc>> {
     let record = known.record.as_ref()?;
+    if record.ended.contains(&digest(PRESENTED)) {
+        return Some(DateTime::<Utc>::MIN_UTC);
+    }
     let versions = [&record.live, &record.previous.as_ref().map(|old| old.version.clone()), &record.pending];
     let named = versions.into_iter().flatten().filter(|version| version.digest == digest(PRESENTED));
     named.map(|version| version.since).min()

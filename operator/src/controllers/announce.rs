@@ -20,6 +20,8 @@ use crate::runtime::cause;
 const REPORTER: &str = "keyplane-controller";
 /// The longest note of an Event, in bytes: Kubernetes takes 1 kB.
 const LONGEST_NOTE: usize = 1000;
+/// The longest action of an Event, in bytes, as Kubernetes takes it.
+const LONGEST_ACTION: usize = 128;
 
 /// Something that happened to a resource, for an Event of its own.
 pub(super) struct Notice {
@@ -69,7 +71,10 @@ impl Announcer {
     /// Publishes Events of these changes.
     pub(super) async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, changes: &[Change]) {
         for change in changes.iter().filter(|change| is_for_people(change.code)) {
-            let note = change.message.clone().unwrap_or_else(|| change.code.meaning().to_owned());
+            let note = change.message.clone().unwrap_or_else(|| match change.version {
+                Some(version) => format!("version {version}: {}", change.code.meaning()),
+                None => change.code.meaning().to_owned(),
+            });
             let type_ = match change.code.outcome() {
                 Outcome::Success => EventType::Normal,
                 Outcome::Failure => EventType::Warning,
@@ -128,8 +133,11 @@ impl Announcer {
     ) {
         let mut reference = object.object_ref(&());
         reference.resource_version = None;
-        let event =
-            Event { type_, action: reason.clone(), reason, note: Some(shortened(note)), secondary: None };
+        // Events that differ in nothing but their notes are counted as one, which keeps the first note: the addresses that
+        // came after it would not be told. The action makes them differ.
+        let action = shortened(note.clone(), LONGEST_ACTION);
+        let note = Some(shortened(note, LONGEST_NOTE));
+        let event = Event { type_, action, reason, note, secondary: None };
         if let Err(error) = self.publish_event(&event, &reference).await {
             tracing::debug!(error = cause(&error), "an Event could not be written");
         }
@@ -145,8 +153,8 @@ fn is_for_people(code: Code) -> bool {
     !matches!(code, Code::KeyDeclared | Code::KeyChanged | Code::KeyDeleted | Code::DigestRemembered)
 }
 
-fn shortened(mut note: String) -> String {
-    let end = (0..=LONGEST_NOTE).rev().find(|end| note.is_char_boundary(*end)).unwrap_or_default();
-    note.truncate(end);
-    note
+fn shortened(mut text: String, longest: usize) -> String {
+    let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    text.truncate(end);
+    text
 }

@@ -48,7 +48,12 @@ impl Reconciler for ApiKeyReconciler {
     fn refused_status(key: &ApiKey, readiness: &Readiness, now: DateTime<Utc>) -> ApiKeyStatus {
         let stored = key.status.clone().unwrap_or_default();
         let previous = stored.conditions.clone();
-        ApiKeyStatus { state: Some(ApiKeyState::Pending), ..stored }.saying(
+        // What ended stays so, whatever is refused.
+        let state = match stored.state {
+            Some(ended @ (ApiKeyState::Expired | ApiKeyState::Revoked)) => ended,
+            _ => ApiKeyState::Pending,
+        };
+        ApiKeyStatus { state: Some(state), ..stored }.saying(
             readiness,
             &previous,
             key.metadata.generation,

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     fn key() -> PlaintextKey {
-        PlaintextKey::generate(&KeyType::account(), |buffer| getrandom::fill(buffer)).unwrap()
+        PlaintextKey::generate(&KeyType::account(), getrandom::fill).unwrap()
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chrono::Utc;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace as CoreNamespace, ServiceAccount};
 use keyplane_core::ownership::account_label;
@@ -88,16 +89,17 @@ impl Dispatch {
             let state = key.status.as_ref().and_then(|status| status.state);
             matches!(state, Some(ApiKeyState::Revoked | ApiKeyState::Expired))
         };
-        let mut homes: BTreeSet<String> = BTreeSet::new();
+        let others = change.objects.iter().filter(|key| change.concerns_others || ended(key));
+        let homes: BTreeSet<String> = others.filter_map(|key| key.namespace()).collect();
+        // First: whoever is looked at now must not find the places of before, in which it may have none.
+        for home in &homes {
+            self.view.ranks_changed(home);
+        }
         for key in &change.objects {
             send(&self.api_keys, key);
             self.check_owner(key.as_ref());
-            if change.concerns_others || ended(key) {
-                homes.insert(key.namespace().unwrap_or_default());
-            }
         }
         for home in &homes {
-            self.view.ranks_changed(home);
             self.room_changed(home);
         }
         if change.concerns_others {
@@ -131,17 +133,19 @@ impl Dispatch {
         for digest in keys.iter().filter_map(|key| digest_of_key(key)) {
             let mut rivals = self.view.keys_naming(digest);
             rivals.sort_by_cached_key(|rival| self.view.claim_of(rival, digest));
-            rivals.iter().take(2).for_each(|rival| send(&self.api_keys, rival));
+            for rival in rivals.iter().take(2) {
+                // Who comes to hold a digest takes a place in its account.
+                self.view.ranks_changed(&rival.namespace().unwrap_or_default());
+                send(&self.api_keys, rival);
+            }
         }
     }
 
-    /// The account tells how much it has; what waits for room looks again.
+    /// The account tells how much it has; the keys that have another place now look again.
     fn room_changed(&self, home: &str) {
         self.account_of(home);
-        for key in self.view.api_keys.find(&home_key(home)) {
-            if key.status.as_ref().is_some_and(|status| waits_for_room(&status.conditions)) {
-                send(&self.api_keys, &key);
-            }
+        for key in self.view.keys_about_room(home, Utc::now()) {
+            send(&self.api_keys, &key);
         }
     }
 

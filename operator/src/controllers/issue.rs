@@ -39,6 +39,14 @@ pub(super) async fn issue(
     let found = place.delivered().await?;
     let is_handed_over = issue.record.pending.as_ref().is_some_and(|pending| found.holds(&pending.digest));
     if !is_handed_over {
+        if issue.recipient == Recipient::Gone {
+            return Err(ReconcileError::Undeliverable {
+                reason: Reason::RecipientNotReady,
+                message:
+                    "the SshKey that delivery.sealedTo names is not registered any more: register it again"
+                        .to_owned(),
+            });
+        }
         let now = Utc::now().trunc_subsecs(3);
         let key = generate()?;
         let version = issue.version(&key.digest(), &key.prefix(), now);
@@ -146,7 +154,7 @@ impl<'a> Place<'a> {
                     digest: found.annotations().get(DIGEST_ANNOTATION).cloned(),
                 })))
             }
-            Recipient::SshPublicKey(_) => {
+            Recipient::SshPublicKey(_) | Recipient::Gone => {
                 let key = within_limit(&self.reference, self.keys.get_opt(&self.issue.name)).await?;
                 let key = key.filter(|key| key.uid().as_deref() == Some(self.issue.owner.uid.as_str()));
                 let key = key.ok_or_else(|| ReconcileError::Stale(format!("{} is gone", self.reference)))?;

@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_holder_of_the_ssh_key_reads_the_key_and_the_armour_does_not_show_it() {
-        let key = PlaintextKey::generate(&KeyType::account(), |buffer| getrandom::fill(buffer)).unwrap();
+        let key = PlaintextKey::generate(&KeyType::account(), getrandom::fill).unwrap();
         let sealed = seal(&key, PUBLIC_KEY.trim()).unwrap();
         assert!(sealed.starts_with("-----BEGIN AGE ENCRYPTED FILE-----"));
         assert!(!sealed.contains(key.expose()));
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn what_age_cannot_seal_to_is_told_with_the_remedy() {
-        let key = PlaintextKey::generate(&KeyType::account(), |buffer| getrandom::fill(buffer)).unwrap();
+        let key = PlaintextKey::generate(&KeyType::account(), getrandom::fill).unwrap();
         let error = seal(&key, "ecdsa-sha2-nistp256 AAAA").unwrap_err().to_string();
         assert!(error.contains("ssh-ed25519"), "{error}");
     }

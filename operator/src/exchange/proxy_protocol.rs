@@ -286,8 +286,7 @@ mod tests {
             for length in [0_u8, 11, 12, 35, 36, 215, 216, 220] {
                 let fixed = [PROTOCOL_PREFIX, &[what, family, 0, length]].concat();
                 let header = [fixed, vec![1; length.into()]].concat();
-                let is_proxied = what == 0x21 && (family, length >= 12) == (0x11, true)
-                    || what == 0x21 && (family, length >= 36) == (0x21, true);
+                let is_proxied = what == 0x21 && matches!((family, length), (0x11, 12..) | (0x21, 36..));
                 assert_eq!(
                     matches!(source(&header), Ok(Some(_))),
                     is_proxied,

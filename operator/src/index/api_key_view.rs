@@ -10,15 +10,16 @@ use keyplane_core::account::Holdings;
 use keyplane_core::api_key::{
     Claim, KeyRecord, RecipientKey, SHARD_LIMIT, Standing, digests_of, is_shard, shard_name, standing,
 };
-use keyplane_core::limits::ranks;
-use keyplane_core::ownership::{account_label, identity_name, owner_uid};
+use keyplane_core::limits::{active_api_key_limit, has_room, ranks};
+use keyplane_core::ownership::{account_label, owner_uid};
 use keyplane_core::readiness::Reason;
 use keyplane_core::seniority::Seniority;
 use keyplane_core::ssh_key::Verdict;
-use keyplane_crds::{ApiKey, Condition, IDENTITIES_NAMESPACE, Namespace, READY};
+use keyplane_crds::{ApiKey, Condition, Namespace, READY};
 use kube::ResourceExt;
 
 use super::cluster_view::{ClusterView, child_keys, digest_key, home_key, uid_key};
+use super::key_ranks::Ranks;
 
 /// The look-up keys of a key's ServiceAccount: its owner, and every digest that its record holds.
 pub(crate) fn identity_keys(identity: &ServiceAccount) -> Vec<String> {
@@ -67,10 +68,9 @@ pub(crate) fn digests_of_key(key: &ApiKey, record: Option<&KeyRecord>) -> BTreeS
 }
 
 impl ClusterView {
-    /// The record of the key with this UID.
+    /// The record of the key with this UID, from whatever carries it.
     fn record_of(&self, uid: &str) -> Option<KeyRecord> {
-        let identity = self.service_accounts.get(Some(IDENTITIES_NAMESPACE), &identity_name(uid))?;
-        KeyRecord::of(&identity.metadata)
+        KeyRecord::among(&self.identity_of(uid))
     }
 
     /// Every key that declares a digest or has it on record.
@@ -126,12 +126,38 @@ impl ClusterView {
 
     /// A key's place among its account's live keys.
     pub(crate) fn rank_of(&self, key: &ApiKey, now: DateTime<Utc>) -> u32 {
+        if !self.contends(key, now) {
+            return 0;
+        }
         let home = key.namespace().unwrap_or_default();
-        let ranks = self.ranks.of(&home, || {
-            let keys = self.api_keys.find(&home_key(&home));
+        let uid = key.metadata.uid.as_deref().unwrap_or_default();
+        if let Some(rank) = self.ranks_of(&home, now).get(uid) {
+            return *rank;
+        }
+        // The places were decided before it came. One that has none even now is last: it takes nobody's.
+        self.ranks.forget(&home);
+        self.ranks_of(&home, now).get(uid).copied().unwrap_or(u32::MAX)
+    }
+
+    fn ranks_of(&self, home: &str, now: DateTime<Utc>) -> Ranks {
+        self.ranks.of(home, || {
+            let keys = self.api_keys.find(&home_key(home));
             ranks(keys.iter().filter(|key| self.contends(key, now)).map(|key| Seniority::of(&key.metadata)))
+        })
+    }
+
+    /// The keys to which it may matter that another one came, went or ended: those that wait for room, and those beyond
+    /// the limit, which an older one may just have pushed there.
+    pub(crate) fn keys_about_room(&self, home: &str, now: DateTime<Utc>) -> Vec<Arc<ApiKey>> {
+        let limit = self.account_of(home).map(|account| active_api_key_limit(&account)).unwrap_or_default();
+        let ranks = self.ranks_of(home, now);
+        let mut keys = self.api_keys.find(&home_key(home));
+        keys.retain(|key| {
+            let rank = ranks.get(key.metadata.uid.as_deref().unwrap_or_default());
+            rank.is_some_and(|rank| *rank >= limit)
+                || key.status.as_ref().is_some_and(|status| waits_for_room(&status.conditions))
         });
-        ranks.get(key.metadata.uid.as_deref().unwrap_or_default()).copied().unwrap_or_default()
+        keys
     }
 
     /// Whether a key takes up room: it lives, and its digest is its own.
@@ -176,11 +202,17 @@ impl ClusterView {
     /// How much an account has of what is limited.
     pub(crate) fn holdings_of(&self, home: &str, now: DateTime<Utc>) -> Holdings {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let limit = self.account_of(home).map(|account| active_api_key_limit(&account)).unwrap_or_default();
+        let ranks = self.ranks_of(home, now);
         let home = home_key(home);
         let keys = self.api_keys.find(&home);
-        let admitted = keys.iter().filter(|key| {
-            standing(key, now) == Standing::Live
-                && self.record_of(key.metadata.uid.as_deref().unwrap_or_default()).is_some()
+        let admitted = keys.iter().filter(|key| standing(key, now) == Standing::Live).filter(|key| {
+            let uid = key.metadata.uid.as_deref().unwrap_or_default();
+            // One that an older key has pushed out keeps its record, and is not live.
+            let has_place = |record: KeyRecord| {
+                ranks.get(uid).is_some_and(|rank| has_room(*rank, limit, record.admitted_under))
+            };
+            self.record_of(uid).is_some_and(has_place)
         });
         let ssh_keys = self.ssh_keys.find(&home);
         let ssh_keys = ssh_keys.iter().filter(|key| key.metadata.deletion_timestamp.is_none());

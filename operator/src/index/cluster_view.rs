@@ -233,7 +233,7 @@ impl ClusterView {
         orphans
     }
 
-    fn identity_of(&self, uid: &str) -> Vec<Child> {
+    pub(super) fn identity_of(&self, uid: &str) -> Vec<Child> {
         let key = owner_key(uid);
         let accounts = self.service_accounts.find(&key);
         let anchors = self.secrets.find(&key);

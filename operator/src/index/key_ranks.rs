@@ -13,12 +13,9 @@ pub(super) struct KeyRanks(Mutex<HashMap<String, Ranks>>);
 impl KeyRanks {
     /// The places of this account's keys, decided by `decide` where they are not known.
     pub(super) fn of(&self, home: &str, decide: impl FnOnce() -> BTreeMap<String, u32>) -> Ranks {
-        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(home) {
-            return known.clone();
-        }
-        let ranks = Arc::new(decide());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(home.to_owned(), ranks.clone());
-        ranks
+        // Held while it is decided: what was decided before a change must not be kept after it.
+        let mut decided = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        decided.entry(home.to_owned()).or_insert_with(|| Arc::new(decide())).clone()
     }
 
     /// Something that they rest on has changed.

@@ -88,6 +88,17 @@ impl Keys {
         .map(drop)
     }
 
+    /// Declares a key in another second than those before: within one the UID decides who is older.
+    async fn declare_later(&self, name: &str) -> Result<()> {
+        let key = self.api.create(&PostParams::default(), &api_key(name)?).await?;
+        let created = key.metadata.creation_timestamp.context("stored")?.0.as_second();
+        until("the next second", PATIENCE, || async {
+            let is_over = Utc::now().timestamp() > created;
+            Ok(if is_over { Seen::Done(()) } else { Seen::NotYet("the same second".to_owned()) })
+        })
+        .await
+    }
+
     async fn patch(&self, name: &str, spec: Value) -> Result<()> {
         let patch = Patch::Merge(json!({ "spec": spec }));
         self.api.patch(name, &PatchParams::default(), &patch).await?;
@@ -131,10 +142,7 @@ async fn the_oldest_keys_are_ready_and_whoever_is_next_comes_in_when_one_ends() 
     let own = tenant("limit", &json!({"activeApiKeys": 3})).await?;
     let keys = Keys::of(&own);
     for number in 0..6 {
-        keys.declare([format!("key-{number}")]).await?;
-        if number < 3 {
-            own.wait_ready(&format!("apikey/key-{number}")).await?;
-        }
+        keys.declare_later(&format!("key-{number}")).await?;
     }
     let order = by_age(&keys.api).await?;
     keys.settle(&order[..3], 3).await?;
@@ -156,7 +164,9 @@ async fn the_oldest_keys_are_ready_and_whoever_is_next_comes_in_when_one_ends() 
     keys.settle(&order[3..6], 3).await?;
 
     // Younger ones than all wait, and a higher limit lets them in, the older of them first.
-    keys.declare(["late".to_owned(), "later".to_owned()]).await?;
+    for name in ["late", "later"] {
+        keys.declare_later(name).await?;
+    }
     let ended = [&order[0], &order[2]];
     let mut wanted = by_age(&keys.api).await?;
     wanted.retain(|name| !ended.contains(&name));

@@ -2,11 +2,13 @@
 //!
 //! One test binary, so that all tests of a run share one control plane ([`keyplane_tests::shared`]).
 
+mod addresses;
 mod admission;
 mod adoption;
 mod audit;
 mod control_plane;
 mod convergence;
+mod crashes;
 mod delivery;
 mod exchange;
 mod expiry;
@@ -14,11 +16,13 @@ mod fault_proxy;
 mod gitops;
 mod hostile;
 mod limits;
+mod locks;
 mod main_job;
 mod operator_log;
 mod permissions;
 mod plaintext_scan;
 mod poison;
+mod replicas;
 mod request;
 mod revocation;
 mod rotation;

@@ -69,7 +69,8 @@ async fn stays_revoked(own: &Tenant, key: &HeldKey) -> Result<()> {
     let status = stored.status.context("a status")?;
     ensure!(status.state == Some(ApiKeyState::Invalid), "{status:?}");
     ensure!(status.access.is_none() && status.namespaces.is_empty(), "{status:?}");
-    ensure!(status.conditions[0].message.contains("kubectl-keyplane generate"), "{status:?}");
+    let message = status.conditions.first().map(|condition| condition.message.as_str()).unwrap_or_default();
+    ensure!(message.contains("kubectl-keyplane generate"), "{status:?}");
     let answer = answered(own, key, 403).await?;
     ensure!(answer.at("/detail").is_some_and(|detail| detail.contains("revoked")), "{answer:?}");
     Ok(())
@@ -129,7 +130,7 @@ async fn a_backup_that_is_restored_revives_no_revoked_key_and_the_others_work_ag
         ensure!(own.exchange(key).await?.status == 401, "{} outlives its account", key.name);
     }
     let account = json!({
-        "apiVersion": "keyplane.dev/v1alpha1", "kind": "Account", "metadata": {"name": own.account},
+        "apiVersion": "keyplane.dev/v1alpha1", "kind": "Account", "metadata": {"name": own.account}, "spec": {},
     });
     own.kubectl.apply(&account.to_string()).await?;
     own.wait_ready(&format!("account/{}", own.account)).await?;

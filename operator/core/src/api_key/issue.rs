@@ -14,6 +14,8 @@ pub enum Recipient {
     Secret(String),
     /// The holder of this SSH public key (one OpenSSH line).
     SshPublicKey(String),
+    /// The holder of an SSH key that is not registered any more. What was handed over already counts; nothing more can be.
+    Gone,
 }
 
 /// A key to make and to hand over.
@@ -65,7 +67,10 @@ pub fn due_request(key: &ApiKey, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
 pub fn is_due(key: &ApiKey, record: &KeyRecord, now: DateTime<Utc>) -> bool {
     match &record.live {
         None => true,
-        Some(live) => record.may_rotate() && due_request(key, now) > live.requested_at,
+        // What was begun is brought to its end, whatever is asked for meanwhile.
+        Some(live) => {
+            record.may_rotate() && (record.pending.is_some() || due_request(key, now) > live.requested_at)
+        }
     }
 }
 

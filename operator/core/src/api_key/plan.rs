@@ -17,7 +17,7 @@ use super::scope::Grant;
 use super::status::{self, Facts};
 use super::tombstones::Tombstone;
 use super::unused::unused_from;
-use super::verdict::{Verdict, can_deliver, home, verdict};
+use super::verdict::{Verdict, home, recipient, verdict};
 use crate::child::{Child, ChildKind};
 use crate::limits::active_api_key_limit;
 use crate::ownership::{Owner, OwnerKind};
@@ -114,19 +114,16 @@ fn take_away(observed: &ObservedApiKey, tombstones: Vec<Tombstone>) -> Vec<Actio
     actions
 }
 
-/// The digests that are to be remembered as revoked and are not yet: all of a revoked key's, and those that rotations
-/// ended. Only who holds a digest can have it remembered: else anybody could revoke anybody's key by naming its digest.
+/// The digests that are to be remembered as revoked and are not yet: all of a revoked key's, and those that rotations ended.
+/// A key that was never on record has none: else anybody could have anybody's digest remembered, by naming it in a revoked
+/// object and waiting until its holder is deleted.
 fn tombstones(observed: &ObservedApiKey, record: Option<&KeyRecord>, now: DateTime<Utc>) -> Vec<Tombstone> {
+    let Some(record) = record else { return Vec::new() };
     let key = &observed.key;
     let is_revoked = key.spec.revoked == Some(true) || standing(key, now) == Standing::Revoked;
-    let mut digests: BTreeSet<&str> = BTreeSet::new();
-    if let Some(record) = record {
-        digests.extend(record.ended.iter().map(String::as_str));
-        if is_revoked {
-            digests.extend(record.digests());
-        }
-    }
+    let mut digests: BTreeSet<&str> = record.ended.iter().map(String::as_str).collect();
     if is_revoked {
+        digests.extend(record.digests());
         digests.extend(key.spec.digest.as_deref());
     }
     let seniority = Seniority::of(&key.metadata);
@@ -137,16 +134,14 @@ fn tombstones(observed: &ObservedApiKey, record: Option<&KeyRecord>, now: DateTi
         .filter(|digest| digest.parse::<crate::key_format::KeyDigest>().is_ok())
         .filter(|digest| !observed.is_remembered(digest))
         .filter(|digest| {
-            let since = record.and_then(|record| record.holds_since(digest));
-            let own = Claim { since, seniority: seniority.clone() };
-            let was_own = record.is_some_and(|record| record.ended.iter().any(|ended| ended == digest));
-            was_own || !observed.claims_on(digest).iter().any(|rival| *rival < own)
+            let own = Claim { since: record.holds_since(digest), seniority: seniority.clone() };
+            !observed.claims_on(digest).iter().any(|rival| *rival < own)
         })
         .map(|digest| Tombstone {
             shard: observed.tombstone_shard.clone(),
             account: account.to_owned(),
             digest: digest.to_owned(),
-            version: record.and_then(|record| record.number_of(digest)),
+            version: record.number_of(digest),
             note: format!("{} {account}/{name}", now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
         })
         .collect()
@@ -160,7 +155,7 @@ fn issue_of(
     now: DateTime<Utc>,
 ) -> Option<Issue> {
     let key = &observed.key;
-    let recipient = can_deliver(observed)?;
+    let recipient = recipient(observed, record)?;
     if !issue::is_due(key, record, now) {
         return None;
     }
@@ -187,15 +182,16 @@ fn wake_at(
     now: DateTime<Utc>,
 ) -> Option<DateTime<Utc>> {
     let key = &observed.key;
+    let said = [lock::lifted_at(key, now), unused_from(key)];
     if standing(key, now) != Standing::Live {
-        return None;
+        return said.into_iter().flatten().filter(|moment| *moment > now).min();
     }
     let grace_seconds = issue::grace_seconds(key);
     let previous =
         record.and_then(|record| record.previous.as_ref()).map(|retired| retired.ends(grace_seconds));
     let rotation = key.spec.rotation.as_ref().and_then(|rotation| rotation.requested_at);
-    let moments = [key.spec.expires_at, previous, rotation, lock::lifted_at(key, now), unused_from(key)];
-    moments.into_iter().flatten().filter(|moment| *moment > now).min()
+    let moments = [key.spec.expires_at, previous, rotation];
+    moments.into_iter().chain(said).flatten().filter(|moment| *moment > now).min()
 }
 
 /// Reasons that an attempt to deliver left, which only another attempt can change.

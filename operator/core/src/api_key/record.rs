@@ -75,13 +75,18 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// The record among what was made for a key: the newest copy.
+    /// The record among what was made for a key: the newest copy, and of equally new ones the ServiceAccount's. An anchor's
+    /// copy leaves out what is under way.
     #[must_use]
     pub fn among(children: &[Child]) -> Option<Self> {
         let identities = children
             .iter()
             .filter(|child| matches!(child.kind(), ChildKind::ServiceAccount | ChildKind::Secret));
-        identities.filter_map(|child| Self::of(child.metadata())).max_by_key(|record| record.sequence)
+        let copies = identities.filter_map(|child| {
+            let is_whole = child.kind() == ChildKind::ServiceAccount;
+            Some((is_whole, Self::of(child.metadata())?))
+        });
+        copies.max_by_key(|(is_whole, record)| (record.sequence, *is_whole)).map(|(_, record)| record)
     }
 
     /// The record that an object carries.
@@ -118,9 +123,13 @@ impl KeyRecord {
         made.chain(self.ended.iter().map(String::as_str)).collect()
     }
 
-    /// Since when this key holds a digest.
+    /// Since when this key holds a digest. One that ended is held for good: nobody else can claim it before it is
+    /// remembered.
     #[must_use]
     pub fn holds_since(&self, digest: &str) -> Option<DateTime<Utc>> {
+        if self.ended.iter().any(|ended| ended == digest) {
+            return Some(DateTime::<Utc>::MIN_UTC);
+        }
         let versions = self.live.iter().chain(self.previous.as_ref().map(|retired| &retired.version));
         versions
             .chain(&self.pending)

@@ -194,13 +194,13 @@ fn awaiting(key: &ApiKey, grant: &Grant) -> Readiness {
     Readiness::not_ready(Reason::NamespaceNotReady, message)
 }
 
-/// Whether a rotation cannot be carried out for want of somebody to seal the key to.
-pub(super) fn can_deliver(observed: &ObservedApiKey) -> Option<issue::Recipient> {
+/// To whom a key is handed over, where there is somebody.
+pub(super) fn recipient(observed: &ObservedApiKey, record: &KeyRecord) -> Option<issue::Recipient> {
     let delivery = observed.key.spec.delivery.as_ref()?;
     match (&delivery.secret_name, &observed.recipient) {
         (Some(name), _) => Some(issue::Recipient::Secret(name.clone())),
         (None, RecipientKey::Registered(line)) => Some(issue::Recipient::SshPublicKey(line.clone())),
-        (None, _) => None,
+        (None, _) => record.pending.as_ref().map(|_| issue::Recipient::Gone),
     }
 }
 

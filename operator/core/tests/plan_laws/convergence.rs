@@ -44,9 +44,10 @@ fn outcome(cluster: &Cluster) -> Outcome {
         let record = KeyRecord::of(metadata);
         if let (Some(record), Some(annotations)) = (record, &mut metadata.annotations) {
             annotations.insert(VERSIONS_ANNOTATION.to_owned(), gist(&record));
-            if object.kind() == ChildKind::Secret {
-                metadata_mut(&mut object).annotations = None;
-            }
+        }
+        // An anchor carries a copy, which that of a replaced version keeps as it was.
+        if object.kind() == ChildKind::Secret {
+            metadata_mut(&mut object).annotations = None;
         }
         objects.insert(object.reference(), object);
     }

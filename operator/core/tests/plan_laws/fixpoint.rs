@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn time_alone_changes_nothing_before_the_moment_that_the_plan_names_and_something_then(
+    fn time_alone_changes_nothing_before_the_moment_that_the_plan_names(
         steps in history(any_operation()),
         seed in any::<u64>(),
     ) {

@@ -10,10 +10,10 @@ use keyplane_crds::{
 use proptest::prelude::*;
 
 use crate::driver::{Budget, converge, look_at_all};
+use crate::edits::{edit_key_at, lock};
 use crate::model::Cluster;
 use crate::observe::children_of;
 use crate::observe_keys::{candidates, uid_of};
-use crate::operations::{edit_key_at, lock};
 use crate::resource::Place;
 use crate::specs;
 
@@ -118,7 +118,7 @@ fn verifies(cluster: &Cluster) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn nothing_leads_out_of_revoked_or_expired_and_only_what_is_meant_to_out_of_locked(

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::driver::{Budget, converge, look_at_all};
+use crate::edits::{edit, edit_key_at};
 use crate::model::Cluster;
-use crate::operations::{edit, edit_key_at};
 use crate::resource::{Place, Resource};
 use crate::specs;
 
@@ -110,7 +110,8 @@ fn run<R: Limited>(cluster: &mut Cluster, steps: &[Step], first: usize, otherwis
             Step::Reconcile(seed, writes) => match otherwise {
                 None => look_at_all(cluster, *seed, &mut Budget::of(*writes)),
                 Some(other) => {
-                    look_at_all(cluster, seed ^ other, &mut Budget::of(usize::try_from(other % 9).unwrap()))
+                    let writes = usize::try_from(other % 9).unwrap();
+                    look_at_all(cluster, seed ^ other, &mut Budget::of(writes));
                 }
             },
             _ => {}
@@ -156,7 +157,6 @@ fn the_oldest_win<R: Limited>(limit: u32, steps: &[Step], seed: u64) {
     let all: BTreeSet<String> = ready.union(&waiting).cloned().collect();
     assert!(ready.len() <= usize::try_from(limit).unwrap());
     assert!(waiting.is_empty() || ready.len() == usize::try_from(limit).unwrap());
-    // Of namespaces those that stood before an older one could: none here, for none of them was ever refused otherwise.
     assert_eq!(ready, oldest(&cluster, &all, limit));
     run::<R>(&mut otherwise, steps, 100, Some(seed));
     converge(&mut otherwise, !seed);

@@ -14,6 +14,7 @@
 mod adoption;
 mod convergence;
 mod driver;
+mod edits;
 mod entitlement;
 mod fixpoint;
 mod issuing;
@@ -34,5 +35,6 @@ mod rotation;
 mod specs;
 mod ssh_keys;
 mod stored_form;
+mod strange;
 mod tampering;
 mod totality;

@@ -5,9 +5,9 @@ use keyplane_crds::{Account, AccountSpec, ApiKey, ApiKeySpec};
 use proptest::prelude::*;
 
 use crate::driver::{Budget, converge, look_at_all};
+use crate::edits::edit_key_at;
 use crate::model::Cluster;
 use crate::observe_keys::record_of;
-use crate::operations::edit_key_at;
 use crate::resource::{Place, Resource};
 use crate::specs;
 
@@ -88,7 +88,7 @@ fn make(cluster: &mut Cluster, step: &Move) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(384))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn whatever_a_neighbour_does_with_a_digest_changes_nothing_for_its_holder(

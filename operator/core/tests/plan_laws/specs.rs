@@ -12,8 +12,8 @@ use keyplane_crds::{
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use crate::edits::limits;
 use crate::model::Cluster;
-use crate::operations::limits;
 
 /// A scope before it is known which namespaces there are.
 #[derive(Clone, Debug)]

@@ -13,16 +13,15 @@ use crate::delivery::{digest_of, tenant, to_secret};
 /// How often a key is rotated.
 const ROTATIONS: u32 = 5;
 
-/// Uses a key, and once more when the exchange asks for it.
-async fn used(own: &Tenant, key: &HeldKey) -> Result<u16> {
-    let answer = own.exchange(key).await?;
-    match (answer.status, answer.retry_after) {
-        (503, Some(seconds)) => {
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
-            Ok(own.exchange(key).await?.status)
-        }
-        (status, _) => Ok(status),
-    }
+/// Uses the newest key, and once more, whichever is the newest then, when the exchange asks for it.
+async fn used<F: AsyncFn() -> Result<HeldKey>>(own: &Tenant, newest: F) -> Result<(HeldKey, u16)> {
+    let key = newest().await?;
+    let answer = own.exchange(&key).await?;
+    let (503, Some(seconds)) = (answer.status, answer.retry_after) else { return Ok((key, answer.status)) };
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let key = newest().await?;
+    let status = own.exchange(&key).await?.status;
+    Ok((key, status))
 }
 
 #[tokio::test]
@@ -37,8 +36,7 @@ async fn whoever_reads_the_secret_and_uses_the_key_is_never_refused_over_rotatio
     let client = async {
         let mut uses = 0_u32;
         while !stop.load(Ordering::Relaxed) {
-            let key = own.delivered_key("ci-key").await?;
-            let status = used(&own, &key).await?;
+            let (key, status) = used(&own, async || own.delivered_key("ci-key").await).await?;
             let version = own.stored_key("ci").await?.status.unwrap_or_default();
             let is_told = version.digest == Some(digest_of(&key)?);
             ensure!(
@@ -74,8 +72,7 @@ async fn whoever_changes_to_a_declared_key_when_it_is_ready_is_never_refused() -
     let client = async {
         let mut uses = 0_u32;
         while !stop.load(Ordering::Relaxed) {
-            let key = newest.borrow().clone();
-            let status = used(&own, &key).await?;
+            let (key, status) = used(&own, async || Ok(newest.borrow().clone())).await?;
             ensure!(status == 200, "use {uses}: {} is refused with {status}", key.name);
             uses += 1;
         }
