@@ -85,7 +85,18 @@ async fn exchange_key(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let client = client.ok();
+    // A task of its own: a client that goes away at once keeps neither its denial from being written down nor a line out
+    // of the audit log.
+    let answering = tokio::spawn(answer_to(exchange, client.ok(), headers, body));
+    answering.await.unwrap_or_else(|_| Err(failed()))
+}
+
+async fn answer_to(
+    exchange: Arc<Exchange>,
+    client: Option<ClientAddress>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let Some(key) = presented_key(&headers) else {
         return Err(exchange.refuse(RefusalReason::Malformed, None, client, refused()).await);
     };
@@ -333,6 +344,14 @@ fn cluster_unavailable() -> Problem {
 
 fn refused() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "invalid_api_key", REFUSED)
+}
+
+fn failed() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "Keyplane failed to answer; its log says why",
+    )
 }
 
 fn setting_up() -> Problem {

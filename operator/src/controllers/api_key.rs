@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use keyplane_core::api_key::{KeyRecord, ObservedApiKey, plan};
+use keyplane_core::api_key::{ADDRESS_DENIED, KeyRecord, ObservedApiKey, plan};
 use keyplane_core::audit::{Change, events_of};
 use keyplane_core::plan::Plan;
 use keyplane_core::readiness::{Readiness, ResourceKind, Status};
@@ -35,7 +35,7 @@ impl Reconciler for ApiKeyReconciler {
             rank: view.rank_of(key, now),
             tombstone_shard: view.tombstone_shard(&home),
             recipient: view.recipient_of(key),
-            remembered: digests.into_iter().filter(|digest| view.is_remembered(digest)).collect(),
+            remembered: digests.into_iter().filter(|digest| view.is_remembered(&home, digest)).collect(),
             children,
         };
         plan(&observed, now)
@@ -48,9 +48,9 @@ impl Reconciler for ApiKeyReconciler {
     fn refused_status(key: &ApiKey, readiness: &Readiness, now: DateTime<Utc>) -> ApiKeyStatus {
         let stored = key.status.clone().unwrap_or_default();
         let previous = stored.conditions.clone();
-        // What ended stays so, whatever is refused.
+        // What ended or is locked stays so, whatever is refused.
         let state = match stored.state {
-            Some(ended @ (ApiKeyState::Expired | ApiKeyState::Revoked)) => ended,
+            Some(held @ (ApiKeyState::Expired | ApiKeyState::Revoked | ApiKeyState::Locked)) => held,
             _ => ApiKeyState::Pending,
         };
         ApiKeyStatus { state: Some(state), ..stored }.saying(
@@ -71,7 +71,9 @@ impl Reconciler for ApiKeyReconciler {
 
     fn notices(key: &ApiKey) -> Option<Vec<Notice>> {
         let events = key.status.as_ref().map(|status| status.security_events.as_slice()).unwrap_or_default();
-        let notices = events.iter().map(|event| Notice {
+        // What happens to a key that is locked already is in its status; an Event for each would be a flood.
+        let denied = events.iter().filter(|event| event.reason == ADDRESS_DENIED);
+        let notices = denied.map(|event| Notice {
             at: event.time,
             reason: event.reason.clone(),
             note: format!("the key was used from {}, which is not among spec.allowedCidrs", event.address),

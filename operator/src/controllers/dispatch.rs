@@ -91,7 +91,10 @@ impl Dispatch {
         };
         let others = change.objects.iter().filter(|key| change.concerns_others || ended(key));
         let homes: BTreeSet<String> = others.filter_map(|key| key.namespace()).collect();
-        // First: whoever is looked at now must not find the places of before, in which it may have none.
+        // First: whoever is looked at now must not find the holders and places of before.
+        if change.concerns_others {
+            self.claims_changed(&change.keys);
+        }
         for home in &homes {
             self.view.ranks_changed(home);
         }
@@ -101,9 +104,6 @@ impl Dispatch {
         }
         for home in &homes {
             self.room_changed(home);
-        }
-        if change.concerns_others {
-            self.claims_changed(&change.keys);
         }
     }
 
@@ -115,28 +115,32 @@ impl Dispatch {
                 self.account_of(home);
             }
         }
+        self.claims_changed(&change.keys);
         self.owners_changed(change);
-        self.claims_changed(&change.moved_keys);
     }
 
     /// A digest that was just remembered as revoked is nobody's any more.
     pub(super) fn tombstones_changed(&self, change: &Change<ConfigMap>) {
-        self.view.all_ranks_changed();
-        for digest in change.moved_keys.iter().filter_map(|key| revoked_digest_of_key(key)) {
-            self.view.keys_naming(digest).iter().for_each(|key| send(&self.api_keys, key));
+        for (account, digest) in change.moved_keys.iter().filter_map(|key| revoked_digest_of_key(key)) {
+            self.view.ranks_changed(account);
+            let mut keys = self.view.keys_naming(digest);
+            keys.retain(|key| key.namespace().as_deref() == Some(account));
+            for key in &keys {
+                send(&self.api_keys, key);
+            }
         }
     }
 
-    /// Of the keys that name a digest, the one that holds it, or has just come to, and the next, which did until just
-    /// now. To the others nothing changes, however many they are.
+    /// Of the keys that name a digest, the one that held it until now, and the one that does. To the others nothing
+    /// changes, however many they are.
     fn claims_changed(&self, keys: &BTreeSet<String>) {
         for digest in keys.iter().filter_map(|key| digest_of_key(key)) {
-            let mut rivals = self.view.keys_naming(digest);
-            rivals.sort_by_cached_key(|rival| self.view.claim_of(rival, digest));
-            for rival in rivals.iter().take(2) {
-                // Who comes to hold a digest takes a place in its account.
-                self.view.ranks_changed(&rival.namespace().unwrap_or_default());
-                send(&self.api_keys, rival);
+            for holder in self.view.holder_changed(digest).into_iter().flatten() {
+                for key in self.view.api_keys.find(&uid_key(&holder.uid)) {
+                    // Who comes to hold a digest takes a place in its account.
+                    self.view.ranks_changed(&key.namespace().unwrap_or_default());
+                    send(&self.api_keys, &key);
+                }
             }
         }
     }
@@ -362,13 +366,13 @@ mod tests {
     }
 
     #[test]
-    fn of_many_api_keys_with_one_digest_a_change_concerns_the_two_oldest_only() {
+    fn of_many_api_keys_with_one_digest_a_change_concerns_those_that_held_it_before_and_after() {
         let (dispatch, mut queues) = settled();
         let view = &dispatch.view;
         dispatch.api_key_changed(&view.api_keys.apply(&Event::Apply(api_key("d", 2))).unwrap());
-        assert_eq!(queued(&mut queues.api_keys), names(["a", "b", "d"]));
+        assert_eq!(queued(&mut queues.api_keys), names(["a", "d"]));
         dispatch.api_key_changed(&view.api_keys.apply(&Event::Delete(api_key("a", 1))).unwrap());
-        assert_eq!(queued(&mut queues.api_keys), names(["a", "b", "c"]));
+        assert_eq!(queued(&mut queues.api_keys), names(["a", "b"]));
     }
 
     #[test]

@@ -39,19 +39,13 @@ pub(super) async fn issue(
     let found = place.delivered().await?;
     let is_handed_over = issue.record.pending.as_ref().is_some_and(|pending| found.holds(&pending.digest));
     if !is_handed_over {
-        if issue.recipient == Recipient::Gone {
-            return Err(ReconcileError::Undeliverable {
-                reason: Reason::RecipientNotReady,
-                message:
-                    "the SshKey that delivery.sealedTo names is not registered any more: register it again"
-                        .to_owned(),
-            });
-        }
         let now = Utc::now().trunc_subsecs(3);
         let key = generate()?;
         let version = issue.version(&key.digest(), &key.prefix(), now);
+        // Made up before anything is written: what cannot be, would else be tried for ever, with a write each time.
+        let parcel = Parcel::of(issue, settings, &key)?;
         record = place.write(&record, issue.record.with_pending(version)).await?;
-        place.hand_over(settings, &found, &key).await?;
+        place.hand_over(parcel, &found).await?;
     }
     let now = Utc::now().trunc_subsecs(3);
     let promoted = record.0.promoted(issue.grace_seconds, now);
@@ -64,6 +58,33 @@ fn generate() -> Result<PlaintextKey, ReconcileError> {
     PlaintextKey::generate(&KeyType::account(), getrandom::fill).map_err(|error| {
         ReconcileError::Unreachable(format!("the operating system gives no randomness: {error}"))
     })
+}
+
+/// A key as it is handed over.
+enum Parcel {
+    /// In the Secret of this name.
+    Secret(String, Box<Secret>),
+    /// Sealed.
+    Sealed { armour: String, digest: String },
+}
+
+impl Parcel {
+    fn of(issue: &Issue, settings: &DeliverySettings, key: &PlaintextKey) -> Result<Self, ReconcileError> {
+        match &issue.recipient {
+            Recipient::Secret(name) => {
+                Ok(Self::Secret(name.clone(), Box::new(secret_of(issue, name, settings, key)?)))
+            }
+            Recipient::SshPublicKey(line) => {
+                Ok(Self::Sealed { armour: seal(key, line)?, digest: key.digest().to_string() })
+            }
+            Recipient::Gone => Err(ReconcileError::Undeliverable {
+                reason: Reason::RecipientNotReady,
+                message:
+                    "the SshKey that delivery.sealedTo names is not registered any more: register it again"
+                        .to_owned(),
+            }),
+        }
+    }
 }
 
 /// What is where the key is to be handed over.
@@ -174,23 +195,15 @@ impl<'a> Place<'a> {
             && secret.owner_references().iter().any(|reference| reference.uid == uid)
     }
 
-    async fn hand_over(
-        &self,
-        settings: &DeliverySettings,
-        found: &Found,
-        key: &PlaintextKey,
-    ) -> Result<(), ReconcileError> {
-        match (&self.issue.recipient, found) {
-            (Recipient::Secret(name), Found::Secret(stored)) => {
-                let secret = secret_of(self.issue, name, settings, key)?;
-                self.write_secret(name, stored.as_ref(), secret).await
+    async fn hand_over(&self, parcel: Parcel, found: &Found) -> Result<(), ReconcileError> {
+        match (parcel, found) {
+            (Parcel::Secret(name, secret), Found::Secret(stored)) => {
+                self.write_secret(&name, stored.as_ref(), *secret).await
             }
-            (Recipient::SshPublicKey(line), Found::Sealed { resource_version, .. }) => {
-                let sealed = seal(key, line)?;
-                let digest = key.digest().to_string();
+            (Parcel::Sealed { armour, digest }, Found::Sealed { resource_version, .. }) => {
                 let patch = json!({
                     "metadata": {"uid": self.issue.owner.uid, "resourceVersion": resource_version},
-                    "status": {"sealedKey": sealed, "digest": digest},
+                    "status": {"sealedKey": armour, "digest": digest},
                 });
                 let (params, patch) = (as_manager(), Patch::Merge(patch));
                 let request = self.keys.patch_status(&self.issue.name, &params, &patch);

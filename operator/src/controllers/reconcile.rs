@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures::channel::mpsc::UnboundedReceiver;
@@ -90,7 +90,15 @@ struct Context {
     settings: Arc<DeliverySettings>,
     announcer: Arc<Announcer>,
     view: Arc<ClusterView>,
-    failures: Mutex<HashMap<String, u32>>,
+    failures: Mutex<HashMap<String, Failures>>,
+}
+
+/// How a resource failed since it last was as declared.
+#[derive(Clone, Copy, Default)]
+struct Failures {
+    count: u32,
+    /// Before which nothing that is costly is tried again, whatever wakes the resource.
+    not_before: Option<Instant>,
 }
 
 /// Works on what is queued, for as long as the queue is open.
@@ -123,17 +131,9 @@ async fn attempt<R: Reconciler>(
     object: Arc<R::Resource>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    let result = tokio::time::timeout(ATTEMPT_LIMIT, carry_out::<R>(&object, &context))
+    tokio::time::timeout(ATTEMPT_LIMIT, carry_out::<R>(&object, &context))
         .await
-        .unwrap_or(Err(ReconcileError::TimedOut(ATTEMPT_LIMIT.as_secs())));
-    if result.is_ok() {
-        context
-            .failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&object.uid().unwrap_or_default());
-    }
-    result
+        .unwrap_or(Err(ReconcileError::TimedOut(ATTEMPT_LIMIT.as_secs())))
 }
 
 async fn carry_out<R: Reconciler>(
@@ -145,6 +145,20 @@ async fn carry_out<R: Reconciler>(
         context.announcer.notice(object.as_ref(), notices).await;
     }
     let plan = R::plan(&context.view, object, now);
+    let uid = object.uid().unwrap_or_default();
+    if plan.is_empty() {
+        context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+    }
+    if plan.actions.iter().any(|step| matches!(step, Step::Issue(_))) {
+        // What an attempt to issue writes wakes the resource; it must not begin the next attempt.
+        let failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).copied();
+        let rest = failures
+            .and_then(|failures| failures.not_before)
+            .map(|moment| moment.saturating_duration_since(Instant::now()));
+        if let Some(rest) = rest.filter(|rest| !rest.is_zero()) {
+            return Ok(Action::requeue(rest));
+        }
+    }
     let api = R::api(context.client.clone(), object);
     if plan.actions.iter().any(Step::gives) && !is_current(&api, object.as_ref()).await? {
         return Err(ReconcileError::Stale(
@@ -270,13 +284,14 @@ fn say_readiness<K: Resource<DynamicType = ()>, S: Status>(object: &K, stored: O
 }
 
 fn retry<R: Reconciler>(object: &R::Resource, error: &ReconcileError, context: &Context) -> Action {
-    let failures = {
-        let mut counts = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(object.uid().unwrap_or_default()).or_default();
-        *count = count.saturating_add(1);
-        *count
+    let (failures, pause) = {
+        let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = failures.entry(object.uid().unwrap_or_default()).or_default();
+        failures.count = failures.count.saturating_add(1);
+        let pause = pause_after(failures.count);
+        failures.not_before = Instant::now().checked_add(pause);
+        (failures.count, pause)
     };
-    let pause = pause_after(failures);
     let kind = R::Resource::kind(&());
     let name = place(object);
     let expected = match error {

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use keyplane_core::api_key::{ANCHOR_TYPE, Admitted, KeyRecord, Known, Presented, Refusal, admit, holder};
 use keyplane_core::key_format::KeyDigest;
 use keyplane_core::ownership::{anchor_name, identity_name, owner_uid};
+use keyplane_core::seniority::Seniority;
 use keyplane_crds::{ApiKey, ApiKeyState, IDENTITIES_NAMESPACE};
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, ResourceExt};
@@ -126,15 +127,16 @@ impl KeyIndex {
         })
     }
 
-    /// The keys that declare a digest or have it on record.
+    /// The keys that have a digest on record; where none has, the oldest that declares it. However many declare it, it
+    /// costs its holder nothing.
     fn naming(&self, digest: &str) -> Vec<Known> {
         let key = digest_key(digest);
-        let mut keys = self.keys.find(&key);
-        for identity in self.identities.find(&key) {
-            let Some(uid) = owner_uid(&identity.metadata) else { continue };
-            if !keys.iter().any(|key| key.metadata.uid.as_deref() == Some(uid)) {
-                keys.extend(self.keys.find(&uid_key(uid)));
-            }
+        let identities = self.identities.find(&key);
+        let owners = identities.iter().filter_map(|identity| owner_uid(&identity.metadata));
+        let mut keys: Vec<Arc<ApiKey>> = owners.flat_map(|uid| self.keys.find(&uid_key(uid))).collect();
+        if keys.is_empty() {
+            let declared = self.keys.find(&key);
+            keys.extend(declared.into_iter().min_by_key(|key| Seniority::of(&key.metadata)));
         }
         keys.into_iter().map(|key| Known { record: self.record_of(&key), key }).collect()
     }

@@ -19,6 +19,7 @@ use keyplane_crds::{ApiKey, Condition, Namespace, READY};
 use kube::ResourceExt;
 
 use super::cluster_view::{ClusterView, child_keys, digest_key, home_key, uid_key};
+use super::digest_holders::Holder;
 use super::key_ranks::Ranks;
 
 /// The look-up keys of a key's ServiceAccount: its owner, and every digest that its record holds.
@@ -35,8 +36,9 @@ pub(super) fn tombstone_keys(shard: &ConfigMap) -> Vec<String> {
     if !is_shard(shard) {
         return Vec::new();
     }
-    let account = account_label(&shard.metadata).map(shards_key);
-    account.into_iter().chain(digests_of(shard).map(|digest| revoked_key(&digest))).collect()
+    let account = account_label(&shard.metadata).unwrap_or_default();
+    let digests = digests_of(shard).map(|digest| revoked_key(account, &digest));
+    std::iter::once(shards_key(account)).chain(digests).collect()
 }
 
 fn shards_key(account: &str) -> String {
@@ -45,13 +47,13 @@ fn shards_key(account: &str) -> String {
 
 const REVOKED_KEY: &str = "revoked/";
 
-fn revoked_key(digest: &str) -> String {
-    format!("{REVOKED_KEY}{digest}")
+fn revoked_key(account: &str, digest: &str) -> String {
+    format!("{REVOKED_KEY}{account}/{digest}")
 }
 
-/// The digest in a look-up key of tombstones.
-pub(crate) fn revoked_digest_of_key(key: &str) -> Option<&str> {
-    key.strip_prefix(REVOKED_KEY)
+/// The account and the digest in a look-up key of tombstones.
+pub(crate) fn revoked_digest_of_key(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix(REVOKED_KEY)?.split_once('/')
 }
 
 /// Whether conditions say that a resource waits for room under its account's limit.
@@ -85,31 +87,48 @@ impl ClusterView {
         keys
     }
 
-    /// A key's claim on a digest.
-    pub(crate) fn claim_of(&self, key: &ApiKey, digest: &str) -> Claim {
-        let record = self.record_of(key.metadata.uid.as_deref().unwrap_or_default());
-        Claim {
-            since: record.and_then(|record| record.holds_since(digest)),
-            seniority: Seniority::of(&key.metadata),
-        }
+    /// The key that holds a digest: of those that have it on record the one that had it first, else the oldest that
+    /// declares it.
+    pub(crate) fn holder_of(&self, digest: &str) -> Option<Holder> {
+        self.holders.of(digest, || {
+            let claimed = |key: &Arc<ApiKey>, record: Option<KeyRecord>| Holder {
+                uid: key.metadata.uid.clone().unwrap_or_default(),
+                claim: Claim {
+                    since: record.and_then(|record| record.holds_since(digest)),
+                    seniority: Seniority::of(&key.metadata),
+                },
+            };
+            let identities = self.service_accounts.find(&digest_key(digest));
+            let owners = identities.iter().filter_map(|identity| owner_uid(&identity.metadata));
+            let recorded = owners.flat_map(|uid| self.api_keys.find(&uid_key(uid))).map(|key| {
+                let record = self.record_of(key.metadata.uid.as_deref().unwrap_or_default());
+                claimed(&key, record)
+            });
+            recorded.min_by(|left, right| left.claim.cmp(&right.claim)).or_else(|| {
+                let declared = self.api_keys.find(&digest_key(digest));
+                let oldest = declared.iter().min_by_key(|key| Seniority::of(&key.metadata))?;
+                // Its ServiceAccount may be away for a moment; an anchor says as much.
+                Some(claimed(oldest, self.record_of(oldest.metadata.uid.as_deref().unwrap_or_default())))
+            })
+        })
     }
 
-    /// The claims of all keys but this one.
-    fn rivals_of(&self, key: &ApiKey, digest: &str) -> Vec<Claim> {
-        let mut others = self.keys_naming(digest);
-        others.retain(|other| other.metadata.uid != key.metadata.uid);
-        others.iter().map(|other| self.claim_of(other, digest)).collect()
+    /// Who holds a digest is to be decided anew. Returns who held it until now, and who does.
+    pub(crate) fn holder_changed(&self, digest: &str) -> [Option<Holder>; 2] {
+        [self.holders.forget(digest), self.holder_of(digest)]
     }
 
-    /// The others' claims on these digests.
+    /// Of the others' claims on these digests, those that come before all.
     pub(crate) fn claims(&self, key: &ApiKey, digests: &BTreeSet<String>) -> BTreeMap<String, Vec<Claim>> {
-        let claims = digests.iter().map(|digest| (digest.clone(), self.rivals_of(key, digest)));
-        claims.filter(|(_, rivals)| !rivals.is_empty()).collect()
+        let holders = digests.iter().filter_map(|digest| Some((digest, self.holder_of(digest)?)));
+        let others = holders.filter(|(_, holder)| Some(holder.uid.as_str()) != key.metadata.uid.as_deref());
+        others.map(|(digest, holder)| (digest.clone(), vec![holder.claim])).collect()
     }
 
-    /// Whether a digest is remembered as revoked.
-    pub(crate) fn is_remembered(&self, digest: &str) -> bool {
-        !self.tombstones.find(&revoked_key(digest)).is_empty()
+    /// Whether a digest is remembered as revoked in an account. It binds that account only: else a neighbour could have
+    /// a digest of yours remembered while your key is being made anew.
+    pub(crate) fn is_remembered(&self, account: &str, digest: &str) -> bool {
+        !self.tombstones.find(&revoked_key(account, digest)).is_empty()
     }
 
     /// The ConfigMap that an account's next tombstone goes to: the first that is not full.
@@ -146,16 +165,16 @@ impl ClusterView {
         })
     }
 
-    /// The keys to which it may matter that another one came, went or ended: those that wait for room, and those beyond
-    /// the limit, which an older one may just have pushed there.
+    /// The keys to which it matters that another one came, went or ended: those that wait and have a place now, and
+    /// those that an older one has just pushed out.
     pub(crate) fn keys_about_room(&self, home: &str, now: DateTime<Utc>) -> Vec<Arc<ApiKey>> {
         let limit = self.account_of(home).map(|account| active_api_key_limit(&account)).unwrap_or_default();
         let ranks = self.ranks_of(home, now);
         let mut keys = self.api_keys.find(&home_key(home));
         keys.retain(|key| {
             let rank = ranks.get(key.metadata.uid.as_deref().unwrap_or_default());
-            rank.is_some_and(|rank| *rank >= limit)
-                || key.status.as_ref().is_some_and(|status| waits_for_room(&status.conditions))
+            let waits = key.status.as_ref().is_some_and(|status| waits_for_room(&status.conditions));
+            rank.is_none_or(|rank| *rank >= limit) != waits
         });
         keys
     }
@@ -166,18 +185,13 @@ impl ClusterView {
             return false;
         }
         let Some(digest) = key.spec.digest.as_deref() else { return true };
-        let own = self.claim_of(key, digest);
-        !self.is_remembered(digest) && !self.rivals_of(key, digest).iter().any(|rival| *rival < own)
+        let is_own = || self.holder_of(digest).is_some_and(|holder| key.metadata.uid == Some(holder.uid));
+        !self.is_remembered(key.metadata.namespace.as_deref().unwrap_or_default(), digest) && is_own()
     }
 
     /// The places of an account's keys are to be decided anew.
     pub(crate) fn ranks_changed(&self, home: &str) {
         self.ranks.forget(home);
-    }
-
-    /// The places of all keys are to be decided anew.
-    pub(crate) fn all_ranks_changed(&self) {
-        self.ranks.forget_all();
     }
 
     /// The SSH key that a key is to be sealed to.
@@ -193,9 +207,11 @@ impl ClusterView {
         let (Some(Verdict::Registered { .. }), Ok(summary)) = (verdict, self.public_key_of(&ssh_key)) else {
             return RecipientKey::Absent;
         };
-        match summary.key_type().as_str() {
-            "ssh-ed25519" | "ssh-rsa" => RecipientKey::Registered(ssh_key.spec.public_key.trim().to_owned()),
-            other => RecipientKey::Unsupported(other.to_owned()),
+        let line = ssh_key.spec.public_key.trim();
+        // age decides: it takes RSA only up to a size.
+        match line.parse::<age::ssh::Recipient>() {
+            Ok(_) => RecipientKey::Registered(line.to_owned()),
+            Err(_) => RecipientKey::Unsupported(summary.key_type().as_str().to_owned()),
         }
     }
 

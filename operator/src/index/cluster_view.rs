@@ -15,6 +15,7 @@ use keyplane_crds::{Account, ApiKey, Namespace, SshKey};
 use kube::Resource;
 
 use super::api_key_view::{identity_keys, tombstone_keys};
+use super::digest_holders::DigestHolders;
 use super::indexed::Indexed;
 use super::key_ranks::KeyRanks;
 use super::ssh_key_reads::Reading;
@@ -31,6 +32,7 @@ pub(crate) struct ClusterView {
     /// The ConfigMaps in which revoked digests are remembered.
     pub(crate) tombstones: Arc<Indexed<ConfigMap>>,
     pub(super) ranks: KeyRanks,
+    pub(super) holders: DigestHolders,
     pub(crate) service_accounts: Arc<Indexed<ServiceAccount>>,
     pub(crate) secrets: Arc<Indexed<Secret>>,
     pub(crate) role_bindings: Arc<Indexed<RoleBinding>>,
@@ -161,6 +163,7 @@ impl ClusterView {
             core_namespaces: Arc::new(Indexed::new(child_keys)),
             tombstones: Arc::new(Indexed::new(tombstone_keys)),
             ranks: KeyRanks::default(),
+            holders: DigestHolders::default(),
             service_accounts: Arc::new(Indexed::new(identity_keys)),
             secrets: Arc::new(Indexed::new(child_keys)),
             role_bindings: Arc::new(Indexed::new(child_keys)),

@@ -6,11 +6,11 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::Resource;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// An object as it came, or what could be read of it.
 #[derive(Clone, Debug)]
@@ -28,9 +28,8 @@ pub(crate) struct Unreadable {
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut value = Value::deserialize(deserializer)?;
-        // Large, and nothing here reads them.
-        if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
-            metadata.remove("managedFields");
+        if let Some(fields) = value.pointer_mut("/metadata/managedFields") {
+            *fields = authors_of_spec(fields);
         }
         let metadata = bare_metadata(&value);
         Ok(Self(
@@ -38,6 +37,19 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
                 .map_err(|error| Box::new(Unreadable { error: error.to_string(), metadata })),
         ))
     }
+}
+
+/// Of the managed fields, which are large, what is read: who wrote something in `spec`, and whether that was `revoked`.
+/// An entry that cannot be read is left out.
+fn authors_of_spec(fields: &Value) -> Value {
+    let entries = fields.as_array().into_iter().flatten().filter_map(|entry| {
+        let spec = entry.pointer("/fieldsV1/f:spec")?;
+        let revoked = spec.get("f:revoked").map_or_else(|| json!({}), |_| json!({"f:revoked": {}}));
+        let mut entry = entry.clone();
+        entry.as_object_mut()?.insert("fieldsV1".to_owned(), json!({"f:spec": revoked}));
+        serde_json::from_value::<ManagedFieldsEntry>(entry.clone()).is_ok().then_some(entry)
+    });
+    Value::Array(entries.collect())
 }
 
 impl<K: Serialize> Serialize for Guarded<K> {
@@ -95,7 +107,7 @@ impl<K: Resource> Resource for Guarded<K> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::rbac::v1::RoleBinding;
-    use serde_json::json;
+    use keyplane_crds::ApiKey;
 
     use super::*;
 
@@ -107,6 +119,27 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(guarded.0.unwrap().metadata.name.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn who_wrote_the_spec_is_kept_and_an_unreadable_entry_spoils_no_other() {
+        let entry = |manager: &str, time: &str, fields: Value| {
+            json!({"manager": manager, "operation": "Update", "apiVersion": "keyplane.dev/v1alpha1", "time": time,
+                "fieldsType": "FieldsV1", "fieldsV1": fields})
+        };
+        let guarded: Guarded<ApiKey> = serde_json::from_value(json!({
+            "metadata": {"name": "a", "managedFields": [
+                entry("kubectl", "2026-11-21T10:00:00Z", json!({"f:spec": {"f:revoked": {}, "f:scope": {"f:all": {}}}})),
+                entry("hostile", "10000-01-01T23:58:59Z", json!({"f:spec": {"f:revoked": {}}})),
+                entry("keyplane-controller", "2026-11-21T10:00:01Z", json!({"f:status": {"f:state": {}}})),
+            ]},
+            "spec": {"scope": {"all": true}},
+        }))
+        .unwrap();
+        let entries = guarded.0.unwrap().metadata.managed_fields.unwrap();
+        let managers: Vec<_> = entries.iter().filter_map(|entry| entry.manager.as_deref()).collect();
+        assert_eq!(managers, ["kubectl"]);
+        assert_eq!(entries[0].fields_v1.as_ref().unwrap().0, json!({"f:spec": {"f:revoked": {}}}));
     }
 
     #[test]

@@ -22,9 +22,4 @@ impl KeyRanks {
     pub(super) fn forget(&self, home: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(home);
     }
-
-    /// Anything may have changed.
-    pub(super) fn forget_all(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
 }

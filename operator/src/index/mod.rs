@@ -2,6 +2,7 @@
 
 mod api_key_view;
 mod cluster_view;
+mod digest_holders;
 mod guarded;
 mod indexed;
 mod key_ranks;

@@ -28,16 +28,18 @@ const MOST_WAITING: usize = 64;
 pub struct Denied {
     /// The lock that holds now, if one does.
     pub locked: Option<Lock>,
-    /// Whether this very denial brought the lock about, or was the first to be told of it: true for one caller only.
+    /// Whether this very denial brought the lock about, or was the first to be told of it: true for one caller at most.
     pub newly_locked: bool,
 }
 
 /// How far the writing of one key's denials is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Progress {
     /// So many of those that ever waited have been dealt with.
     written: u64,
     failures: u64,
+    /// The lock that the last write left in the status.
+    lock: Option<Lock>,
 }
 
 /// One key's denials.
@@ -77,13 +79,17 @@ impl OfKey {
 
     /// The lock that was decided here, unless this version of the key lifts it.
     fn lock(&self, key: &ApiKey, now: DateTime<Utc>) -> Option<&Lock> {
-        let lifted = |lock: &Lock| key.spec.unlocked_at.is_some_and(|at| at > lock.locked_at && at <= now);
-        self.lock.as_ref().filter(|lock| !lifted(lock))
+        self.lock.as_ref().filter(|lock| !is_lifted(lock, key, now))
     }
 
     fn clear_lock(&mut self) {
         (self.lock, self.is_others, self.is_told) = (None, false, false);
     }
+}
+
+/// Whether this version of the key lifts the lock.
+fn is_lifted(lock: &Lock, key: &ApiKey, now: DateTime<Utc>) -> bool {
+    key.spec.unlocked_at.is_some_and(|at| at > lock.locked_at && at <= now)
 }
 
 /// The denials that one write adds.
@@ -159,12 +165,16 @@ impl Denials {
         let done = progress.wait_for(|progress| progress.written >= number || progress.failures > before);
         // When it takes longer, or fails, what was decided here holds until it can be written.
         let _ = tokio::time::timeout(CALLER_LIMIT, done).await;
-        let mut keys = self.keys();
-        let Some(of_key) = keys.get_mut(&uid) else { return Denied::default() };
-        let locked = of_key.lock(key, now).cloned();
-        let newly_locked = locked.is_some() && !of_key.is_others && !of_key.is_told;
-        of_key.is_told |= newly_locked;
-        Denied { locked, newly_locked }
+        let written = progress.borrow().lock.clone();
+        if let Some(of_key) = self.keys().get_mut(&uid)
+            && let Some(lock) = of_key.lock(key, now).cloned()
+        {
+            let newly_locked = !of_key.is_others && !of_key.is_told;
+            of_key.is_told |= newly_locked;
+            return Denied { locked: Some(lock), newly_locked };
+        }
+        // The watch was quicker than this caller: what it tells of is not kept here any more.
+        Denied { locked: written.filter(|lock| !is_lifted(lock, key, now)), newly_locked: false }
     }
 
     /// Adds the denial to those that wait, decides from what is known here, and sees to it that somebody writes.
@@ -222,12 +232,16 @@ impl Denials {
         match outcome {
             Ok(Written::Done(live)) => {
                 of_key.waiting.drain(..count.min(of_key.waiting.len()));
-                if let Some(lock) = lock_of(&live, now) {
+                let lock = lock_of(&live, now).cloned();
+                if let Some(lock) = &lock {
                     of_key.is_others = !of_key.is_told && batch.was_locked.load(Ordering::Relaxed);
                     of_key.lock = Some(lock.clone());
                 }
                 of_key.key = live;
-                of_key.progress.send_modify(|progress| progress.written += count as u64);
+                of_key.progress.send_modify(|progress| {
+                    progress.written += count as u64;
+                    progress.lock = lock;
+                });
                 true
             }
             Ok(Written::Gone) => {

@@ -52,7 +52,10 @@ fn ensure_answered(what: &str, answer: &Answer, is_allowed: bool) -> Result<()> 
 
 /// The line of a replica's audit log about the last use of a key that has this code.
 fn last_line(replica: &Keyplane, uid: &str, code: &str) -> Result<Value> {
-    let is_it = |event: &&Value| event["data"]["id"] == uid && event["data"]["code"] == code;
+    let has = |event: &Value, pointer: &str, wanted: &str| {
+        event.pointer(pointer).is_some_and(|found| found == wanted)
+    };
+    let is_it = |event: &&Value| has(event, "/data/id", uid) && has(event, "/data/code", code);
     replica
         .audit_events()?
         .iter()
@@ -195,7 +198,7 @@ async fn what_a_stranger_says_in_a_header_is_no_address() -> Result<()> {
     Ok(())
 }
 
-/// A request's headers, and whether a key for 203.0.113.0/24 and 2001:db8::/32 may be used with them.
+/// A request's headers, and whether a key for `203.0.113.0/24` and `2001:db8::/32` may be used with them.
 type Row<'a> = (&'a [(&'a str, &'a str)], bool);
 
 /// Sends them all through a trusted proxy on this machine.

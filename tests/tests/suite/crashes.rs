@@ -11,9 +11,9 @@ mod rotation;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use chrono::{SecondsFormat, Utc};
-use keyplane_tests::crash_points::CrashStage;
+use keyplane_tests::crash_points::{CrashStage, Scenario};
 use keyplane_tests::keyplane_process::{Keyplane, KeyplaneOptions, Mode};
 use keyplane_tests::tenant::Tenant;
 
@@ -40,10 +40,22 @@ impl Theatre {
         Ok(Self { own, _api: api, stage, names: AtomicU32::new(0) })
     }
 
+    async fn survives(&self, change: &impl Scenario, least_writes: usize) -> Result<()> {
+        survives(&self.stage, change, least_writes).await
+    }
+
     /// A name that no run before had.
     fn name(&self) -> String {
         format!("key-{}", self.names.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Tries a change that needs at least so many writes: killed before the first, and after each. Some come together in
+/// one run and not in another.
+async fn survives(stage: &CrashStage, change: &impl Scenario, least_writes: usize) -> Result<()> {
+    let tried = stage.at_every_write(change).await?;
+    ensure!(tried.writes.len() >= least_writes && tried.kills > least_writes, "{tried:?}");
+    Ok(())
 }
 
 /// The present time, as a spec names it.

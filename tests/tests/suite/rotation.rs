@@ -15,13 +15,21 @@ use keyplane_core::readiness::Status as _;
 use keyplane_crds::KeyVersion;
 use keyplane_tests::tenant::{HeldKey, Tenant};
 use keyplane_tests::waiting::{PATIENCE, Seen, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::delivery::digest_of;
 
 /// A time as a spec names it.
 fn stamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A spec with this rotation.
+fn rotating(mut spec: Value, rotation: Value) -> Value {
+    if let Value::Object(fields) = &mut spec {
+        fields.insert("rotation".to_owned(), rotation);
+    }
+    spec
 }
 
 /// Asks for another key, of a key that Keyplane makes.

@@ -77,8 +77,8 @@ async fn stays_revoked(own: &Tenant, key: &HeldKey) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_revived_by_no_manifest_in_no_account() -> Result<()> {
-    let (own, other) = tokio::try_join!(tenant("again"), tenant("elsewhere"))?;
+async fn a_revoked_key_is_revived_by_no_manifest_of_its_account() -> Result<()> {
+    let own = tenant("again").await?;
     let (key, manifest) = own.generate("ci", &IN_WEB).await?;
     own.kubectl.apply(&manifest).await?;
     own.wait_ready("apikey/ci").await?;
@@ -90,17 +90,37 @@ async fn a_revoked_key_is_revived_by_no_manifest_in_no_account() -> Result<()> {
     ensure!(remembered(&own).await?.get(&digits) == Some(&format!("revoked-{}-0", own.account)));
     own.kubectl.apply(&manifest).await?;
     stays_revoked(&own, &key).await?;
-    // Deleted once more, without being revoked this time; and declared by somebody else.
+    // Deleted once more, without being revoked this time.
     delete(&own, "ci").await?;
-    let theirs = manifest.replace(&own.account, &other.account);
-    other.kubectl.apply(&theirs).await?;
-    stays_revoked(&other, &key).await?;
-    // A rotation back to it is no way either.
-    other.key("another", &IN_WEB).await?;
-    other.patch_key("another", &format!(r#"{{"digest":"sha256:{digits}"}}"#)).await?;
-    other.key_with_reason("another", "DigestRevoked").await?;
+    // A rotation to it is no way either.
+    own.key("another", &IN_WEB).await?;
+    own.patch_key("another", &format!(r#"{{"digest":"sha256:{digits}"}}"#)).await?;
+    own.key_with_reason("another", "DigestRevoked").await?;
+    delete(&own, "another").await?;
     own.kubectl.apply(&manifest).await?;
     stays_revoked(&own, &key).await
+}
+
+/// What is remembered binds the account whose key it was: else a neighbour who knows a digest could declare it while its
+/// holder makes the key anew, revoke it, and so take it from the holder for good.
+#[tokio::test]
+async fn what_a_neighbour_had_remembered_binds_nobody_else() -> Result<()> {
+    let (own, other) = tokio::try_join!(tenant("mine"), tenant("theirs"))?;
+    let (key, manifest) = own.generate("ci", &IN_WEB).await?;
+    own.kubectl.apply(&manifest).await?;
+    own.wait_ready("apikey/ci").await?;
+    let digits = digits(&own, "ci").await?;
+    delete(&own, "ci").await?;
+
+    other.kubectl.apply(&manifest.replace(&own.account, &other.account)).await?;
+    other.wait_ready("apikey/ci").await?;
+    revoke(&other, "ci").await?;
+    delete(&other, "ci").await?;
+    ensure!(remembered(&own).await?.get(&digits) == Some(&format!("revoked-{}-0", other.account)));
+
+    own.kubectl.apply(&manifest).await?;
+    own.wait_ready("apikey/ci").await?;
+    answered(&own, &key, 200).await.map(drop)
 }
 
 /// Everything of a home namespace is written down, the Account is deleted and made again, and what was written down is

@@ -196,7 +196,9 @@ fn wake_at(
 
 /// Reasons that an attempt to deliver left, which only another attempt can change.
 pub(super) fn is_left_by_an_attempt(reason: &str) -> bool {
-    [Reason::DeliveryConflict, Reason::ApplyFailed].iter().any(|left| left.as_str() == reason)
+    [Reason::DeliveryConflict, Reason::RecipientUnsupported, Reason::RecipientNotReady, Reason::ApplyFailed]
+        .iter()
+        .any(|left| left.as_str() == reason)
 }
 
 /// Whether a status says `Ready=True` of this generation.

@@ -16,8 +16,9 @@ use crate::ownership::{ACCOUNT_LABEL, MANAGED_BY, MANAGED_BY_LABEL};
 /// Begins the name of every ConfigMap of tombstones.
 const NAME_PREFIX: &str = "revoked-";
 
-/// How many digests one ConfigMap takes: with what is told beside each, about half of what an object may hold.
-pub const SHARD_LIMIT: usize = 4000;
+/// How many digests one ConfigMap takes. Each entry that is added writes the whole ConfigMap anew, so that few make it
+/// cheap: some 40 kB.
+pub const SHARD_LIMIT: usize = 250;
 
 /// A digest to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]

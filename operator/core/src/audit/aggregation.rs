@@ -186,10 +186,9 @@ impl Aggregator {
 
     /// The failure itself while there is room for it, else the one that is shared.
     fn told_apart(&self, failure: &Failure) -> Failure {
-        if self.entries.len() < MAXIMUM_FAILURES || self.entries.contains_key(failure) {
-            failure.clone()
-        } else {
-            failure.shared()
-        }
+        // Strangers cannot use up the room of what concerns a key that somebody declared: each has half of it.
+        let alike = self.entries.keys().filter(|known| known.subject.is_some() == failure.subject.is_some());
+        let is_full = self.entries.len() >= MAXIMUM_FAILURES / 2 && alike.count() >= MAXIMUM_FAILURES / 2;
+        if !is_full || self.entries.contains_key(failure) { failure.clone() } else { failure.shared() }
     }
 }

@@ -21,8 +21,8 @@ pub(super) async fn uid(own: &Tenant, name: &str) -> Result<String> {
     own.stored_key(name).await?.uid().context("a stored object has a UID")
 }
 
-/// Whether this version of a key or a later one is the live one, and the key ready as it is declared now. A version that
-/// was lost before it was handed over keeps its number.
+/// Whether this version of a key or a later one is the live one, and the key ready as it is declared now. A version
+/// that was lost before it was handed over keeps its number.
 pub(super) fn has_version(key: &ApiKey, least: u32) -> Seen<()> {
     let status = key.status.clone().unwrap_or_default();
     let is_live = status.version.as_ref().is_some_and(|version| version.number >= least);
@@ -65,8 +65,8 @@ pub(super) async fn remembered(own: &Tenant) -> Result<BTreeSet<String>> {
     Ok(shard.iter().flat_map(digests_of).collect())
 }
 
-/// Holds when the key has one live version, which is `live`, and beside it `previous` within its grace; these verify, and
-/// nothing is under way.
+/// Holds when the key has one live version, which is `live`, and beside it `previous` within its grace; these verify,
+/// and nothing is under way.
 pub(super) async fn ensure_verifies(
     own: &Tenant,
     name: &str,

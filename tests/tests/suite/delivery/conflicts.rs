@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use keyplane_crds::ApiKeyState;
 use keyplane_tests::tenant::Tenant;
+use keyplane_tests::waiting::{PATIENCE, Seen, until};
 use kube::ResourceExt as _;
 
 use super::{ensure_told, tenant, to_secret, until_answered};
@@ -23,7 +24,8 @@ async fn a_secret_of_somebody_else_stays_as_it_is_and_the_key_is_ready_when_it_i
     own.declare("ci", &to_secret("taken")).await?;
     let status = own.key_with_reason("ci", "DeliveryConflict").await?.status.unwrap_or_default();
     ensure!(status.state == Some(ApiKeyState::Pending), "{:?}", status.state);
-    ensure_told(&own, "ci", &["Secret taken", "delete it", "an ApiKey with another", "never overwrites"]).await?;
+    ensure_told(&own, "ci", &["Secret taken", "delete it", "an ApiKey with another", "never overwrites"])
+        .await?;
     // Another attempt: the key is newer.
     own.patch_key("ci", r#"{"displayName":"again"}"#).await?;
     own.key_with_reason("ci", "DeliveryConflict").await?;
@@ -69,14 +71,13 @@ async fn of_two_keys_with_one_secret_the_second_waits_until_the_first_is_gone() 
     until_answered(&own, &first, 200).await?;
 
     own.kubectl.run(["delete", "apikey", "first", "--namespace", &own.account, "--timeout=60s"]).await?;
-    let t = std::time::Instant::now();
-    keyplane_tests::waiting::until("x", std::time::Duration::from_secs(100), || async {
+    // The garbage collector takes the Secret away, in its own time: it looks for new kinds every 30 s.
+    until("the first key's Secret to be gone", PATIENCE, || async {
         let now = own.secret("shared").await?.and_then(|secret| secret.resource_version());
-        Ok(if now == version { keyplane_tests::waiting::Seen::NotYet(String::new()) } else { keyplane_tests::waiting::Seen::Done(()) })
-    }).await?;
-    println!("gone after {:?}", t.elapsed());
+        Ok(if now == version { Seen::NotYet("still there".to_owned()) } else { Seen::Done(()) })
+    })
+    .await?;
     own.wait_ready("apikey/second").await?;
-    println!("ready after {:?}", t.elapsed());
     let second = own.delivered_key("shared").await?;
     ensure!(second.plaintext()? != first.plaintext()?, "the second has the first one's key");
     until_answered(&own, &second, 200).await?;

@@ -9,16 +9,14 @@ use keyplane_tests::tenant::{HeldKey, Tenant};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::{request_rotation, stamp, until_version};
+use super::{request_rotation, rotating, stamp, until_version};
 use crate::delivery::{digest_of, tenant, to_secret, until_answered};
 
 /// A key `ci` in the Secret `ci-key`, and its first version.
 async fn delivered(prefix: &str, rotation: Value) -> Result<(Tenant, HeldKey)> {
     let own = tenant(prefix).await?;
     own.namespace("web").await?;
-    let mut spec = to_secret("ci-key");
-    spec["rotation"] = rotation;
-    own.declare("ci", &spec).await?;
+    own.declare("ci", &rotating(to_secret("ci-key"), rotation)).await?;
     own.wait_ready("apikey/ci").await?;
     let key = own.delivered_key("ci-key").await?;
     until_answered(&own, &key, 200).await?;
@@ -93,7 +91,7 @@ async fn a_rotation_for_a_moment_to_come_is_made_then() -> Result<()> {
 
 #[tokio::test]
 async fn an_older_request_and_the_same_one_again_make_no_other_key() -> Result<()> {
-    let asked = Utc::now() - Duration::from_secs(60);
+    let asked = Utc::now() - Duration::from_mins(1);
     // The first version answers the request that it was declared with.
     let (own, key) = delivered("older", json!({"requestedAt": stamp(asked)})).await?;
     for (seconds, what) in [(3600, "an hour before"), (1, "a second before"), (0, "the same")] {

@@ -78,7 +78,7 @@ async fn with_the_old_key_dies_its_token_and_the_new_one_s_token_works() -> Resu
         match pods.list(&ListParams::default().limit(1)).await {
             Err(kube::Error::Api(status)) if status.code == 401 => break,
             Ok(_) if start.elapsed() < TOKEN_DEAD_WITHIN => {
-                tokio::time::sleep(Duration::from_millis(20)).await
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             other => bail!("the old key's token after {:?}: {:?}", start.elapsed(), other.map(|_| "works")),
         }
@@ -112,6 +112,8 @@ async fn a_digest_that_was_rotated_out_is_never_taken_back_and_the_new_one_is() 
     declare_digest(&own, "ci", &new, 0).await?;
     until_version(&own, "ci", 2).await?;
     until_answered(&own, &new, 200).await?;
-    ensure!(own.exchange(&old).await?.status == 401);
+    // Its holder may be told that another key declares it in vain.
+    let refused = own.exchange(&old).await?.status;
+    ensure!([401, 403].contains(&refused), "{refused}");
     Ok(())
 }

@@ -50,6 +50,7 @@ async fn both_keys_are_accepted_until_the_grace_ends_and_then_only_the_new_one()
         ensure!(version.since > before - TimeDelta::milliseconds(1), "{version:?}");
         ensure!(end - version.since == TimeDelta::seconds(6), "{version:?}");
         until_answered(&own, &new, 200).await?;
+        let ready = Utc::now();
         ensure!(anchors(&own, "ci").await? == 2, "an anchor for each version");
         let answer = own.exchange(&old).await?;
         let expiry: DateTime<Utc> =
@@ -57,13 +58,15 @@ async fn both_keys_are_accepted_until_the_grace_ends_and_then_only_the_new_one()
         ensure!(expiry <= end, "a token of the old key says to live until {expiry}, the key until {end}");
         until_previous(&own, "ci", None).await?;
         stop.store(true, Ordering::Relaxed);
-        Ok(end)
+        Ok((end, ready))
     };
-    let (old_uses, end) = tokio::try_join!(present(&own, &old, &stop), rotate)?;
+    let (old_uses, (end, ready)) = tokio::try_join!(present(&own, &old, &stop), rotate)?;
     for use_ in &old_uses {
         match use_.status {
             200 => ensure!(use_.began < end, "accepted after {end}: {use_:?}"),
             401 => ensure!(use_.ended >= end, "refused before {end}: {use_:?}"),
+            // Until the controller has answered a changed spec, whoever uses the key is asked to come again.
+            503 => ensure!(use_.began < ready, "asked to come again after {ready}: {use_:?}"),
             _ => anyhow::bail!("{use_:?}"),
         }
     }

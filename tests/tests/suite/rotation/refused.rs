@@ -27,8 +27,8 @@ async fn until_told(own: &Tenant, reason: &str, words: &[&str]) -> Result<()> {
         .filter(|data| data["code"] == "K1010W" && data["id"] == uid.as_str() && data["reason"] == reason)
         .collect();
     // However often it is tried.
-    ensure!(lines.len() == 1, "{lines:?}");
-    let message = lines[0]["message"].as_str().unwrap_or_default();
+    let [line] = lines.as_slice() else { anyhow::bail!("not one line: {lines:?}") };
+    let message = line["message"].as_str().unwrap_or_default();
     ensure!(words.iter().all(|word| message.contains(word)), "{message}");
     Ok(())
 }
