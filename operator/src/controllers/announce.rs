@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use keyplane_core::audit::{Change, Code, Outcome, Source};
-use keyplane_core::readiness::ResourceKind;
+use keyplane_core::readiness::{Reason, ResourceKind};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 
@@ -79,7 +79,12 @@ impl Announcer {
                 Outcome::Success => EventType::Normal,
                 Outcome::Failure => EventType::Warning,
             };
-            let reason = change.reason.clone().unwrap_or_else(|| format!("{:?}", change.code));
+            // A lock's own reason is that of the uses which led to it.
+            let own = change.reason.clone().filter(|_| change.code != Code::KeyLocked);
+            let reason = own.unwrap_or_else(|| match change.code {
+                Code::KeyLocked => Reason::Locked.as_str().to_owned(),
+                code => format!("{code:?}"),
+            });
             self.send(object, type_, reason, note).await;
         }
     }

@@ -174,7 +174,7 @@ impl ClusterView {
         keys.retain(|key| {
             let rank = ranks.get(key.metadata.uid.as_deref().unwrap_or_default());
             let waits = key.status.as_ref().is_some_and(|status| waits_for_room(&status.conditions));
-            rank.is_none_or(|rank| *rank >= limit) != waits
+            rank.is_some_and(|rank| (*rank < limit) == waits)
         });
         keys
     }

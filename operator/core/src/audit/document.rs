@@ -65,7 +65,8 @@ Where a line cannot be written, as on a full disk, no token is answered (503), a
 nothing away: it is answered all the same, counted, and told when the log can be written again.
 Written means handed to the operating system: it survives the end of the process, not that of the machine.
 
-**At least once.** Where the process ends between a line and what it tells of, the line is written again. Such a line of the controller
+**At least once.** Where the process ends between a line and what it tells of, or another writes the same status meanwhile, the line is
+written again. Such a line of the controller
 mostly has the same `source` and `id`: drop the second where once is needed. A line tells what is about to be acknowledged; an exchange whose
 answer did not arrive has a line too.
 

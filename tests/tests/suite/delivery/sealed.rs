@@ -1,8 +1,11 @@
 //! A key that is sealed to an SSH key: whoever has the private key reads it with `age`, and nobody else does.
 
 use anyhow::{Context as _, Result, ensure};
+use chrono::Utc;
 use k8s_openapi::api::core::v1::Secret;
+use keyplane_crds::SshKey;
 use keyplane_tests::tenant::Tenant;
+use keyplane_tests::waiting::{PATIENCE, Seen, until};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
@@ -70,6 +73,14 @@ async fn a_key_waits_for_an_ssh_key_that_is_refused_and_is_ready_when_it_is_regi
     let laptop = own.ssh_key_pair("laptop", "ed25519").await?;
     other.register_ssh_key("theirs", &laptop.public).await?;
     other.wait_ready("sshkey/theirs").await?;
+    // Creation times have whole seconds; within one the UID decides. The account's own comes a second later.
+    let theirs: Api<SshKey> = Api::namespaced(other.client(), &other.account);
+    let created = theirs.get("theirs").await?.metadata.creation_timestamp.context("stored")?;
+    until("the next second", PATIENCE, || async {
+        let is_next = Utc::now().timestamp() > created.0.as_second();
+        Ok(if is_next { Seen::Done(()) } else { Seen::NotYet("the same second".to_owned()) })
+    })
+    .await?;
     own.register_ssh_key("laptop", &laptop.public).await?;
     own.declare("ci", &sealed_to("laptop")).await?;
     let status = own.key_with_reason("ci", "RecipientNotReady").await?.status.unwrap_or_default();

@@ -4,12 +4,11 @@ use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use keyplane_core::api_key::{ADDRESS_DENIED, LOCKED};
 use keyplane_crds::{ApiKeyStatus, SecurityEvent};
-use keyplane_tests::shared::shared_cluster;
 use keyplane_tests::waiting::{PATIENCE, Seen, until};
 use serde_json::json;
 
 use super::gate::Gate;
-use super::stage::{Replica, Stage, address, in_time, server_url, settings};
+use super::stage::{Replica, Stage, address, in_time, quiet_cluster, server_url, settings};
 
 fn now() -> DateTime<Utc> {
     let now = Utc::now();
@@ -93,7 +92,7 @@ async fn without_an_api_server_the_lock_holds_here_and_is_written_when_there_is_
     let stage = Stage::shared("denials-away").await?;
     let keys = stage.declare(1).await?;
     let key = keys.first().context("a key")?;
-    let gate = Gate::before(&server_url(shared_cluster().await?.access())?).await?;
+    let gate = Gate::before(&server_url(quiet_cluster().await?.access())?).await?;
     let replica =
         Replica::start(stage.api_client(Some(&format!("https://{}", gate.address()))).await?, &settings())?;
     let at = now();

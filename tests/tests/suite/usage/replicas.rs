@@ -8,14 +8,13 @@ use chrono::{TimeDelta, Utc};
 use keyplane_crds::ApiKey;
 use keyplane_operator::key_use::Settings;
 use keyplane_tests::redis::Redis;
-use keyplane_tests::shared::shared_cluster;
 use keyplane_tests::waiting::{PATIENCE, Seen, until};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
 use super::gate::Gate;
-use super::stage::{Replica, Stage, address, in_time, moment, server_url, settings};
+use super::stage::{Replica, Stage, address, in_time, moment, quiet_cluster, server_url, settings};
 
 const ROUNDS: i64 = 40;
 
@@ -63,7 +62,7 @@ async fn two_replicas_and_the_controller_write_the_same_statuses_and_nothing_is_
 async fn lost_answers_and_an_api_server_that_is_away_lose_and_double_no_use() -> Result<()> {
     let stage = Stage::shared("usage-lost-answers").await?;
     let keys = stage.declare(5).await?;
-    let gate = Gate::before(&server_url(shared_cluster().await?.access())?).await?;
+    let gate = Gate::before(&server_url(quiet_cluster().await?.access())?).await?;
     let replica =
         Replica::start(stage.api_client(Some(&format!("https://{}", gate.address()))).await?, &settings())?;
     for round in 0..ROUNDS {
@@ -113,7 +112,7 @@ async fn a_key_that_is_gone_is_forgotten_and_its_successor_of_the_same_name_is_n
 async fn totals_in_redis_are_exact_also_when_answers_are_lost_and_redis_is_killed_and_started_again()
 -> Result<()> {
     let stage = Stage::shared("usage-redis").await?;
-    let cluster = shared_cluster().await?;
+    let cluster = quiet_cluster().await?;
     let redis = Redis::start(cluster.supervise(), cluster.dir(), "redis-usage").await?;
     let keys = stage.declare(5).await?;
     // What was counted before Redis came is counted on.

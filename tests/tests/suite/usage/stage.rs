@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
@@ -14,28 +14,48 @@ use keyplane_crds::{ApiKey, Usage};
 use keyplane_operator::key_use::{KeyUse, Settings, UsageStore};
 use keyplane_tests::access::Access;
 use keyplane_tests::control_plane::ControlPlane;
-use keyplane_tests::install;
-use keyplane_tests::shared::shared_installation;
+use keyplane_tests::install::{self, Installation};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
 
 /// Three denials within five minutes.
 pub(super) const POLICY: LockPolicy = LockPolicy { denials: 3, window_seconds: 300 };
 
-/// A namespace with keys in it that no account owns: whatever Keyplane runs beside leaves them alone.
+/// The control plane that these tests share: Keyplane is installed on it and runs nowhere, so that nobody else writes the
+/// keys' statuses.
+static QUIET: OnceCell<Result<(ControlPlane, Installation), String>> = OnceCell::const_new();
+
+async fn quiet() -> Result<&'static (ControlPlane, Installation)> {
+    let started = QUIET.get_or_init(|| async {
+        let start = async {
+            let cluster = ControlPlane::start().await?;
+            let installation = install::install(cluster.kubectl(), cluster.access(), cluster.dir()).await?;
+            anyhow::Ok((cluster, installation))
+        };
+        start.await.map_err(|error| format!("{error:#}"))
+    });
+    started.await.as_ref().map_err(|error| anyhow!("{error}"))
+}
+
+/// That control plane.
+pub(super) async fn quiet_cluster() -> Result<&'static ControlPlane> {
+    Ok(&quiet().await?.0)
+}
+
+/// A namespace with keys in it that no controller looks at.
 pub(super) struct Stage {
     pub(super) keys: Api<ApiKey>,
     kubeconfig: Kubeconfig,
 }
 
 impl Stage {
-    /// On the control plane that the tests share.
+    /// On the control plane that these tests share.
     pub(super) async fn shared(namespace: &str) -> Result<Self> {
-        let (cluster, installation) = shared_installation().await?;
+        let (cluster, installation) = quiet().await?;
         Self::on(cluster, &installation.kubeconfig, namespace).await
     }
 
