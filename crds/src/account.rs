@@ -81,7 +81,7 @@ pub struct AccountLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 0, max = 10000))]
     pub namespaces: Option<u32>,
-    /// How many SSH keys may be Ready (25 when unset).
+    /// How many SSH keys may be Ready (25 when unset): the oldest. A lower limit takes the youngest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 0, max = 10000))]
     pub ssh_keys: Option<u32>,

@@ -117,10 +117,14 @@ pub(super) fn as_manager() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// Completes a merge patch: what is stored and not wanted is named with null, which removes it.
+/// Completes a merge patch: what is stored and not wanted is named with null, which removes it, at every depth.
 fn without_the_rest(wanted: &mut Map<String, Value>, stored: &Map<String, Value>) {
-    for name in stored.keys() {
-        wanted.entry(name.clone()).or_insert(Value::Null);
+    for (name, stored) in stored {
+        match (wanted.get_mut(name), stored) {
+            (Some(Value::Object(wanted)), Value::Object(stored)) => without_the_rest(wanted, stored),
+            (Some(_), _) => {}
+            (None, _) => drop(wanted.insert(name.clone(), Value::Null)),
+        }
     }
 }
 

@@ -77,11 +77,12 @@ impl Parcel {
             Recipient::SshPublicKey(line) => {
                 Ok(Self::Sealed { armour: seal(key, line)?, digest: key.digest().to_string() })
             }
-            Recipient::Gone => Err(ReconcileError::Undeliverable {
+            Recipient::Gone(name) => Err(ReconcileError::Undeliverable {
                 reason: Reason::RecipientNotReady,
-                message:
-                    "the SshKey that delivery.sealedTo names is not registered any more: register it again"
-                        .to_owned(),
+                message: format!(
+                    "SshKey {name}, which delivery.sealedTo names, is not registered, or is of a type that age does not seal \
+                     to: register one of type ssh-ed25519 or ssh-rsa under this name"
+                ),
             }),
         }
     }
@@ -175,7 +176,7 @@ impl<'a> Place<'a> {
                     digest: found.annotations().get(DIGEST_ANNOTATION).cloned(),
                 })))
             }
-            Recipient::SshPublicKey(_) | Recipient::Gone => {
+            Recipient::SshPublicKey(_) | Recipient::Gone(_) => {
                 let key = within_limit(&self.reference, self.keys.get_opt(&self.issue.name)).await?;
                 let key = key.filter(|key| key.uid().as_deref() == Some(self.issue.owner.uid.as_str()));
                 let key = key.ok_or_else(|| ReconcileError::Stale(format!("{} is gone", self.reference)))?;

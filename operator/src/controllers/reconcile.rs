@@ -175,7 +175,7 @@ async fn carry_out<R: Reconciler>(
                 set_finalizer(&api, object.as_ref(), false).await
             }
             Step::Remember(tombstone) => {
-                let change = Change::digest_remembered(tombstone.version);
+                let change = Change::digest_remembered(&tombstone.digest, tombstone.version);
                 context.announcer.record(R::KIND, object.meta(), &[change]).await?;
                 write_child(&context.client, step).instrument(span(object.as_ref())).await
             }

@@ -75,7 +75,8 @@ async fn a_start_says_its_version_its_cluster_and_where_it_listens() -> Result<(
 }
 
 #[tokio::test]
-async fn a_resources_way_to_readiness_and_a_declared_keys_refusal_are_in_the_log() -> Result<()> {
+async fn a_resources_way_to_readiness_is_in_the_log_and_a_declared_keys_refusal_in_the_audit_log()
+-> Result<()> {
     let shared = shared_keyplane().await?;
     let own = Tenant::create(shared.cluster, &shared.keyplane, "log").await?;
     let (wrong, manifest) = own.generate("wrong", &["--kubernetes-namespace", "nowhere"]).await?;
@@ -88,7 +89,13 @@ async fn a_resources_way_to_readiness_and_a_declared_keys_refusal_are_in_the_log
         own.exchange(&wrong).await?;
         let log = shared.keyplane.log();
         let seen = has(&log, &["not ready", &name, "NamespaceNotOwned"])
-            && has(&log, &["no token", &name, "NamespaceNotOwned"])
+            && shared.keyplane.audit_events()?.iter().any(|event| {
+                event["subject"] == format!("ApiKey/{name}")
+                    && event["data"]["reason"] == "NotReady"
+                    && event["data"]["message"]
+                        .as_str()
+                        .is_some_and(|text| text.contains("NamespaceNotOwned"))
+            })
             && has(&log, &[" ready", &own.account, "Provisioned"]);
         Ok(if seen { Seen::Done(()) } else { Seen::NotYet(log) })
     })

@@ -9,6 +9,6 @@ mod policies_on_delivery;
 mod policies_on_derived;
 mod policies_on_identities;
 mod policies_on_keyplane;
+mod policies_on_tenants;
 mod policies_on_the_api;
 mod type_checks;
-mod policies_on_tenants;

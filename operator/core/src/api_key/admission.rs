@@ -150,7 +150,10 @@ fn verifying(known: &Known, use_: Presented<'_>) -> Verifies {
             return admitted(retired.version.number, Some(ends));
         }
     }
-    if is_declared { Verifies::NotYet } else { Verifies::No }
+    // One that was just handed over will take its place in a moment, or be made anew.
+    let pending = record.and_then(|record| record.pending.as_ref());
+    let is_pending = is_made_here && pending.is_some_and(|pending| pending.digest == use_.digest);
+    if is_declared || is_pending { Verifies::NotYet } else { Verifies::No }
 }
 
 fn ready_condition(conditions: &[Condition]) -> Option<&Condition> {

@@ -14,8 +14,9 @@ pub enum Recipient {
     Secret(String),
     /// The holder of this SSH public key (one OpenSSH line).
     SshPublicKey(String),
-    /// The holder of an SSH key that is not registered any more. What was handed over already counts; nothing more can be.
-    Gone,
+    /// The holder of an SSH key, the SshKey of this name, that is not registered any more. What was handed over already
+    /// counts; nothing more can be.
+    Gone(String),
 }
 
 /// A key to make and to hand over.

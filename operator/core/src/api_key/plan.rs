@@ -155,7 +155,7 @@ fn issue_of(
     now: DateTime<Utc>,
 ) -> Option<Issue> {
     let key = &observed.key;
-    let recipient = recipient(observed, record)?;
+    let recipient = recipient(observed)?;
     if !issue::is_due(key, record, now) {
         return None;
     }

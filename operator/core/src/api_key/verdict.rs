@@ -194,14 +194,17 @@ fn awaiting(key: &ApiKey, grant: &Grant) -> Readiness {
     Readiness::not_ready(Reason::NamespaceNotReady, message)
 }
 
-/// To whom a key is handed over, where there is somebody.
-pub(super) fn recipient(observed: &ObservedApiKey, record: &KeyRecord) -> Option<issue::Recipient> {
+/// To whom a key is handed over.
+pub(super) fn recipient(observed: &ObservedApiKey) -> Option<issue::Recipient> {
     let delivery = observed.key.spec.delivery.as_ref()?;
-    match (&delivery.secret_name, &observed.recipient) {
-        (Some(name), _) => Some(issue::Recipient::Secret(name.clone())),
-        (None, RecipientKey::Registered(line)) => Some(issue::Recipient::SshPublicKey(line.clone())),
-        (None, _) => record.pending.as_ref().map(|_| issue::Recipient::Gone),
+    if let Some(name) = &delivery.secret_name {
+        return Some(issue::Recipient::Secret(name.clone()));
     }
+    let ssh_key = &delivery.sealed_to.as_ref()?.ssh_key;
+    Some(match &observed.recipient {
+        RecipientKey::Registered(line) => issue::Recipient::SshPublicKey(line.clone()),
+        RecipientKey::Unsupported(_) | RecipientKey::Absent => issue::Recipient::Gone(ssh_key.clone()),
+    })
 }
 
 pub(super) fn home(key: &ApiKey) -> &str {

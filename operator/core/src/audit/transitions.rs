@@ -54,9 +54,8 @@ impl Change {
 
     /// The digest of a version of a key is remembered for ever.
     #[must_use]
-    pub fn digest_remembered(version: Option<u32>) -> Self {
-        let state = version.map(|version| version.to_string()).unwrap_or_default();
-        Self { version, ..Self::new(Code::DigestRemembered, state) }
+    pub fn digest_remembered(digest: &str, version: Option<u32>) -> Self {
+        Self { version, ..Self::new(Code::DigestRemembered, digest.to_owned()) }
     }
 
     /// The event that tells of it. Who asked is read from the object, where somebody asks for such a thing.

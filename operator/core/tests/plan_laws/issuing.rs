@@ -58,7 +58,7 @@ fn handed_over(cluster: &Cluster, issue: &Issue) -> Result<Option<String>, Refus
             Some(delivered) if delivered.owner != issue.owner.uid => Err(Refusal::Conflict),
             found => Ok(found.map(|delivered| delivered.digest.clone())),
         },
-        Recipient::SshPublicKey(_) | Recipient::Gone => Ok(sealed(&cluster.api_keys[&place(issue)])),
+        Recipient::SshPublicKey(_) | Recipient::Gone(_) => Ok(sealed(&cluster.api_keys[&place(issue)])),
     }
 }
 
@@ -74,7 +74,7 @@ fn hand_over(cluster: &mut Cluster, issue: &Issue, digest: String) {
             let delivered = Delivered { owner: issue.owner.uid.clone(), digest };
             cluster.deliveries.insert(Place::within(&issue.home, name), delivered);
         }
-        Recipient::Gone => {}
+        Recipient::Gone(_) => {}
         Recipient::SshPublicKey(_) => {
             let place = place(issue);
             let stored = cluster.api_keys[&place].status.clone().unwrap_or_default();
