@@ -6,6 +6,8 @@ DEV := target/debug/keyplane-dev
 # What a run of all tests leaves, until it has been looked through for keys and tokens.
 RUN := $(CURDIR)/target/test-run
 export CARGO_TARGET_DIR := $(CURDIR)/target
+# Most tests wait for the control plane: three at once keep two cores busy.
+THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 3); echo $$((n < 3 ? 3 : n)))
 
 .DEFAULT_GOAL := help
 .PHONY: help build programs demo test up down generate check fmt clippy drift deny
@@ -26,7 +28,7 @@ test: programs ## Run all tests, the ones on a real control plane included
 	cd tests/cluster/supervise && go test ./...
 	cd tests/cluster/etcd-scan && go test ./...
 	rm -rf $(RUN) && mkdir -p -m 700 $(RUN)
-	code=0; KEYPLANE_TEST_RUN_DIR=$(RUN) $(CARGO) test --locked --workspace --no-fail-fast -- --show-output || code=$$?; \
+	code=0; KEYPLANE_TEST_RUN_DIR=$(RUN) RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked --workspace --no-fail-fast -- --show-output || code=$$?; \
 		$(DEV) scan $(RUN) || code=$$?; exit $$code
 
 up: programs ## Start a control plane and Keyplane and leave them running (CONTEXT=name: on an existing cluster)

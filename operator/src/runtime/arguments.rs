@@ -186,7 +186,7 @@ pub(crate) struct ApiArguments {
     /// belongs in the environment variable: arguments can be read by every user of the machine
     #[arg(long, env = "KEYPLANE_USAGE_STORE", default_value = "kubernetes", hide_env_values = true)]
     pub(crate) usage_store: SecretString,
-    /// How often uses are written down, in seconds: what a crash may lose
+    /// How often uses are written down, in seconds: what a crash may lose, unless more keys are in use than can be written
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) usage_interval_seconds: u64,
     /// How many statuses are written a second at most, for uses

@@ -28,13 +28,15 @@ An ApiKey's state and condition decide what `POST /v1/kubernetes/exec-credential
 
 | the ApiKey | answer |
 | --- | --- |
-| does not exist, is being deleted, `Revoked`, `Expired` or `ExpiredAtCreation` | 401, the same sentence for all of them |
-| has a scope without Kubernetes, and is none of the above | 403 `scope_without_kubernetes` |
-| is `Active` for its present spec | the token |
+| does not exist, is being deleted, `Revoked`, `Expired` or `ExpiredAtCreation`, or has rotated this key out | 401, the same sentence for all of them |
+| is `Locked` | 403 `key_locked` |
+| may not be used from this address | 403 `address_not_allowed` |
 | is {passing}, or not yet judged since its spec changed | 503 `access_being_set_up` with `Retry-After` |
 | is not Ready for any other reason | 403 `key_not_ready` with the reason and the message |
+| is `Active`, with a scope without Kubernetes | 403 `scope_without_kubernetes` |
+| is `Active` for its present spec | the token; 503 `cluster_unavailable` or `audit_unavailable` where the API server or the audit log fails |
 
-Where several ApiKeys have one digest, the oldest is the one that is asked.
+Where several ApiKeys have one digest, the one that has had it on record longest is asked; where none has, the oldest.
 ";
 
 /// The whole document, in Markdown.

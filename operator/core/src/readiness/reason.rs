@@ -124,7 +124,7 @@ reasons! {
             "The scope names a Namespace of the account that has no core Namespace yet. The key reaches the others that it names, but gets no new token until all are there.",
             "Look at the Namespace: `kubectl get namespaces.keyplane.dev -n ACCOUNT`.";
         DuplicateDigest [ApiKey] AwaitsSomebody:
-            "An older ApiKey, of whatever account, has the same digest: one key cannot be two.",
+            "Another ApiKey, of whatever account, has the same digest and had it first: one key cannot be two.",
             "Make a new key: `kubectl-keyplane generate`. If nobody of yours declared it before, the digest was known to somebody else: see [digests](security-model.md#digests).";
         InvalidScope [ApiKey] AwaitsSomebody:
             "The scope names nothing, or more than one thing. Admission refuses such a scope, so this is seen only where the resource definitions are not those of this version.",
@@ -146,13 +146,13 @@ reasons! {
             "Make a new key: `kubectl-keyplane generate`, and declare its digest.";
         Locked [ApiKey] AwaitsSomebody:
             "The key was used from addresses outside `spec.allowedCidrs`, by default three times within five minutes. Whoever did so holds the whole key. Everything that the key was given is gone until it is unlocked.",
-            "Look at `status.securityEvents`. Were the addresses your own, add them to `spec.allowedCidrs`, then set `spec.unlockedAt` to the present time. Else revoke the key, or rotate it and unlock it then.";
+            "Look at `status.securityEvents`. Were the addresses your own, add them to `spec.allowedCidrs`, then set `spec.unlockedAt` to the present time. Else revoke the key and declare another. `spec.unlockedAt` must be later than `status.lock.lockedAt`. A rotation that is asked for meanwhile happens after the unlock; with `rotation.gracePeriodSeconds` the old key goes on for so long, so set that to 0 first.";
         Issuing [ApiKey] Passes:
             "Keyplane is making a version of the key and handing it over.",
             "Wait. Where it stays, the log of `keyplane controller` tells what refuses.";
         DeliveryConflict [ApiKey] AwaitsSomebody:
-            "A Secret of the name in `spec.delivery.secretName` exists and is not this key's. Keyplane never overwrites one.",
-            "Delete that Secret, or declare another ApiKey that names another.";
+            "The key cannot be delivered: a Secret of the name in `spec.delivery.secretName` exists and is not this key's, which Keyplane never overwrites; or the file of `--public-ca-file` cannot be read. The message says which.",
+            "If the message names a Secret: delete it, or declare another ApiKey that names another. If it names a file: have the installation mend it.";
         RecipientNotReady [ApiKey] AwaitsSomebody:
             "The SshKey that `spec.delivery.sealedTo` names is not there, or is not Ready.",
             "Register it in the same home namespace, or mend what its own condition says. The key is made and sealed as soon as the SshKey is Ready.";
@@ -199,7 +199,7 @@ reasons! {
             "The account has no more live API keys, SSH keys and namespaces than `spec.limits` allows.",
             "Nothing.";
         LimitExceeded [Account] AwaitsSomebody:
-            "A limit was lowered below what the account has already; the message says which, and by how many. What is live stays so, and nothing is added until the account is below the limit.",
+            "A limit was lowered below what the account has already; the message says which, and by how many. API keys that are live and namespaces that stand stay so, of SSH keys only the oldest; nothing is added until the account is below the limit.",
             "Delete or revoke what is no longer used, or raise the limit.";
     }
 }
