@@ -115,11 +115,16 @@ impl KeyRecord {
         self.live.iter().chain(previous.map(|retired| &retired.version)).collect()
     }
 
+    /// The versions that were made and have not ended.
+    fn versions(&self) -> impl Iterator<Item = &Version> {
+        let previous = self.previous.as_ref().map(|retired| &retired.version);
+        self.live.iter().chain(previous).chain(&self.pending)
+    }
+
     /// Every digest that was ever given out and is still in the record.
     #[must_use]
     pub fn digests(&self) -> Vec<&str> {
-        let versions = self.live.iter().chain(self.previous.as_ref().map(|retired| &retired.version));
-        let made = versions.chain(&self.pending).map(|version| version.digest.as_str());
+        let made = self.versions().map(|version| version.digest.as_str());
         made.chain(self.ended.iter().map(String::as_str)).collect()
     }
 
@@ -130,19 +135,13 @@ impl KeyRecord {
         if self.ended.iter().any(|ended| ended == digest) {
             return Some(DateTime::<Utc>::MIN_UTC);
         }
-        let versions = self.live.iter().chain(self.previous.as_ref().map(|retired| &retired.version));
-        versions
-            .chain(&self.pending)
-            .filter(|version| version.digest == digest)
-            .map(|version| version.since)
-            .min()
+        self.versions().filter(|version| version.digest == digest).map(|version| version.since).min()
     }
 
     /// Which version has a digest.
     #[must_use]
     pub fn number_of(&self, digest: &str) -> Option<u32> {
-        let versions = self.live.iter().chain(self.previous.as_ref().map(|retired| &retired.version));
-        versions.chain(&self.pending).find(|version| version.digest == digest).map(|version| version.number)
+        self.versions().find(|version| version.digest == digest).map(|version| version.number)
     }
 
     /// Whether another rotation may begin.
@@ -154,13 +153,7 @@ impl KeyRecord {
     /// The number of the next version.
     #[must_use]
     pub fn next_number(&self) -> u32 {
-        let versions = self.live.iter().chain(self.previous.as_ref().map(|retired| &retired.version));
-        versions
-            .chain(&self.pending)
-            .map(|version| version.number)
-            .max()
-            .unwrap_or_default()
-            .saturating_add(1)
+        self.versions().map(|version| version.number).max().unwrap_or_default().saturating_add(1)
     }
 
     /// The record once `digest`, which the key's holder made, is the declared one.
