@@ -14,7 +14,8 @@ use crate::client_address::ClientAddress;
 
 /// How far apart the lines of one failure are at least.
 pub const INTERVAL: TimeDelta = TimeDelta::seconds(60);
-/// How many failures are told apart at a time; further ones are counted together, by reason.
+/// How many failures are told apart at a time, half of them with a declared key and half without; further ones are
+/// counted together, by reason.
 pub const MAXIMUM_FAILURES: usize = 10_000;
 
 /// The bits of an IPv6 address that name a network: whoever has one address has all of it.
@@ -129,6 +130,8 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Aggregator {
     entries: BTreeMap<Failure, Entry>,
+    /// How many of them concern a key that somebody declared.
+    about_keys: usize,
 }
 
 impl Aggregator {
@@ -139,6 +142,7 @@ impl Aggregator {
             entry.count(Repeated { count: 1, since: now });
             return Verdict::Counted;
         }
+        self.about_keys += usize::from(failure.subject.is_some());
         self.entries.insert(failure, Entry { line_at: now, counted: None });
         Verdict::Write
     }
@@ -155,11 +159,13 @@ impl Aggregator {
             due.push(Aggregated { failure: failure.clone(), repeated });
             true
         });
+        self.about_keys = self.entries.keys().filter(|failure| failure.subject.is_some()).count();
         due
     }
 
     /// Everything that was counted and not yet written, for the end of a process; forgets all.
     pub fn flush(&mut self) -> Vec<Aggregated> {
+        self.about_keys = 0;
         std::mem::take(&mut self.entries)
             .into_iter()
             .filter_map(|(failure, entry)| Some(Aggregated { failure, repeated: entry.counted? }))
@@ -169,6 +175,9 @@ impl Aggregator {
     /// Counts again what was to be written and could not be.
     pub fn put_back(&mut self, failure: &Failure, repeated: Repeated, now: DateTime<Utc>) {
         let failure = self.told_apart(failure);
+        if !self.entries.contains_key(&failure) {
+            self.about_keys += usize::from(failure.subject.is_some());
+        }
         self.entries.entry(failure).or_insert(Entry { line_at: now, counted: None }).count(repeated);
     }
 
@@ -187,8 +196,16 @@ impl Aggregator {
     /// The failure itself while there is room for it, else the one that is shared.
     fn told_apart(&self, failure: &Failure) -> Failure {
         // Strangers cannot use up the room of what concerns a key that somebody declared: each has half of it.
-        let alike = self.entries.keys().filter(|known| known.subject.is_some() == failure.subject.is_some());
-        let is_full = self.entries.len() >= MAXIMUM_FAILURES / 2 && alike.count() >= MAXIMUM_FAILURES / 2;
-        if !is_full || self.entries.contains_key(failure) { failure.clone() } else { failure.shared() }
+        let about_keys = self.about_keys;
+        let alike = if failure.subject.is_some() {
+            about_keys
+        } else {
+            self.entries.len().saturating_sub(about_keys)
+        };
+        if alike < MAXIMUM_FAILURES / 2 || self.entries.contains_key(failure) {
+            failure.clone()
+        } else {
+            failure.shared()
+        }
     }
 }

@@ -73,7 +73,7 @@ answer did not arrive has a line too.
 **Failures do not flood it.** Of refusals that have the key (or that there is none), the client's network (an IPv4 address, or
 the 64 bits of an IPv6 network) and the reason in common, the first is written at once. Further ones are counted, and written as one
 line with `repeated` {count, since} when 60 seconds are over, so that such refusals make one line a minute. The counts are exact: a refusal
-stands in a line of its own or in one count. Some 10,000 such refusals are told apart at a time; further ones are counted by reason alone,
+stands in a line of its own or in one count. Some 10,000 such refusals are told apart at a time, half of them with a key and half without; further ones are counted by reason alone,
 in lines without `id` and `address`. What is counted is written when the process ends; one that is killed loses up to a minute
 of counts. Successes are never counted together.
 
