@@ -156,7 +156,9 @@ fn issue_of(
 ) -> Option<Issue> {
     let key = &observed.key;
     let recipient = recipient(observed)?;
-    if !issue::is_due(key, record, now) {
+    // The kubeconfig that is delivered with a key names its namespaces: they are waited for.
+    let awaits = grant.is_some_and(|grant| !grant.awaited.is_empty());
+    if awaits || !issue::is_due(key, record, now) {
         return None;
     }
     let identity = observed.children.iter().find(|child| child.kind() == ChildKind::ServiceAccount)?;

@@ -51,11 +51,12 @@ pub(super) fn verdict(observed: &ObservedApiKey, record: &KeyRecord, now: DateTi
         return refused;
     }
     let (state, readiness) = match &grant {
+        // First: the kubeconfig that is delivered with a key names its namespaces.
+        Some(grant) if !grant.awaited.is_empty() => (ApiKeyState::Pending, awaiting(key, grant)),
         _ if key.spec.delivery.is_some() && record.live.is_none() => {
             let text = "the key is being made and delivered";
             (ApiKeyState::Pending, Readiness::not_ready(Reason::Issuing, text))
         }
-        Some(grant) if !grant.awaited.is_empty() => (ApiKeyState::Pending, awaiting(key, grant)),
         _ => (ApiKeyState::Active, Readiness::ready(Reason::Active, "the key can be used")),
     };
     Verdict { state, is_entitled: true, grant, readiness }
