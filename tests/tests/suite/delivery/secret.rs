@@ -50,6 +50,23 @@ async fn a_delivered_kubeconfig_works_as_it_is_where_the_key_reaches_and_nowhere
 }
 
 #[tokio::test]
+async fn a_key_that_is_declared_before_its_namespace_is_delivered_when_that_stands() -> Result<()> {
+    // Several, because what matters is the moment between a Namespace and its core Namespace.
+    for name in ["one", "two", "three"] {
+        let own = tenant("early-key").await?;
+        own.declare(name, &to_secret("ci-key")).await?;
+        own.key_with_reason(name, "NamespaceNotOwned").await?;
+        let granted = own.namespace("web").await?;
+        own.wait_ready(&format!("apikey/{name}")).await?;
+        let kubectl = own.delivered_kubectl("ci-key").await?;
+        let context = kubectl.run(["config", "current-context"]).await?;
+        ensure!(context.trim() == granted, "{context}");
+        kubectl.run(["get", "configmaps"]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_status_tells_which_key_was_delivered() -> Result<()> {
     let own = tenant("told-digest").await?;
     own.namespace("web").await?;
