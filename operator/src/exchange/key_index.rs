@@ -7,14 +7,13 @@ use anyhow::bail;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use keyplane_core::api_key::{ANCHOR_TYPE, Admitted, KeyRecord, Known, Presented, Refusal, admit, holder};
 use keyplane_core::key_format::KeyDigest;
-use keyplane_core::ownership::{anchor_name, identity_name, owner_uid};
-use keyplane_core::seniority::Seniority;
+use keyplane_core::ownership::{anchor_name, identity_name};
 use keyplane_crds::{ApiKey, ApiKeyState, IDENTITIES_NAMESPACE};
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, ResourceExt};
 use tokio::task::JoinSet;
 
-use crate::index::{Change, Indexed, api_key_keys, digest_key, identity_keys, uid_key, watch_into};
+use crate::index::{Change, Indexed, api_key_keys, contenders, identity_keys, watch_into};
 
 /// The keys, records and anchors of the cluster.
 pub(crate) struct KeyIndex {
@@ -127,17 +126,9 @@ impl KeyIndex {
         })
     }
 
-    /// The keys that have a digest on record; where none has, the oldest that declares it. However many declare it, it
-    /// costs its holder nothing.
+    /// The keys that may hold a digest, with their records.
     fn naming(&self, digest: &str) -> Vec<Known> {
-        let key = digest_key(digest);
-        let identities = self.identities.find(&key);
-        let owners = identities.iter().filter_map(|identity| owner_uid(&identity.metadata));
-        let mut keys: Vec<Arc<ApiKey>> = owners.flat_map(|uid| self.keys.find(&uid_key(uid))).collect();
-        if keys.is_empty() {
-            let declared = self.keys.find(&key);
-            keys.extend(declared.into_iter().min_by_key(|key| Seniority::of(&key.metadata)));
-        }
+        let keys = contenders(&self.keys, &self.identities, digest);
         keys.into_iter().map(|key| Known { record: self.record_of(&key), key }).collect()
     }
 

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use keyplane_core::account::Holdings;
 use keyplane_core::api_key::{
-    Claim, KeyRecord, RecipientKey, SHARD_LIMIT, Standing, digests_of, is_shard, shard_name, standing,
+    Claim, KeyRecord, Known, RecipientKey, SHARD_LIMIT, Standing, digests_of, holder, is_shard, shard_name,
+    standing,
 };
 use keyplane_core::limits::{active_api_key_limit, has_room, ranks};
 use keyplane_core::ownership::{account_label, owner_uid};
@@ -19,8 +20,41 @@ use keyplane_crds::{ApiKey, Condition, Namespace, READY};
 use kube::ResourceExt;
 
 use super::cluster_view::{ClusterView, child_keys, digest_key, home_key, uid_key};
-use super::digest_holders::Holder;
-use super::key_ranks::Ranks;
+use super::indexed::Indexed;
+
+/// The places of one account's live keys, by UID.
+pub(super) type Ranks = Arc<BTreeMap<String, u32>>;
+
+/// The key that holds a digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// Its UID.
+    pub(crate) uid: String,
+    /// Its claim.
+    pub(crate) claim: Claim,
+}
+
+/// The keys that may hold a digest: those that have it on record; where none has, the oldest that declares it. However
+/// many declare it, it costs its holder nothing.
+pub(crate) fn contenders(
+    keys: &Indexed<ApiKey>,
+    identities: &Indexed<ServiceAccount>,
+    digest: &str,
+) -> Vec<Arc<ApiKey>> {
+    let name = digest_key(digest);
+    let identities = identities.find(&name);
+    let owners = identities.iter().filter_map(|identity| owner_uid(&identity.metadata));
+    let recorded: Vec<_> = owners.flat_map(|uid| keys.find(&uid_key(uid))).collect();
+    if recorded.is_empty() {
+        return keys
+            .find(&name)
+            .into_iter()
+            .min_by_key(|key| Seniority::of(&key.metadata))
+            .into_iter()
+            .collect();
+    }
+    recorded
+}
 
 /// The look-up keys of a key's ServiceAccount: its owner, and every digest that its record holds.
 pub(crate) fn identity_keys(identity: &ServiceAccount) -> Vec<String> {
@@ -91,25 +125,14 @@ impl ClusterView {
     /// declares it.
     pub(crate) fn holder_of(&self, digest: &str) -> Option<Holder> {
         self.holders.of(digest, || {
-            let claimed = |key: &Arc<ApiKey>, record: Option<KeyRecord>| Holder {
-                uid: key.metadata.uid.clone().unwrap_or_default(),
-                claim: Claim {
-                    since: record.and_then(|record| record.holds_since(digest)),
-                    seniority: Seniority::of(&key.metadata),
-                },
-            };
-            let identities = self.service_accounts.find(&digest_key(digest));
-            let owners = identities.iter().filter_map(|identity| owner_uid(&identity.metadata));
-            let recorded = owners.flat_map(|uid| self.api_keys.find(&uid_key(uid))).map(|key| {
+            let contenders = contenders(&self.api_keys, &self.service_accounts, digest);
+            let known = contenders.into_iter().map(|key| {
                 let record = self.record_of(key.metadata.uid.as_deref().unwrap_or_default());
-                claimed(&key, record)
+                Known { key, record }
             });
-            recorded.min_by(|left, right| left.claim.cmp(&right.claim)).or_else(|| {
-                let declared = self.api_keys.find(&digest_key(digest));
-                let oldest = declared.iter().min_by_key(|key| Seniority::of(&key.metadata))?;
-                // Its ServiceAccount may be away for a moment; an anchor says as much.
-                Some(claimed(oldest, self.record_of(oldest.metadata.uid.as_deref().unwrap_or_default())))
-            })
+            let known: Vec<Known> = known.collect();
+            let holder = holder(&known, digest)?;
+            Some(Holder { uid: holder.key.uid().unwrap_or_default(), claim: holder.claim_on(digest) })
         })
     }
 
@@ -159,10 +182,11 @@ impl ClusterView {
     }
 
     fn ranks_of(&self, home: &str, now: DateTime<Utc>) -> Ranks {
-        self.ranks.of(home, || {
+        let decide = || {
             let keys = self.api_keys.find(&home_key(home));
             ranks(keys.iter().filter(|key| self.contends(key, now)).map(|key| Seniority::of(&key.metadata)))
-        })
+        };
+        self.ranks.of(home, || Some(Arc::new(decide()))).unwrap_or_default()
     }
 
     /// The keys to which it matters that another one came, went or ended: those that wait and have a place now, and

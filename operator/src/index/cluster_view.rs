@@ -14,10 +14,9 @@ use keyplane_core::ssh_key::KeySummary;
 use keyplane_crds::{Account, ApiKey, Namespace, SshKey};
 use kube::Resource;
 
-use super::api_key_view::{identity_keys, tombstone_keys};
-use super::digest_holders::DigestHolders;
+use super::api_key_view::{Holder, Ranks, identity_keys, tombstone_keys};
+use super::decided::Decided;
 use super::indexed::Indexed;
-use super::key_ranks::KeyRanks;
 use super::ssh_key_reads::Reading;
 use super::ssh_key_view::SshKeyBook;
 
@@ -31,8 +30,10 @@ pub(crate) struct ClusterView {
     pub(crate) core_namespaces: Arc<Indexed<CoreNamespace>>,
     /// The ConfigMaps in which revoked digests are remembered.
     pub(crate) tombstones: Arc<Indexed<ConfigMap>>,
-    pub(super) ranks: KeyRanks,
-    pub(super) holders: DigestHolders,
+    /// The places of accounts' live keys, by home namespace.
+    pub(super) ranks: Decided<Ranks>,
+    /// Whose each digest is.
+    pub(super) holders: Decided<Holder>,
     pub(crate) service_accounts: Arc<Indexed<ServiceAccount>>,
     pub(crate) secrets: Arc<Indexed<Secret>>,
     pub(crate) role_bindings: Arc<Indexed<RoleBinding>>,
@@ -162,8 +163,8 @@ impl ClusterView {
             ssh_key_book,
             core_namespaces: Arc::new(Indexed::new(child_keys)),
             tombstones: Arc::new(Indexed::new(tombstone_keys)),
-            ranks: KeyRanks::default(),
-            holders: DigestHolders::default(),
+            ranks: Decided::default(),
+            holders: Decided::default(),
             service_accounts: Arc::new(Indexed::new(identity_keys)),
             secrets: Arc::new(Indexed::new(child_keys)),
             role_bindings: Arc::new(Indexed::new(child_keys)),

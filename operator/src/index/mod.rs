@@ -2,19 +2,20 @@
 
 mod api_key_view;
 mod cluster_view;
-mod digest_holders;
+mod decided;
 mod guarded;
 mod indexed;
-mod key_ranks;
 mod ssh_key_reads;
 mod ssh_key_verdicts;
 mod ssh_key_view;
 mod watch;
 
-pub(crate) use api_key_view::{digests_of_key, identity_keys, revoked_digest_of_key, waits_for_room};
+pub(crate) use api_key_view::{
+    contenders, digests_of_key, identity_keys, revoked_digest_of_key, waits_for_room,
+};
 pub(crate) use cluster_view::{
-    ClusterView, api_key_keys, digest_key, digest_of_key, home_key, kubernetes_name_key, owner_of_key,
-    place_of_key, uid_key,
+    ClusterView, api_key_keys, digest_of_key, home_key, kubernetes_name_key, owner_of_key, place_of_key,
+    uid_key,
 };
 pub(crate) use guarded::Guarded;
 pub(crate) use indexed::{Change, Indexed};

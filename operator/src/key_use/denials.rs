@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use keyplane_core::api_key::{Denial, LockPolicy, after_denial, lock_of};
+use keyplane_core::api_key::{Denial, LockPolicy, after_denial, is_lifted, lock_of};
 use keyplane_crds::{ApiKey, ApiKeyStatus, Lock};
 use kube::ResourceExt;
 use tokio::sync::{Notify, watch};
@@ -79,17 +79,12 @@ impl OfKey {
 
     /// The lock that was decided here, unless this version of the key lifts it.
     fn lock(&self, key: &ApiKey, now: DateTime<Utc>) -> Option<&Lock> {
-        self.lock.as_ref().filter(|lock| !is_lifted(lock, key, now))
+        self.lock.as_ref().filter(|lock| !is_lifted(lock, key.spec.unlocked_at, now))
     }
 
     fn clear_lock(&mut self) {
         (self.lock, self.is_others, self.is_told) = (None, false, false);
     }
-}
-
-/// Whether this version of the key lifts the lock.
-fn is_lifted(lock: &Lock, key: &ApiKey, now: DateTime<Utc>) -> bool {
-    key.spec.unlocked_at.is_some_and(|at| at > lock.locked_at && at <= now)
 }
 
 /// The denials that one write adds.
@@ -174,7 +169,10 @@ impl Denials {
             return Denied { locked: Some(lock), newly_locked };
         }
         // The watch was quicker than this caller: what it tells of is not kept here any more.
-        Denied { locked: written.filter(|lock| !is_lifted(lock, key, now)), newly_locked: false }
+        Denied {
+            locked: written.filter(|lock| !is_lifted(lock, key.spec.unlocked_at, now)),
+            newly_locked: false,
+        }
     }
 
     /// Adds the denial to those that wait, decides from what is known here, and sees to it that somebody writes.

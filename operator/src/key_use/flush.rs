@@ -15,8 +15,8 @@ use super::status_writer::{StatusWriter, WriteError, Written};
 const CONCURRENCY: usize = 32;
 /// How fast statuses are written at most when the process ends.
 const DRAIN_PER_SECOND: u32 = 1000;
-/// How long to wait before what could not be written is tried again, when the process ends.
-const DRAIN_PAUSE: Duration = Duration::from_millis(200);
+/// How long to wait before what could not be written, to a status or to Redis, is tried again when the process ends.
+pub(super) const DRAIN_PAUSE: Duration = Duration::from_millis(200);
 
 /// Writes what waits in a ledger.
 pub(super) struct Flush {

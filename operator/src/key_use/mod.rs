@@ -29,7 +29,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use denials::Denials;
-use flush::Flush;
+use flush::{DRAIN_PAUSE, Flush};
 use ledger::Ledger;
 use pace::Pace;
 use redis_store::RedisStore;
@@ -38,9 +38,6 @@ use status_writer::StatusWriter;
 
 pub use denials::Denied;
 pub use usage_store::{RedisAddress, UsageStore, UsageStoreError};
-
-/// How long to wait before Redis is tried again when the process ends.
-const DRAIN_PAUSE: Duration = Duration::from_millis(200);
 
 /// How uses are written down.
 #[derive(Clone, Debug)]

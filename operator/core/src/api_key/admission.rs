@@ -35,6 +35,17 @@ pub struct Known {
     pub record: Option<KeyRecord>,
 }
 
+impl Known {
+    /// The key's claim on a digest.
+    #[must_use]
+    pub fn claim_on(&self, digest: &str) -> Claim {
+        Claim {
+            since: self.record.as_ref().and_then(|record| record.holds_since(digest)),
+            seniority: Seniority::of(&self.key.metadata),
+        }
+    }
+}
+
 /// A key that may be used.
 #[derive(Clone, Debug)]
 pub struct Admitted {
@@ -114,10 +125,7 @@ pub fn is_allowed_from(key: &ApiKey, address: Option<IpAddr>) -> bool {
 /// Of the keys that name a digest, the one that holds it.
 #[must_use]
 pub fn holder<'a>(candidates: &'a [Known], digest: &str) -> Option<&'a Known> {
-    candidates.iter().min_by_key(|known| Claim {
-        since: known.record.as_ref().and_then(|record| record.holds_since(digest)),
-        seniority: Seniority::of(&known.key.metadata),
-    })
+    candidates.iter().min_by_key(|known| known.claim_on(digest))
 }
 
 enum Verifies {

@@ -103,9 +103,14 @@ fn newest_first(event: &SecurityEvent) -> (Reverse<DateTime<Utc>>, &str, &str, u
     (Reverse(event.time), &event.reason, &event.address, event.count)
 }
 
+/// Whether an unlock is in effect that is later than the lock.
+#[must_use]
+pub fn is_lifted(lock: &Lock, unlocked_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    unlocked_at.is_some_and(|at| at > lock.locked_at && at <= now)
+}
+
 fn holding(status: &ApiKeyStatus, unlocked_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<&Lock> {
-    let is_lifted = |lock: &Lock| unlocked_at.is_some_and(|at| at > lock.locked_at && at <= now);
-    status.lock.as_ref().filter(|lock| !is_lifted(lock))
+    status.lock.as_ref().filter(|lock| !is_lifted(lock, unlocked_at, now))
 }
 
 /// One event for each address, so that whoever goes on trying from there cannot push out what locked the key.

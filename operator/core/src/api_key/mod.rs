@@ -28,7 +28,8 @@ pub use claim::Claim;
 pub use issue::{Issue, Recipient};
 pub use lifecycle::{Standing, standing};
 pub use lock::{
-    ADDRESS_DENIED, AfterDenial, Denial, LOCKED, LockPolicy, MAX_EVENTS, after_denial, lifted_at, lock_of,
+    ADDRESS_DENIED, AfterDenial, Denial, LOCKED, LockPolicy, MAX_EVENTS, after_denial, is_lifted, lifted_at,
+    lock_of,
 };
 pub use observed::{ObservedApiKey, RecipientKey};
 pub use plan::plan;
