@@ -28,7 +28,8 @@ test: programs ## Run all tests, the ones on a real control plane included
 	cd tests/cluster/supervise && go test ./...
 	cd tests/cluster/etcd-scan && go test ./...
 	rm -rf $(RUN) && mkdir -p -m 700 $(RUN)
-	code=0; KEYPLANE_TEST_RUN_DIR=$(RUN) RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked --workspace --no-fail-fast -- --show-output || code=$$?; \
+	code=0; $(CARGO) test --locked --workspace --exclude keyplane-tests --no-fail-fast || code=$$?; \
+		KEYPLANE_TEST_RUN_DIR=$(RUN) RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked -p keyplane-tests --no-fail-fast -- --show-output || code=$$?; \
 		$(DEV) scan $(RUN) || code=$$?; exit $$code
 
 up: programs ## Start a control plane and Keyplane and leave them running (CONTEXT=name: on an existing cluster)

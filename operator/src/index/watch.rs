@@ -179,8 +179,8 @@ mod tests {
     use keyplane_crds::ApiKey;
     use serde_json::json;
 
-    use crate::index::cluster_view::{api_key_keys, digest_key};
     use super::*;
+    use crate::index::cluster_view::{api_key_keys, digest_key};
 
     fn key(name: &str, digest: &str) -> ApiKey {
         serde_json::from_value(json!({
