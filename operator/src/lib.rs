@@ -2,10 +2,13 @@
 
 mod api;
 pub mod audit;
+mod caller;
 mod controllers;
+mod declared;
 mod exchange;
 mod index;
 pub mod key_use;
+mod metrics;
 mod runtime;
 
 use std::process::ExitCode;

@@ -35,7 +35,7 @@ fn versions(path: &Path) -> Vec<u64> {
 
 fn refusal(reason: RefusalReason, last: u8) -> Refusal {
     let client = ClientAddress::new([192, 0, 2, last].into(), AddressSource::Connection);
-    Refusal { reason, subject: None, client: Some(client), message: None, version: None }
+    Refusal { reason, subject: None, client: Some(client), message: None, version: None, actor: None }
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ pub fn first_certificate(pem: &[u8]) -> Result<Vec<u8>> {
     Ok(first.der().to_vec())
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<ureq::tls::Certificate<'static>>> {
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<ureq::tls::Certificate<'static>>> {
     let mut found = Vec::new();
     for item in parse_pem(pem) {
         if let PemItem::Certificate(certificate) = item? {

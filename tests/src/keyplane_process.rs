@@ -85,6 +85,7 @@ impl KeyplaneOptions {
         }
         if self.mode != Mode::Controller {
             option("--listen", format!("127.0.0.1:{}", ports.api).into());
+            option("--internal-listen", format!("127.0.0.1:{}", ports.internal).into());
             option("--tls-ca-out", self.ca_file(dir).into());
         }
         option("--admin-listen", format!("127.0.0.1:{}", ports.admin).into());
@@ -123,6 +124,8 @@ pub struct KeyplanePorts {
     pub api: u16,
     /// Readiness and metrics.
     pub admin: u16,
+    /// Verification for gateways, as plain HTTP.
+    pub internal: u16,
 }
 
 impl KeyplanePorts {
@@ -131,14 +134,20 @@ impl KeyplanePorts {
     /// # Errors
     /// When the system has no port left.
     pub fn choose() -> Result<Self> {
-        let [api, admin] = ports::free()?;
-        Ok(Self { api, admin })
+        let [api, admin, internal] = ports::free()?;
+        Ok(Self { api, admin, internal })
     }
 
     /// The address of the exchange and the HTTP API.
     #[must_use]
     pub fn url(self) -> String {
         format!("https://127.0.0.1:{}", self.api)
+    }
+
+    /// Where gateways verify keys.
+    #[must_use]
+    pub fn internal_url(self) -> String {
+        format!("http://127.0.0.1:{}", self.internal)
     }
 
     /// The address of readiness and metrics.
@@ -194,6 +203,12 @@ impl Keyplane {
     #[must_use]
     pub fn url(&self) -> String {
         self.ports.url()
+    }
+
+    /// Where gateways verify keys.
+    #[must_use]
+    pub fn internal_url(&self) -> String {
+        self.ports.internal_url()
     }
 
     /// The address of readiness and metrics.

@@ -9,11 +9,12 @@
 //! | the control plane and the Keyplane that the tests of a run share | [`shared`] |
 //! | how Keyplane is installed and with which identities it runs | [`install`], [`keyplane_process`] |
 //! | what Keyplane, its keys and account owners may do, as the manifests say it | [`permissions`] |
-//! | what a customer and a key holder do, as a test does it | [`tenant`], [`exchange`] |
+//! | what a customer and a key holder do, as a test does it | [`tenant`], [`exchange`], [`http_api`] |
 //! | which requests the API server answered | [`audit_log`] |
 //! | killing Keyplane between any two of its writes | [`fault_proxy`], [`crash_points`] |
 //! | that no key or token is left anywhere after a run | [`test_run`], [`plaintext_registry`], [`plaintext_scan`] |
 //! | a Redis of a test's own | [`redis`] |
+//! | nginx, Caddy, Envoy and Traefik that ask Keyplane about keys | [`gateways`] |
 //! | `make up`, `make down`, `make demo` | [`dev`] |
 
 pub mod access;
@@ -25,7 +26,9 @@ pub mod dev;
 mod etcd_scan;
 pub mod exchange;
 pub mod fault_proxy;
+pub mod gateways;
 mod go_build;
+pub mod http_api;
 pub mod install;
 pub mod instance_dir;
 pub mod keyplane_process;

@@ -4,6 +4,7 @@
 //! kubeconfigs from `kubectl-keyplane kubeconfig`, tokens through the plugin.
 
 mod handover;
+mod people;
 mod presentation;
 
 use std::path::{Path, PathBuf};

@@ -25,6 +25,7 @@ pub mod ip_network;
 pub mod limits;
 #[cfg(feature = "resources")]
 pub mod namespace;
+pub mod object_name;
 #[cfg(feature = "resources")]
 pub mod ownership;
 #[cfg(feature = "resources")]

@@ -7,6 +7,7 @@
 mod blob;
 mod error;
 mod number;
+mod private_key;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -16,6 +17,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 pub use error::SshPublicKeyError;
+use private_key::is_private_key;
 
 /// The longest text looked at, in bytes: an RSA key of 8192 bits takes 1.4 KiB.
 const TEXT_LEN_MAX: usize = 16 * 1024;
@@ -23,14 +25,16 @@ const TEXT_LEN_MAX: usize = 16 * 1024;
 const COMMENT_LEN_MAX: usize = 1024;
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// Types that OpenSSH has and Keyplane does not take, so that they can be named to whoever pastes one:
-/// certificates, hardware keys (`sk-`), and the names of RSA's signatures.
-const REFUSED_TYPES: [&str; 15] = [
+/// Names that OpenSSH has and Keyplane does not take, so that they can be named to whoever pastes one:
+/// certificates, hardware keys (`sk-`), kinds of signatures, and rare types.
+const REFUSED_NAMES: [&str; 18] = [
     "ecdsa-sha2-nistp256-cert-v01@openssh.com",
     "ecdsa-sha2-nistp384-cert-v01@openssh.com",
     "ecdsa-sha2-nistp521-cert-v01@openssh.com",
     "rsa-sha2-256",
+    "rsa-sha2-256-cert-v01@openssh.com",
     "rsa-sha2-512",
+    "rsa-sha2-512-cert-v01@openssh.com",
     "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
     "sk-ecdsa-sha2-nistp256@openssh.com",
     "sk-ssh-ed25519-cert-v01@openssh.com",
@@ -41,6 +45,7 @@ const REFUSED_TYPES: [&str; 15] = [
     "ssh-rsa-cert-v01@openssh.com",
     "ssh-xmss-cert-v01@openssh.com",
     "ssh-xmss@openssh.com",
+    "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
 ];
 
 /// The types of key that can be registered.
@@ -98,7 +103,7 @@ pub struct SshPublicKey {
 impl SshPublicKey {
     /// Reads one line as it stands in a `.pub` file: type, base64 and perhaps a comment.
     ///
-    /// Total: any text gives a key or an error, after bounded work. Blanks and line ends around the line, and
+    /// Total: any text gives a key or an error, after work that is bounded beyond one look through the text. Blanks and line ends around the line, and
     /// several blanks between its parts, are accepted as `ssh-keygen` does.
     ///
     /// # Errors
@@ -136,7 +141,7 @@ impl SshPublicKey {
         &self.fingerprint
     }
 
-    /// Type and base64 in canonical form, without the comment.
+    /// Type and base64 in canonical form, without the comment: the only form in which a key is handed on.
     #[must_use]
     pub fn canonical(&self) -> String {
         format!("{} {}", self.key_type, STANDARD.encode(&self.blob))
@@ -183,16 +188,16 @@ impl Hash for SshPublicKey {
 
 /// The single line of a text that may be a public key, without the blanks around it.
 fn one_line(text: &str) -> Result<&str, SshPublicKeyError> {
+    // Before every other rule: whoever pastes a private key must learn that, and not that it has many lines.
+    if is_private_key(text) {
+        return Err(SshPublicKeyError::PrivateKey);
+    }
     if text.len() > TEXT_LEN_MAX {
         return Err(SshPublicKeyError::TooLong);
     }
-    let line = text.trim();
+    let line = text.trim_matches([' ', '\t', '\r', '\n']);
     if line.is_empty() {
         return Err(SshPublicKeyError::Empty);
-    }
-    // Before every other rule: whoever pastes a private key must learn that, and not that it has many lines.
-    if is_private_key(line) {
-        return Err(SshPublicKeyError::PrivateKey);
     }
     if line.starts_with("-----BEGIN ") || line.starts_with("---- BEGIN ") {
         return Err(SshPublicKeyError::OtherFormat);
@@ -200,27 +205,25 @@ fn one_line(text: &str) -> Result<&str, SshPublicKeyError> {
     if line.contains(['\n', '\r']) {
         return Err(SshPublicKeyError::ManyLines);
     }
+    if line.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(SshPublicKeyError::NotUtf8);
+    }
     if line.contains(is_hidden) {
         return Err(SshPublicKeyError::HiddenCharacter);
     }
     Ok(line)
 }
 
-/// Whether the text holds a private key of OpenSSH, PEM, PKCS #8, `PuTTY` or age, or the base64 of the
-/// first without its frame. A comment that says so is refused as well: better than the opposite mistake.
-fn is_private_key(text: &str) -> bool {
-    const MARKS: [&str; 5] =
-        ["PRIVATE KEY", "PuTTY-User-Key-File", "Private-Lines:", "AGE-SECRET-KEY-", "b3BlbnNzaC1rZXktdjE"];
-    MARKS.iter().any(|mark| text.contains(mark))
-}
-
-/// Characters that change how a line looks or where it ends, without being seen. The tab is looked at later: it
-/// may stand between the parts.
+/// Characters that change how a line looks or where it ends, without being seen, or that look like a blank. The tab is
+/// looked at later: it may stand between the parts. Joiners are left: scripts and emoji are written with them.
 fn is_hidden(c: char) -> bool {
     let is_control = c.is_control() && c != '\t';
+    let is_other_blank = c.is_whitespace() && !BLANKS.contains(&c);
     let is_invisible = matches!(c,
-        '\u{200B}' | '\u{200E}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}');
-    is_control || is_invisible
+        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
+        | '\u{200B}' | '\u{200E}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
+        | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}');
+    is_control || is_other_blank || is_invisible
 }
 
 /// What stands before the first blank, and what after the blanks that follow.
@@ -234,7 +237,7 @@ fn accepted_type(name: &str, line: &str) -> Result<SshKeyType, SshPublicKeyError
         return Ok(accepted);
     }
     if let Some(refused) = known_type(name.as_bytes()) {
-        return Err(SshPublicKeyError::UnsupportedType(refused));
+        return Err(why_refused(refused));
     }
     if line.split(BLANKS).any(|field| known_type(field.as_bytes()).is_some()) {
         return Err(SshPublicKeyError::Options);
@@ -242,8 +245,21 @@ fn accepted_type(name: &str, line: &str) -> Result<SshKeyType, SshPublicKeyError
     Err(SshPublicKeyError::UnknownType)
 }
 
+/// What to say of a known name that is no accepted type.
+fn why_refused(name: &'static str) -> SshPublicKeyError {
+    if name.contains("-cert-") {
+        SshPublicKeyError::Certificate(name)
+    } else if name.starts_with("sk-") {
+        SshPublicKeyError::HardwareKey(name)
+    } else if name.starts_with("rsa-sha2-") || name.starts_with("webauthn-") {
+        SshPublicKeyError::SignatureName(name)
+    } else {
+        SshPublicKeyError::UnsupportedType(name)
+    }
+}
+
 /// Our own copy of a type's name, if OpenSSH has that type: a name that is safe to repeat in a message.
 fn known_type(name: &[u8]) -> Option<&'static str> {
     let accepted = SshKeyType::ALL.into_iter().map(SshKeyType::as_str);
-    accepted.chain(REFUSED_TYPES).find(|known| known.as_bytes() == name)
+    accepted.chain(REFUSED_NAMES).find(|known| known.as_bytes() == name)
 }

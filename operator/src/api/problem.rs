@@ -5,6 +5,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::caller::KeyRefused;
+
 /// An error answer.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Problem {
@@ -57,4 +59,81 @@ impl IntoResponse for Problem {
 /// The answer for a path that is not served.
 pub(crate) async fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", "Nothing is served at this path")
+}
+
+/// The answer for a method that a path does not have; the header `Allow` names those it has.
+pub(crate) async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "This path is served, but not with this method: see the header Allow",
+    )
+}
+
+/// The seed's one sentence for every key that is not accepted, so that a stranger learns nothing from it.
+const REFUSED: &str = "Missing, invalid, revoked, or expired API key";
+
+/// The answer to a key that is refused.
+pub(crate) fn key_problem(refused: KeyRefused) -> Problem {
+    match refused {
+        KeyRefused::Invalid => Problem::new(StatusCode::UNAUTHORIZED, "invalid_api_key", REFUSED),
+        KeyRefused::Locked => Problem::new(
+            StatusCode::FORBIDDEN,
+            "key_locked",
+            "This API key is locked after uses from addresses outside its list: its owner looks at status.securityEvents and \
+             unlocks it with spec.unlockedAt",
+        ),
+        KeyRefused::AddressNotAllowed => Problem::new(
+            StatusCode::FORBIDDEN,
+            "address_not_allowed",
+            "This API key may not be used from this address: its owner lists the addresses in spec.allowedCidrs",
+        ),
+        KeyRefused::NotReady { reason, message } => Problem::new(
+            StatusCode::FORBIDDEN,
+            "key_not_ready",
+            format!("This API key is not ready ({reason}): {message}"),
+        ),
+        KeyRefused::SettingUp => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "access_being_set_up",
+            "This API key's access is being set up; try again in a moment",
+        )
+        .retry_after(1),
+        KeyRefused::InsufficientScope(required) => Problem::new(
+            StatusCode::FORBIDDEN,
+            "insufficient_scope",
+            format!(
+                "This API key's scope does not include {required}: use a key with scope {required} or all"
+            ),
+        ),
+    }
+}
+
+/// The answer when the API server does not do its part.
+pub(crate) fn cluster_unavailable() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "cluster_unavailable",
+        "The cluster's API server does not do its part at the moment; try again",
+    )
+    .retry_after(2)
+}
+
+/// The answer when what is asked for cannot be taken down.
+pub(crate) fn audit_unavailable() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "audit_unavailable",
+        "What is done cannot be taken down in the audit log at the moment, so nothing is done; try again",
+    )
+    .retry_after(2)
+}
+
+/// The answer to a request whose handler failed.
+pub(crate) fn failed() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "Keyplane failed to answer; its log says why",
+    )
 }

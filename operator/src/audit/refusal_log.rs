@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::Utc;
 use keyplane_core::audit::{
-    Aggregated, Aggregator, AuditEvent, EventId, Failure, RefusalReason, Repeated, Source, Subject, Verdict,
+    Actor, Aggregated, Aggregator, AuditEvent, EventId, Failure, RefusalReason, Repeated, Source, Subject,
+    Verdict,
 };
 use keyplane_core::client_address::ClientAddress;
 use tokio::time::MissedTickBehavior;
@@ -29,6 +30,8 @@ pub struct Refusal {
     pub message: Option<String>,
     /// Which version of the key was presented.
     pub version: Option<u32>,
+    /// Who asked, where the API server authenticated somebody.
+    pub actor: Option<Actor>,
 }
 
 /// Writes refusals to the audit log, the first of each kind at once and further ones as a count. Clones count together.
@@ -57,7 +60,7 @@ impl RefusalLog {
     /// # Errors
     /// When it was to be written and could not be. It is counted then, and told when the log can be written again.
     pub async fn refused(&self, refusal: Refusal) -> Result<(), AuditError> {
-        let Refusal { reason, subject, client, message, version } = refusal;
+        let Refusal { reason, subject, client, message, version, actor } = refusal;
         let failure = Failure::new(reason, subject.clone(), client);
         let now = Utc::now();
         if self.0.aggregator().observe(&failure, now) == Verdict::Counted {
@@ -67,7 +70,8 @@ impl RefusalLog {
             .about(subject)
             .because(Some(reason.as_str()), message.as_deref())
             .asked_from(client)
-            .with_version(version);
+            .with_version(version)
+            .by(actor);
         let counting = Arc::clone(&self.0);
         // A task of its own: a client that goes away at once does not keep its refusal out of the log.
         let writing = tokio::spawn(async move {

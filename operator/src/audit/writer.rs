@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::destination::Destination;
+use crate::metrics::AuditMetrics;
 
 /// How many lines may wait. A sender beyond that waits itself.
 const WAITING_LINES: usize = 1024;
@@ -46,12 +47,20 @@ impl AuditLog {
     /// # Errors
     /// When it cannot be opened, or no thread can be started.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
+        Self::counting(path, AuditMetrics::default())
+    }
+
+    /// [`AuditLog::open`], with what is written counted.
+    ///
+    /// # Errors
+    /// As [`AuditLog::open`].
+    pub(crate) fn counting(path: &Path, metrics: AuditMetrics) -> anyhow::Result<Self> {
         let destination = Destination::open(path)
             .with_context(|| format!("cannot open the audit log {}: see --audit-log", path.display()))?;
         let (lines, waiting) = mpsc::channel(WAITING_LINES);
         std::thread::Builder::new()
             .name("audit-log".to_owned())
-            .spawn(move || write_all(destination, waiting))
+            .spawn(move || write_all(destination, waiting, &metrics))
             .context("cannot start the audit log's thread")?;
         Ok(Self { lines })
     }
@@ -70,12 +79,13 @@ impl AuditLog {
 }
 
 /// Writes lines until nobody can send any more.
-fn write_all(mut destination: Destination, mut waiting: mpsc::Receiver<Line>) {
+fn write_all(mut destination: Destination, mut waiting: mpsc::Receiver<Line>, metrics: &AuditMetrics) {
     let mut batch = Vec::with_capacity(LINES_AT_ONCE);
     while waiting.blocking_recv_many(&mut batch, LINES_AT_ONCE) > 0 {
         let text: String = batch.iter().map(|line| line.text.as_str()).collect();
         let result =
             destination.write(text.as_bytes()).map_err(|error| AuditError::Unwritten(Arc::new(error)));
+        metrics.written(batch.len(), result.is_ok());
         for line in batch.drain(..) {
             // Whoever does not wait any more needs no answer.
             let _ = line.written.send(result.clone());

@@ -13,7 +13,7 @@ use keyplane_core::audit::{Change, readiness_event};
 use keyplane_core::plan::{Action as Step, Plan};
 use keyplane_core::readiness::{Readiness, Reason, ResourceKind, Status};
 use keyplane_crds::{ConditionStatus, READY};
-use kube::runtime::controller::{Action, Config, applier};
+use kube::runtime::controller::{self, Action, Config, applier};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -26,6 +26,7 @@ use super::error::ReconcileError;
 use super::execute::{is_current, set_finalizer, write_child, write_status};
 use super::issue::issue;
 use crate::index::{ClusterView, Indexed};
+use crate::metrics::{AttemptResult, KindMetrics};
 use crate::runtime::unanswered;
 
 /// How long one attempt may take.
@@ -91,11 +92,24 @@ struct Context {
     announcer: Arc<Announcer>,
     view: Arc<ClusterView>,
     failures: Mutex<HashMap<String, Failures>>,
+    metrics: KindMetrics,
+}
+
+impl Context {
+    /// Changes what is known of resources that failed, and counts them.
+    fn with_failures<T>(&self, change: impl FnOnce(&mut HashMap<String, Failures>) -> T) -> T {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut failures);
+        self.metrics.failing(failures.len());
+        result
+    }
 }
 
 /// How a resource failed since it last was as declared.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Failures {
+    /// Where the resource stands.
+    place: String,
     count: u32,
     /// Before which nothing that is costly is tried again, whatever wakes the resource.
     not_before: Option<Instant>,
@@ -109,11 +123,13 @@ pub(super) async fn run<R: Reconciler>(
     view: Arc<ClusterView>,
     index: Arc<Indexed<R::Resource>>,
     queue: UnboundedReceiver<ObjectRef<R::Resource>>,
+    metrics: KindMetrics,
 ) where
     ObjectRef<R::Resource>: Hash + Eq + Clone,
 {
     let context =
-        Arc::new(Context { client, settings, announcer, view, failures: Mutex::new(HashMap::new()) });
+        Arc::new(Context { client, settings, announcer, view, failures: Mutex::default(), metrics });
+    let of_gone = context.clone();
     applier(
         |object, context| attempt::<R>(object, context).boxed(),
         |object, error, context: Arc<Context>| retry::<R>(&object, error, &context),
@@ -122,8 +138,14 @@ pub(super) async fn run<R: Reconciler>(
         queue.map(Ok::<_, std::convert::Infallible>),
         Config::default().concurrency(CONCURRENCY),
     )
-    // Failures were reported where they happened; a queued object that is gone needs nothing.
-    .for_each(|_| std::future::ready(()))
+    // Failures were reported where they happened. An object that failed is queued again, and noticed here if it is gone.
+    .for_each(|result| {
+        if let Err(controller::Error::ObjectNotFound(gone)) = result {
+            let gone = place_of(gone.namespace.as_deref(), &gone.name);
+            of_gone.with_failures(|failures| failures.retain(|_, failed| failed.place != gone));
+        }
+        std::future::ready(())
+    })
     .await;
 }
 
@@ -131,9 +153,24 @@ async fn attempt<R: Reconciler>(
     object: Arc<R::Resource>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    tokio::time::timeout(ATTEMPT_LIMIT, carry_out::<R>(&object, &context))
+    let began = Instant::now();
+    let result = tokio::time::timeout(ATTEMPT_LIMIT, carry_out::<R>(&object, &context))
         .await
-        .unwrap_or(Err(ReconcileError::TimedOut(ATTEMPT_LIMIT.as_secs())))
+        .unwrap_or(Err(ReconcileError::TimedOut(ATTEMPT_LIMIT.as_secs())));
+    context.metrics.attempted(counted_as(&result), began.elapsed());
+    result
+}
+
+fn counted_as<T>(result: &Result<T, ReconcileError>) -> AttemptResult {
+    match result {
+        Ok(_) => AttemptResult::Done,
+        Err(ReconcileError::Stale(_)) => AttemptResult::Stale,
+        Err(ReconcileError::Refused(_)) => AttemptResult::Refused,
+        Err(ReconcileError::Undeliverable { .. }) => AttemptResult::Undeliverable,
+        Err(ReconcileError::Unrecorded(_)) => AttemptResult::Unrecorded,
+        Err(ReconcileError::Unreachable(_)) => AttemptResult::Unreachable,
+        Err(ReconcileError::TimedOut(_)) => AttemptResult::TimedOut,
+    }
 }
 
 async fn carry_out<R: Reconciler>(
@@ -147,11 +184,11 @@ async fn carry_out<R: Reconciler>(
     let plan = R::plan(&context.view, object, now);
     let uid = object.uid().unwrap_or_default();
     if plan.is_empty() {
-        context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+        context.with_failures(|failures| failures.remove(&uid));
     }
     if plan.actions.iter().any(|step| matches!(step, Step::Issue(_))) {
         // What an attempt to issue writes wakes the resource; it must not begin the next attempt.
-        let failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).copied();
+        let failures = context.with_failures(|failures| failures.get(&uid).cloned());
         let rest = failures
             .and_then(|failures| failures.not_before)
             .map(|moment| moment.saturating_duration_since(Instant::now()));
@@ -258,10 +295,11 @@ fn span<K: Resource<DynamicType = ()>>(object: &K) -> tracing::Span {
 
 /// Where a resource stands, as `namespace/name` or `name`.
 fn place<K: Resource<DynamicType = ()>>(object: &K) -> String {
-    match object.namespace() {
-        Some(namespace) => format!("{namespace}/{}", object.name_any()),
-        None => object.name_any(),
-    }
+    place_of(object.meta().namespace.as_deref(), &object.name_any())
+}
+
+fn place_of(namespace: Option<&str>, name: &str) -> String {
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
 /// Says when a resource becomes ready or not, or is not ready for another reason.
@@ -284,16 +322,16 @@ fn say_readiness<K: Resource<DynamicType = ()>, S: Status>(object: &K, stored: O
 }
 
 fn retry<R: Reconciler>(object: &R::Resource, error: &ReconcileError, context: &Context) -> Action {
-    let (failures, pause) = {
-        let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    let kind = R::Resource::kind(&());
+    let name = place(object);
+    let (failures, pause) = context.with_failures(|failures| {
         let failures = failures.entry(object.uid().unwrap_or_default()).or_default();
+        failures.place.clone_from(&name);
         failures.count = failures.count.saturating_add(1);
         let pause = pause_after(failures.count);
         failures.not_before = Instant::now().checked_add(pause);
         (failures.count, pause)
-    };
-    let kind = R::Resource::kind(&());
-    let name = place(object);
+    });
     let expected = match error {
         ReconcileError::Stale(_) => failures < 5,
         // That the API server does not answer is said once for all resources.

@@ -10,10 +10,10 @@ use keyplane_core::key_format::KeyDigest;
 use keyplane_core::ownership::{anchor_name, identity_name};
 use keyplane_crds::{ApiKey, ApiKeyState, IDENTITIES_NAMESPACE};
 use kube::runtime::watcher::Config;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use tokio::task::JoinSet;
 
-use crate::index::{Change, Indexed, api_key_keys, contenders, identity_keys, watch_into};
+use crate::index::{Change, Indexed, Watching, api_key_keys, contenders, identity_keys, watch_into};
 
 /// The keys, records and anchors of the cluster.
 pub(crate) struct KeyIndex {
@@ -51,7 +51,7 @@ fn is_just_revoked(key: &ApiKey) -> bool {
 impl KeyIndex {
     /// An index that the given tasks keep fresh, and that tells `on_key` what it sees.
     pub(crate) fn watching(
-        client: &Client,
+        watching: impl Into<Watching>,
         tasks: &mut JoinSet<()>,
         on_key: impl Fn(KeySeen<'_>) + Send + 'static,
     ) -> Self {
@@ -69,18 +69,14 @@ impl KeyIndex {
                 }
             }
         };
-        tasks.spawn(watch_into(
-            Api::all(client.clone()),
-            Config::default(),
-            keys.clone(),
-            |_| true,
-            on_change,
-        ));
+        let watching = watching.into();
+        tasks.spawn(watch_into(&watching, Api::all, Config::default(), keys.clone(), |_| true, on_change));
         let only_anchors = Config::default().fields(&format!("type={ANCHOR_TYPE}"));
-        let in_identities = Api::namespaced(client.clone(), IDENTITIES_NAMESPACE);
-        tasks.spawn(watch_into(in_identities, only_anchors, anchors.clone(), |_| true, |_| {}));
-        let in_identities = Api::namespaced(client.clone(), IDENTITIES_NAMESPACE);
-        tasks.spawn(watch_into(in_identities, Config::default(), identities.clone(), |_| true, |_| {}));
+        let in_identities = |client| Api::namespaced(client, IDENTITIES_NAMESPACE);
+        tasks.spawn(watch_into(&watching, in_identities, only_anchors, anchors.clone(), |_| true, |_| {}));
+        let in_identities = |client| Api::namespaced(client, IDENTITIES_NAMESPACE);
+        let all = Config::default();
+        tasks.spawn(watch_into(&watching, in_identities, all, identities.clone(), |_| true, |_| {}));
         Self { keys, identities, anchors }
     }
 

@@ -1,5 +1,8 @@
 //! The exchange: an API key in, a short-lived cluster token out.
 
+mod address_block;
+mod connections;
+mod failed_authentications;
 mod key_index;
 mod peer;
 mod proxy_protocol;
@@ -7,6 +10,7 @@ mod server;
 mod tls;
 mod token;
 
+pub(crate) use failed_authentications::FailedAuthentications;
 pub(crate) use key_index::KeyIndex;
 pub(crate) use peer::RequestAddress;
 pub(crate) use server::serve;

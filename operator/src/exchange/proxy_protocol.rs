@@ -48,7 +48,7 @@ pub(super) struct PeerAcceptor {
 
 /// Why a connection is dropped.
 #[derive(Debug, Error)]
-enum Unusable {
+pub(super) enum Unusable {
     #[error("{0} is not in --trusted-proxy: with --proxy-protocol only trusted proxies may connect")]
     Stranger(IpAddr),
     #[error("no whole header of the PROXY protocol within {} s", .0.as_secs())]
@@ -70,7 +70,16 @@ impl PeerAcceptor {
         Self { proxies, limit: HEADER_LIMIT }
     }
 
-    async fn peer(&self, stream: &mut TcpStream) -> Result<Peer, Unusable> {
+    /// Without the PROXY protocol, whatever the arguments say of the public port.
+    pub(super) fn direct() -> Self {
+        Self { proxies: None, limit: HEADER_LIMIT }
+    }
+
+    /// Who is at the other end of a connection that begins.
+    ///
+    /// # Errors
+    /// When it is not a trusted proxy that must be one, or does not say whose the connection is.
+    pub(super) async fn peer(&self, stream: &mut TcpStream) -> Result<Peer, Unusable> {
         let connected = ClientAddress::new(stream.peer_addr()?.ip(), AddressSource::Connection);
         let Some(proxies) = &self.proxies else { return Ok(Peer(connected)) };
         if !ip_network::any_holds(proxies, connected.ip) {

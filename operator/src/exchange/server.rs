@@ -1,5 +1,6 @@
 //! The TLS server that the API's surfaces stand on.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,16 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum_server::Handle;
 use chrono::Utc;
+use futures::FutureExt;
+use futures::future;
 use http::StatusCode;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use keyplane_core::api_key::LockPolicy;
 use keyplane_core::audit::Source;
-use kube::Client;
+use keyplane_crds::Account;
+use kube::runtime::watcher::Config;
+use kube::{Api, Client};
 use secrecy::ExposeSecret;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -24,8 +30,12 @@ use super::peer::{self, Forwarding};
 use super::proxy_protocol::PeerAcceptor;
 use super::tls;
 use super::token::TokenIssuer;
-use crate::api::{self, kubernetes_exec_credential::Exchange};
+use crate::api::account::AccountApi;
+use crate::api::kubernetes_exec_credential::Exchange;
+use crate::api::{Surfaces, internal_router, public_router};
 use crate::audit::{self, AuditLog, RefusalLog};
+use crate::caller::{AccountChoice, Authorizer, KeyCheck, Sessions};
+use crate::index::{Indexed, Watching, watch_into};
 use crate::key_use::{self, KeyUse};
 use crate::runtime::{ApiArguments, shutdown_requested};
 
@@ -52,7 +62,8 @@ pub(crate) async fn serve(
 ) -> anyhow::Result<()> {
     let mut watches = JoinSet::new();
     let key_use = Arc::new(KeyUse::new(client.clone(), &key_use_settings(&arguments)?)?);
-    let index = KeyIndex::watching(&client, &mut watches, {
+    let watching = Watching::from(&client);
+    let index = KeyIndex::watching(watching.clone(), &mut watches, {
         let key_use = key_use.clone();
         move |seen| match seen {
             KeySeen::Known(key) => key_use.observed(key, Utc::now()),
@@ -63,52 +74,71 @@ pub(crate) async fn serve(
             KeySeen::Deleted(uid) => key_use.deleted(uid),
         }
     });
+    let accounts = Arc::new(Indexed::new(AccountChoice::keys));
+    let all = Config::default();
+    watches.spawn(watch_into(&watching, Api::all, all, accounts.clone(), |_: &Account| true, |_| {}));
     let source = Source::api(&instance());
     audit::began(&audit, source.clone()).await?;
-    let exchange = Arc::new(Exchange {
-        index,
-        issuer: TokenIssuer::new(client, arguments.token_seconds),
-        key_use: key_use.clone(),
-        refusals: RefusalLog::start(audit.clone(), source.clone()),
-        audit,
-        source,
-    });
+    let refusals = RefusalLog::start(audit.clone(), source.clone());
+    let keys = Arc::new(KeyCheck { index, key_use: key_use.clone(), refusals: refusals.clone() });
+    let surfaces = Surfaces {
+        exchange: Arc::new(Exchange {
+            keys: keys.clone(),
+            issuer: TokenIssuer::new(client.clone(), arguments.token_seconds),
+            audit: audit.clone(),
+            source: source.clone(),
+        }),
+        account: AccountApi {
+            sessions: Sessions::new(client.clone(), refusals.clone()),
+            accounts: AccountChoice::new(accounts.clone()),
+            authorizer: Authorizer::new(client.clone()),
+            client,
+            audit,
+            refusals: refusals.clone(),
+            source,
+        },
+        keys: keys.clone(),
+        disabled: arguments.disable_surface.iter().copied().collect(),
+    };
     let certificate = tls::certificate(&arguments).await?;
-    let router = Router::new()
-        .merge(api::kubernetes_exec_credential::routes(exchange.clone()))
-        .fallback(api::problem::not_found)
-        .layer(middleware::from_fn_with_state(Forwarding::new(&arguments), peer::learn))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_LIMIT));
+    let with_limits = |router: Router| {
+        router
+            .layer(middleware::from_fn_with_state(Forwarding::new(&arguments), peer::learn))
+            .layer(DefaultBodyLimit::max(BODY_LIMIT))
+            .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_LIMIT))
+    };
     // Answering before the keys are known would refuse good ones.
     tokio::select! {
-        synced = exchange.index.synced() => synced?,
+        synced = async { tokio::try_join!(keys.index.synced(), listed(&accounts)) } => drop(synced?),
         ended = shutdown_requested() => return ended,
     }
-    let listener = std::net::TcpListener::bind(arguments.listen)
-        .with_context(|| format!("cannot listen on {}: choose another --listen", arguments.listen))?;
-    listener.set_nonblocking(true)?;
     let handle = Handle::new();
     tokio::spawn(end_gracefully(handle.clone()));
+    let listener = listen(arguments.listen, "--listen")?;
     // The port may have been left to the system.
     tracing::info!(address = %listener.local_addr()?, "the API is served");
-    on_ready();
-    let mut server = axum_server::from_tcp_rustls(listener, certificate)?
+    let mut public = axum_server::from_tcp_rustls(listener, certificate)?
         .map(|tls| tls.acceptor(PeerAcceptor::new(&arguments)))
-        .handle(handle);
-    // A client that sends its request's head by the byte, or nothing at all, is not waited for.
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
-    server
-        .http_builder()
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(HEAD_LIMIT)
-        .max_concurrent_streams(STREAMS);
-    let serving = server.serve(router.into_make_service());
+        .handle(handle.clone());
+    limit_connections(public.http_builder());
+    let public = public.serve(with_limits(public_router(&surfaces)).into_make_service());
+    let internal = match arguments.internal_listen {
+        Some(address) => {
+            let listener = listen(address, "--internal-listen")?;
+            tracing::info!(address = %listener.local_addr()?, "verification is served to gateways, as plain HTTP");
+            let mut internal =
+                axum_server::from_tcp(listener)?.acceptor(PeerAcceptor::direct()).handle(handle);
+            limit_connections(internal.http_builder());
+            internal.serve(with_limits(internal_router(&surfaces)).into_make_service()).boxed()
+        }
+        None => future::pending().boxed(),
+    };
+    on_ready();
     let (serving_ended, end) = oneshot::channel::<()>();
     let writing = tokio::spawn(async move { key_use.run(async { drop(end.await) }).await });
     let result = tokio::select! {
-        result = serving => result.context("the API's server failed"),
+        result = public => result.context("the API's server failed"),
+        result = internal => result.context("the server for gateways failed"),
         _ = watches.join_next() => Err(anyhow!("a watch of the exchange ended")),
     };
     // Nothing is answered any more: what was counted is written down.
@@ -116,10 +146,29 @@ pub(crate) async fn serve(
     if writing.await.is_err() {
         tracing::warn!("uses could not be written down at the end");
     }
-    if let Err(error) = exchange.refusals.flush().await {
+    if let Err(error) = refusals.flush().await {
         tracing::warn!(%error, "refusals could not be written down at the end");
     }
     result
+}
+
+/// Listens on an address.
+fn listen(address: SocketAddr, argument: &str) -> anyhow::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {address}: choose another {argument}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// A client that sends its request's head by the byte, or nothing at all, is not waited for.
+fn limit_connections(builder: &mut Builder<TokioExecutor>) {
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_LIMIT).max_concurrent_streams(STREAMS);
+}
+
+/// Waits until the accounts have been listed once.
+async fn listed(accounts: &Indexed<Account>) -> anyhow::Result<()> {
+    accounts.store().wait_until_ready().await.context("the watch of Accounts ended before it had listed them")
 }
 
 /// How uses are written down.

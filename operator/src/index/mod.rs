@@ -3,6 +3,7 @@
 mod api_key_view;
 mod cluster_view;
 mod decided;
+mod freshness;
 mod guarded;
 mod indexed;
 mod ssh_key_reads;
@@ -17,6 +18,9 @@ pub(crate) use cluster_view::{
     ClusterView, api_key_keys, digest_of_key, home_key, kubernetes_name_key, owner_of_key, place_of_key,
     uid_key,
 };
+#[cfg(test)]
+pub(crate) use freshness::STALE_AFTER;
+pub(crate) use freshness::{Freshness, Seen};
 pub(crate) use guarded::Guarded;
 pub(crate) use indexed::{Change, Indexed};
-pub(crate) use watch::watch_into;
+pub(crate) use watch::{Watching, watch_into};

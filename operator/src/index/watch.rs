@@ -7,9 +7,10 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, ListSemantic};
-use kube::{Api, Resource};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use super::freshness::{Freshness, Watched, listening};
 use super::guarded::{Guarded, Unreadable};
 use super::indexed::{Change, Indexed};
 use crate::runtime::{cause, unanswered};
@@ -18,29 +19,64 @@ use crate::runtime::{cause, unanswered};
 /// after five minutes: this bounds how stale the exchange can be.
 const WATCH_SECONDS: u32 = 20;
 
-/// Feeds `index` from a watch over `api`, and hands every change to `on_change`. An object that cannot be decoded is
-/// logged and left out; it delays no other. Ends only with the process.
-pub(crate) async fn watch_into<K>(
-    api: Api<Guarded<K>>,
+/// Where is watched, and who is told how fresh it is.
+#[derive(Clone)]
+pub(crate) struct Watching {
+    client: Client,
+    freshness: Freshness,
+}
+
+impl Watching {
+    /// Watches of this client's, told to `freshness`.
+    pub(crate) fn new(client: &Client, freshness: &Freshness) -> Self {
+        Self { client: client.clone(), freshness: freshness.clone() }
+    }
+
+    /// The client.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// Nobody is told how fresh it is.
+impl From<&Client> for Watching {
+    fn from(client: &Client) -> Self {
+        Self::new(client, &Freshness::default())
+    }
+}
+
+/// Feeds `index` from a watch over what `api` makes of a client, and hands every change to `on_change`. An object that
+/// cannot be decoded is logged and left out; it delays no other. Ends only with the process.
+pub(crate) fn watch_into<K>(
+    watching: &Watching,
+    api: impl FnOnce(Client) -> Api<Guarded<K>>,
     config: watcher::Config,
     index: Arc<Indexed<K>>,
     keep: fn(&K) -> bool,
-    on_change: impl Fn(Change<K>) + Send,
-) where
+    on_change: impl Fn(Change<K>) + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static
+where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
 {
-    let client = api.clone().into_client();
+    let client = watching.client.clone();
+    let store = index.store().clone();
+    let watched = watching.freshness.add(qualified::<K>(), move || store.len());
+    let api = api(listening(&client, &watched));
     // Authorization depends on what is listed, so the most recent state is asked for, not a cached one.
     let config = config.list_semantic(ListSemantic::MostRecent).timeout(WATCH_SECONDS);
-    let on_no_answer = || {
-        unanswered(&client);
-    };
-    feed(watcher::watcher(api, config).default_backoff(), &index, keep, on_change, on_no_answer).await;
+    async move {
+        let on_no_answer = || {
+            unanswered(&client);
+        };
+        let events = watcher::watcher(api, config).default_backoff();
+        feed(events, &index, &watched, keep, on_change, on_no_answer).await;
+    }
 }
 
 async fn feed<K>(
     events: impl Stream<Item = watcher::Result<Event<Guarded<K>>>>,
     index: &Indexed<K>,
+    watched: &Watched,
     keep: fn(&K) -> bool,
     on_change: impl Fn(Change<K>),
     on_no_answer: impl Fn(),
@@ -60,13 +96,32 @@ async fn feed<K>(
             }
             Err(error) => {
                 trouble.say::<K>(&error, &on_no_answer);
+                if is_answered(&error) {
+                    watched.refused();
+                }
                 None
             }
         };
+        let is_list_done = matches!(event, Some(Event::InitDone));
         if let Some(change) = event.and_then(|event| kept(event, keep)).and_then(|event| index.apply(&event))
         {
             on_change(change);
         }
+        if is_list_done {
+            watched.listed();
+        }
+    }
+}
+
+/// Whether the API server did answer the watch, with something that is of no use. One that broke off was good until
+/// then.
+fn is_answered(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => true,
+        watcher::Error::WatchFailed(error) => {
+            matches!(error, kube::Error::Api(_) | kube::Error::SerdeError(_))
+        }
+        watcher::Error::InitialListFailed(_) | watcher::Error::WatchStartFailed(_) => false,
     }
 }
 
@@ -203,7 +258,8 @@ mod tests {
 
     async fn fed(events: Vec<Event<Guarded<ApiKey>>>) -> Indexed<ApiKey> {
         let index = Indexed::new(api_key_keys);
-        feed(stream::iter(events.into_iter().map(Ok)), &index, |_| true, |_| {}, || {}).await;
+        let watched = Freshness::default().add(String::new(), || 0);
+        feed(stream::iter(events.into_iter().map(Ok)), &index, &watched, |_| true, |_| {}, || {}).await;
         index
     }
 

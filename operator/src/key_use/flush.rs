@@ -1,7 +1,7 @@
 //! Writes down what waits, longest waiting first, no faster than allowed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -26,12 +26,20 @@ pub(super) struct Flush {
     per_second: u32,
     /// Whether the last that was said of the API server's refusals was that it refuses.
     refused: AtomicBool,
+    /// How many statuses were written.
+    writes: AtomicU64,
 }
 
 impl Flush {
     /// Writes `per_second` statuses at most, at the given pace that others may share.
     pub(super) fn new(ledger: Arc<Ledger>, writer: StatusWriter, pace: Arc<Pace>, per_second: u32) -> Self {
-        Self { ledger, writer, pace, per_second, refused: AtomicBool::new(false) }
+        let (refused, writes) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { ledger, writer, pace, per_second, refused, writes }
+    }
+
+    /// How many statuses were written so far.
+    pub(super) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
     }
 
     /// Writes for at most `limit` keys. What fails waits on, and keeps its place.
@@ -47,7 +55,10 @@ impl Flush {
         if let Some((addition, attempt)) = unsettled.take() {
             let mut open = Some(attempt);
             match self.writer.write(key, &addition, &mut open, Some(&self.pace)).await {
-                Ok(Written::Done(live)) => *key = live,
+                Ok(Written::Done(live)) => {
+                    self.writes.fetch_add(1, Ordering::Relaxed);
+                    *key = live;
+                }
                 Ok(Written::Gone) => return,
                 Err(error) => {
                     self.failed(&uid, &error);
@@ -65,7 +76,10 @@ impl Flush {
         }
         let mut open = None;
         match self.writer.write(&waiting.key, &waiting.addition, &mut open, Some(&self.pace)).await {
-            Ok(_) => self.refused.store(false, Ordering::Relaxed),
+            Ok(written) => {
+                self.refused.store(false, Ordering::Relaxed);
+                self.writes.fetch_add(u64::from(matches!(written, Written::Done(_))), Ordering::Relaxed);
+            }
             Err(error) => {
                 self.failed(&uid, &error);
                 if let Some(attempt) = open {

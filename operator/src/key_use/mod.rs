@@ -150,6 +150,18 @@ impl KeyUse {
         self.revocations.forget(uid);
     }
 
+    /// How many uses are counted in memory only: what a crash would lose.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.counted.uses()
+    }
+
+    /// How many statuses were written to take down uses.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.flush.writes()
+    }
+
     /// Writes until `shutdown` comes, and then what is left, within the drain time. No request may be answered any
     /// more when `shutdown` comes.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {

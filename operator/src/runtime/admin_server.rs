@@ -1,58 +1,54 @@
-//! `/healthz` and `/readyz`, for probes: plain HTTP, nothing else.
+//! `/healthz`, `/readyz` and `/metrics`, for probes and for Prometheus: plain HTTP, nothing else.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 
-/// What has to be so before the process is ready.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Readiness(Arc<Vec<(&'static str, AtomicBool)>>);
+use super::readiness::Readiness;
+use crate::metrics::{self, Metrics};
 
-impl Readiness {
-    /// Nothing of this is so yet.
-    pub(super) fn awaiting(parts: &[&'static str]) -> Self {
-        Self(Arc::new(parts.iter().map(|part| (*part, AtomicBool::new(false))).collect()))
-    }
-
-    /// Now it is.
-    pub(super) fn reached(&self, part: &str) {
-        if let Some((_, reached)) = self.0.iter().find(|(name, _)| *name == part) {
-            reached.store(true, Ordering::Release);
-        }
-    }
-
-    fn awaited(&self) -> Vec<&'static str> {
-        self.0.iter().filter(|(_, reached)| !reached.load(Ordering::Acquire)).map(|(name, _)| *name).collect()
-    }
-}
-
-/// Serves the probes until the process ends.
+/// Serves until the process ends.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub(super) async fn serve(listen: SocketAddr, readiness: Readiness) -> anyhow::Result<()> {
+pub(super) async fn serve(listen: SocketAddr, readiness: Readiness, metrics: Metrics) -> anyhow::Result<()> {
     let router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .with_state(readiness);
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready).with_state(readiness))
+        .route("/metrics", get(measured).with_state(metrics));
     let listener = tokio::net::TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}: choose another --admin-listen"))?;
-    tracing::info!(address = %listener.local_addr()?, "/healthz and /readyz are served");
+    tracing::info!(address = %listener.local_addr()?, "/healthz, /readyz and /metrics are served");
     axum::serve(listener, router).await.context("the admin server ended")
 }
 
-async fn ready(State(readiness): State<Readiness>) -> (StatusCode, String) {
-    let awaited = readiness.awaited();
-    if awaited.is_empty() {
-        (StatusCode::OK, "ok\n".to_owned())
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", awaited.join(", ")))
+/// Whether the process is ready, or what it lacks; `?verbose` tells of each store besides.
+async fn ready(State(readiness): State<Readiness>, RawQuery(query): RawQuery) -> (StatusCode, String) {
+    let now = Instant::now();
+    let (status, mut text) = match readiness.verdict(now) {
+        Ok(text) => (StatusCode::OK, format!("{text}\n")),
+        Err(lack) => (StatusCode::SERVICE_UNAVAILABLE, format!("{lack}\n")),
+    };
+    if query.is_some_and(|query| query.split('&').any(|pair| matches!(pair, "verbose" | "verbose="))) {
+        text.push_str(&readiness.stores(now));
+    }
+    (status, text)
+}
+
+async fn measured(State(metrics): State<Metrics>) -> Response {
+    match metrics.text() {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::warn!(%error, "metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
     }
 }

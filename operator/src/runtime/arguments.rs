@@ -1,11 +1,14 @@
 //! The command line of `keyplane`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use secrecy::SecretString;
+
+use crate::api::Surface;
 
 const CONNECTION: &str = "Cluster";
 const ADMINISTRATION: &str = "Log and probes";
@@ -152,6 +155,12 @@ pub(crate) struct ApiArguments {
     /// Where the API is served, over TLS
     #[arg(long, default_value = "0.0.0.0:8443", value_parser = address)]
     pub(crate) listen: SocketAddr,
+    /// Where keys are verified for gateways beside Keyplane, as plain HTTP; without it only on the public port
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub(crate) internal_listen: Option<SocketAddr>,
+    /// A surface that is not served; may be repeated
+    #[arg(long, value_enum, value_name = "SURFACE")]
+    pub(crate) disable_surface: Vec<Surface>,
     /// Certificate chain (PEM), such as tls.crt of a mounted Secret; read again when it changes
     #[arg(long, requires = "tls_private_key_file")]
     pub(crate) tls_certificate_file: Option<PathBuf>,
@@ -192,6 +201,15 @@ pub(crate) struct ApiArguments {
     /// How many statuses are written a second at most, for uses
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) usage_writes_per_second: u32,
+    /// How many connections may be open; one more is closed at once
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: u32,
+    /// How many of them from one address, or IPv6 /64; trusted proxies may have more
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections_per_address: u32,
+    /// How often one address, or IPv6 /64, may fail to authenticate in a minute before it must wait
+    #[arg(long, default_value = "60")]
+    pub(crate) failed_authentications_per_minute: NonZeroU32,
 }
 
 /// From which header the address of a proxy's client is taken.

@@ -8,6 +8,7 @@ mod kubeconfig;
 mod lease;
 mod processes;
 mod reachability;
+mod readiness;
 mod shutdown;
 mod telemetry;
 

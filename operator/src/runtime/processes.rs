@@ -9,14 +9,17 @@ use clap::CommandFactory;
 use keyplane_core::audit::Source;
 use kube::Client;
 
-use super::admin_server::{self, Readiness};
-use super::arguments::{Arguments, Command, CommonArguments, ControllerArguments};
+use super::admin_server;
+use super::arguments::{ApiArguments, Arguments, Command, CommonArguments, ControllerArguments};
 use super::cluster_client::{self, Connection};
 use super::lease::Leadership;
+use super::readiness::{Phase, Readiness};
 use super::{shutdown, telemetry};
 use crate::audit::{self, AuditLog};
 use crate::controllers::{self, DeliverySettings};
 use crate::exchange;
+use crate::index::{Freshness, Watching};
+use crate::metrics::Metrics;
 
 /// The parts that readiness waits for.
 const CONTROLLER: &str = "controller";
@@ -57,39 +60,32 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         async |context: Option<&str>| cluster_client::connect(common.kubeconfig.as_deref(), context).await;
     let Connection { client, server, ca } = connect(common.context.as_deref()).await?;
     tracing::info!(%server, "keyplane {} {}", env!("CARGO_PKG_VERSION"), arguments.command.name());
-    let audit = AuditLog::open(&common.audit_log)?;
+    let freshness = Freshness::default();
+    let metrics = Metrics::new(&freshness);
+    let audit = AuditLog::counting(&common.audit_log, metrics.audit.clone())?;
     let settings = |controller: &ControllerArguments| delivery_settings(controller, &server, ca.as_deref());
     match arguments.command {
         Command::All { controller, api, api_context } => {
-            let readiness = Readiness::awaiting(&[CONTROLLER, API]);
+            let health = Health::new(&[CONTROLLER, API], &freshness, &metrics);
             let api_client = match &api_context {
                 Some(context) => connect(Some(context)).await?.client,
                 None => client.clone(),
             };
-            let serving = Box::pin(exchange::serve(api_client, api, audit.clone(), {
-                let readiness = readiness.clone();
-                move || readiness.reached(API)
-            }));
+            let serving = Box::pin(serve_api(&api_client, api, audit.clone(), &health));
             let reconciling =
-                Box::pin(reconcile(client, &controller, settings(&controller)?, audit.clone(), &readiness));
+                Box::pin(reconcile(client, &controller, settings(&controller)?, audit.clone(), &health));
             // A failure of one half ends the other; asked to end, each ends in its own time.
             let both = async { tokio::try_join!(reconciling, serving).map(|_| ()) };
-            supervise(&common, readiness.clone(), both).await
+            supervise(&common, &health, both).await
         }
         Command::Controller { controller } => {
-            let readiness = Readiness::awaiting(&[CONTROLLER]);
-            supervise(
-                &common,
-                readiness.clone(),
-                reconcile(client, &controller, settings(&controller)?, audit.clone(), &readiness),
-            )
-            .await
+            let health = Health::new(&[CONTROLLER], &freshness, &metrics);
+            let reconciling = reconcile(client, &controller, settings(&controller)?, audit, &health);
+            supervise(&common, &health, reconciling).await
         }
         Command::Api { api } => {
-            let readiness = Readiness::awaiting(&[API]);
-            let ready = readiness.clone();
-            supervise(&common, readiness, exchange::serve(client, api, audit, move || ready.reached(API)))
-                .await
+            let health = Health::new(&[API], &freshness, &metrics);
+            supervise(&common, &health, serve_api(&client, api, audit, &health)).await
         }
         Command::Completion { .. } => Ok(()),
     }
@@ -116,16 +112,47 @@ fn delivery_settings(
     })
 }
 
+/// What the process tells of itself.
+struct Health {
+    readiness: Readiness,
+    freshness: Freshness,
+    metrics: Metrics,
+}
+
+impl Health {
+    fn new(parts: &[&'static str], freshness: &Freshness, metrics: &Metrics) -> Self {
+        let readiness = Readiness::starting(parts, freshness);
+        Self { readiness, freshness: freshness.clone(), metrics: metrics.clone() }
+    }
+
+    /// Watches of one part of the process.
+    fn watching(&self, part: &'static str, client: &Client) -> Watching {
+        Watching::new(client, &self.freshness.of_part(part))
+    }
+}
+
 /// Runs `work` beside the probes until it fails or a signal comes.
 async fn supervise(
     common: &CommonArguments,
-    readiness: Readiness,
+    health: &Health,
     work: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     tokio::select! {
         result = work => result,
-        result = admin_server::serve(common.admin_listen, readiness) => result,
+        result = admin_server::serve(common.admin_listen, health.readiness.clone(), health.metrics.clone()) => result,
     }
+}
+
+/// Serves the API.
+async fn serve_api(
+    client: &Client,
+    arguments: ApiArguments,
+    audit: AuditLog,
+    health: &Health,
+) -> anyhow::Result<()> {
+    let readiness = health.readiness.clone();
+    let on_ready = move || readiness.reached(API, Phase::Running);
+    exchange::serve(client.clone(), arguments, audit, on_ready).await
 }
 
 /// Reconciles while the lease is held. A standby is ready too: a rolling update waits for the new pod while the
@@ -135,20 +162,28 @@ async fn reconcile(
     arguments: &ControllerArguments,
     settings: DeliverySettings,
     audit: AuditLog,
-    readiness: &Readiness,
+    health: &Health,
 ) -> anyhow::Result<()> {
     audit::began(&audit, Source::controller()).await?;
     let gaining = Leadership::gain(client.clone(), &arguments.namespace, arguments.lease_seconds);
-    readiness.reached(CONTROLLER);
+    health.readiness.reached(CONTROLLER, Phase::Standby);
     let leadership = tokio::select! {
         gained = gaining => gained,
         ended = shutdown::requested() => return ended,
     };
+    health.readiness.reached(CONTROLLER, Phase::Starting);
+    health.metrics.leads(true);
+    let on_synced = || {
+        tracing::info!("all watches are synced");
+        health.readiness.reached(CONTROLLER, Phase::Running);
+    };
+    let watching = health.watching(CONTROLLER, &client);
     let result = tokio::select! {
-        result = controllers::run(client, settings, audit, || tracing::info!("all watches are synced")) => result,
+        result = controllers::run(watching, settings, audit, &health.metrics.reconciles, on_synced) => result,
         lost = leadership.keep() => lost,
         ended = shutdown::requested() => ended,
     };
+    health.metrics.leads(false);
     if result.is_ok() {
         leadership.release().await;
     }

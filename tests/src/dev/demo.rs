@@ -33,6 +33,7 @@ pub async fn demo() -> Result<()> {
     walk.set("KUBECACHEDIR", cluster.dir().join("kubectl-cache"));
     walk.set("KEYPLANE_URL", keyplane.url());
     walk.set("KEYPLANE_CA_FILE", keyplane.ca_file());
+    walk.set("KEYPLANE_INTERNAL_URL", keyplane.internal_url());
     let cluster_ca = cluster.dir().join("cluster-ca.crt");
     std::fs::write(&cluster_ca, cluster.ca_pem()?.unwrap_or_default())?;
     walk.set("CLUSTER_URL", cluster.server_url()?);

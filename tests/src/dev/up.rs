@@ -61,11 +61,13 @@ pub async fn up(context: Option<&str>) -> Result<()> {
     let tools = environment::tools(&dir, kubectl.program())?;
     let cache = dir.join("kubectl-cache");
     let ca_file = options.ca_file(&dir);
-    let variables: [(&str, &OsStr); 4] = [
+    let internal_url = ports.internal_url();
+    let variables: [(&str, &OsStr); 5] = [
         ("KUBECONFIG", access.kubeconfig()),
         ("KUBECACHEDIR", cache.as_os_str()),
         ("KEYPLANE_URL", OsStr::new(&url)),
         ("KEYPLANE_CA_FILE", ca_file.as_os_str()),
+        ("KEYPLANE_INTERNAL_URL", OsStr::new(&internal_url)),
     ];
     let env = environment::write(&dir, &variables, &tools)?;
     tell(&started, &url, &env, &installation);

@@ -13,6 +13,7 @@ mod delivery;
 mod exchange;
 mod expiry;
 mod fault_proxy;
+mod gateways;
 mod gitops;
 mod hostile;
 mod limits;

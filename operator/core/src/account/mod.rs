@@ -1,5 +1,7 @@
-//! `Account`: the home namespace, the owners' RoleBinding, and what the account has of what it may have.
+//! `Account`: the home namespace, whose it is, the owners' RoleBinding, and what the account has of what it may have.
 
+mod owners;
 mod plan;
 
+pub use owners::{owning_subjects, subjects_of};
 pub use plan::{Holdings, ObservedAccount, plan};

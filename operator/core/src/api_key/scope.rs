@@ -81,12 +81,11 @@ pub fn reaches_kubernetes(scope: &Scope) -> bool {
     scope.all == Some(true) || scope.kubernetes_exec.is_some()
 }
 
-/// Resolves a scope against the namespaces of the key's account. `Ok(None)`: a scope without Kubernetes.
+/// Whether a scope has one of the shapes that seed 003 allows, whatever namespaces there are.
 ///
 /// # Errors
-/// When the scope is not one that seed 003 allows, or names a namespace that is not the account's: then nothing
-/// is granted at all.
-pub fn resolve(scope: &Scope, owned: &[OwnedNamespace]) -> Result<Option<Grant>, ScopeError> {
+/// When it has none of them.
+pub(super) fn check_shape(scope: &Scope) -> Result<(), ScopeError> {
     let all = scope.all == Some(true);
     let others =
         [scope.inference == Some(true), scope.ssh_keys == Some(true), scope.kubernetes_exec.is_some()];
@@ -96,7 +95,26 @@ pub fn resolve(scope: &Scope, owned: &[OwnedNamespace]) -> Result<Option<Grant>,
         (false, 2..) => return Err(ScopeError::Mixed),
         (true, 0) | (false, 1) => {}
     }
-    if all {
+    let Some(exec) = &scope.kubernetes_exec else { return Ok(()) };
+    match (exec.all_namespaces == Some(true), has_list(exec)) {
+        (true, true) => Err(ScopeError::AllNamespacesWithList),
+        (false, false) => Err(ScopeError::NoNamespace),
+        (true, false) | (false, true) => Ok(()),
+    }
+}
+
+fn has_list(exec: &KubernetesExec) -> bool {
+    !exec.namespace_ids.is_empty() || !exec.namespaces.is_empty()
+}
+
+/// Resolves a scope against the namespaces of the key's account. `Ok(None)`: a scope without Kubernetes.
+///
+/// # Errors
+/// When the scope is not one that seed 003 allows, or names a namespace that is not the account's: then nothing
+/// is granted at all.
+pub fn resolve(scope: &Scope, owned: &[OwnedNamespace]) -> Result<Option<Grant>, ScopeError> {
+    check_shape(scope)?;
+    if scope.all == Some(true) {
         return Ok(Some(everywhere(ClusterRoleName::Admin, owned)));
     }
     scope.kubernetes_exec.as_ref().map(|exec| in_namespaces(exec, owned)).transpose()
@@ -104,12 +122,8 @@ pub fn resolve(scope: &Scope, owned: &[OwnedNamespace]) -> Result<Option<Grant>,
 
 fn in_namespaces(exec: &KubernetesExec, owned: &[OwnedNamespace]) -> Result<Grant, ScopeError> {
     let role = exec.role.unwrap_or_default();
-    let named = !exec.namespace_ids.is_empty() || !exec.namespaces.is_empty();
     if exec.all_namespaces == Some(true) {
-        return if named { Err(ScopeError::AllNamespacesWithList) } else { Ok(everywhere(role, owned)) };
-    }
-    if !named {
-        return Err(ScopeError::NoNamespace);
+        return Ok(everywhere(role, owned));
     }
     let mut grant = Grant { role, namespaces: BTreeSet::new(), awaited: BTreeSet::new() };
     let mut not_owned = Vec::new();

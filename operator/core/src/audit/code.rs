@@ -58,7 +58,7 @@ fields! {
     Account "account": "The account's name.";
     Id "id": "The resource's `metadata.uid`; a key's id.";
     Name "name": "The resource's name.";
-    Reason "reason": "Why, as one word: of a refusal or a lock from the list below, else a reason of [conditions](conditions.md).";
+    Reason "reason": "Why, as one word: of a refusal, a requested change or a lock from the lists below, else a reason of [conditions](conditions.md).";
     Message "message": "Why, for a person; at most 1024 characters.";
     Actor "actor": "Who asked for it, as far as the resource tells: `manager`, the field manager that last wrote its `spec`, and `user`, where Keyplane's API authenticated one.";
     Address "address": "The client's address. In a repeated event of an IPv6 client, its network of 64 bits.";
@@ -136,7 +136,7 @@ codes! {
     KeyExchanged "K1020I" "apikey.exchanged" Success [Account, Id, Name, Address, AddressSource, TokenId, Version]:
         "A key was exchanged for a cluster token. Written before the token is answered.";
     ExchangeRefused "K1020W" "apikey.exchange.refused" Failure [Account, Id, Name, Reason, Message, Address, AddressSource, Version, Repeated]:
-        "A request for a token was refused. Without `id`, no ApiKey has the digest of what was presented.";
+        "A use of a key was refused: an exchange, a verification, or a call of the API. Without `id`, no ApiKey has the digest of what was presented.";
     AddressDenied "K1021W" "apikey.address.denied" Failure [Account, Id, Name, Reason, Message, Address, AddressSource, Version, Repeated]:
         "A whole, live key was used from an address outside its `spec.allowedCidrs`.";
     KeyLocked "K1030W" "apikey.locked" Failure [Account, Id, Name, Reason, Message, Address]:
@@ -163,6 +163,10 @@ codes! {
         "An Account is provisioned.";
     AccountNotReady "A1000W" "account.notready" Failure [Account, Id, Name, Reason, Message]:
         "An Account is not provisioned, or for another reason than before.";
+    ChangeRequested "H1000I" "api.change.requested" Success [Account, Id, Name, Reason, Actor, Address, AddressSource]:
+        "Somebody who may asked the HTTP API for a change, named by `reason`. Written before the change is made; without `id` when it makes the resource.";
+    AccessRefused "H1000W" "api.access.refused" Failure [Account, Id, Name, Reason, Message, Actor, Address, AddressSource, Repeated]:
+        "A call of the account API was refused. In a repeated event the callers are not told apart.";
     AuditLogStarted "L1000I" "auditlog.started" Success [Message]:
         "A process of Keyplane began to write. What was counted but not yet written before that is lost, where the process did not end in good order.";
 }

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::code::{Code, Field};
 use super::event::{AuditEvent, EventId, Source};
 use super::refusal::RefusalReason;
+use super::requested_change::RequestedChange;
 use super::subject::Subject;
 use super::token_id::TokenId;
 use crate::client_address::{AddressSource, ClientAddress};
@@ -57,10 +58,20 @@ The word in `reason` of `K1020W` and `K1021W`. Whoever presents the key may be t
 | --- | --- |
 ";
 
+const CHANGES: &str = "
+## What is asked of the HTTP API
+
+The values of `reason` in `H1000I`. The change itself is told by the controller, in lines of their own.
+
+| reason | meaning |
+| --- | --- |
+";
+
 const PROMISES: &str = "
 ## What it promises
 
-**Written before it is acknowledged.** A token is answered after its line is written, and a status says a new state after its line is.
+**Written before it is acknowledged.** A token is answered after its line is written, a change that the HTTP API is asked for is made after
+its line is, and a status says a new state after its line is.
 Where a line cannot be written, as on a full disk, no token is answered (503), and the controller makes its attempt anew. A refusal gives
 nothing away: it is answered all the same, counted, and told when the log can be written again.
 Written means handed to the operating system: it survives the end of the process, not that of the machine.
@@ -124,6 +135,10 @@ pub fn document() -> String {
     text.push_str(REFUSALS);
     for reason in RefusalReason::ALL {
         let _ = writeln!(text, "| `{}` | {} |", reason.as_str(), reason.meaning());
+    }
+    text.push_str(CHANGES);
+    for change in RequestedChange::ALL {
+        let _ = writeln!(text, "| `{}` | {} |", change.as_str(), change.meaning());
     }
     text.push_str(PROMISES);
     text

@@ -218,7 +218,8 @@ impl AuditEvent {
             data: Data {
                 code: self.code.as_str(),
                 account: subject.and_then(Subject::account),
-                id: subject.map(Subject::uid),
+                // A resource that is to be made has none yet.
+                id: subject.map(Subject::uid).filter(|uid| !uid.is_empty()),
                 name: subject.map(Subject::name),
                 reason: self.reason.as_deref(),
                 message: self.message.as_deref(),

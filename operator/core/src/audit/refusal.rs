@@ -1,4 +1,4 @@
-//! Why a request for a token is refused, as one word: a fixed list, so that no client can put a word of its own into
+//! Why a request is refused, as one word: a fixed list, so that no client can put a word of its own into
 //! the log, nor open more entries than there are.
 
 use super::code::Code;
@@ -6,7 +6,7 @@ use super::code::Code;
 /// Declares the reasons.
 macro_rules! refusals {
     ($($reason:ident: $meaning:literal;)+) => {
-        /// Why a request for a token was refused.
+        /// Why a request was refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum RefusalReason {
             $(
@@ -44,11 +44,15 @@ refusals! {
     RotatedOut: "The key is a version that another has replaced.";
     Locked: "The key is locked.";
     AddressDenied: "The address is not among the key's `spec.allowedCidrs`.";
+    InsufficientScope: "The key's scope does not include what was asked for.";
     ScopeWithoutKubernetes: "The key's scope does not reach Kubernetes.";
     NotReady: "The ApiKey is not Ready; its condition, and `K1003W`, tell why.";
     SettingUp: "The key's access is being set up.";
     InvalidRequest: "The request's body is not an ExecCredential.";
     ClusterUnavailable: "The cluster's API server issued no token.";
+    MissingToken: "The account API was called without an access token, or with something that can be none.";
+    InvalidToken: "The API server does not accept the access token.";
+    NotEntitled: "RBAC does not let the caller do this in the account's home namespace.";
 }
 
 impl RefusalReason {
@@ -57,6 +61,7 @@ impl RefusalReason {
     pub fn code(self) -> Code {
         match self {
             Self::AddressDenied => Code::AddressDenied,
+            Self::MissingToken | Self::InvalidToken | Self::NotEntitled => Code::AccessRefused,
             _ => Code::ExchangeRefused,
         }
     }

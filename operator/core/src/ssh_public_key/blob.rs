@@ -1,6 +1,8 @@
 //! The wire encoding of an SSH public key (RFC 4253 section 6.6), decoded, checked and encoded again.
 
 use curve25519_dalek::edwards::CompressedEdwardsY;
+use num_bigint::BigUint;
+use p256::elliptic_curve::Curve;
 
 use super::number::{Number, check_dss, check_rsa};
 use super::{SshKeyType, SshPublicKeyError, known_type};
@@ -22,13 +24,13 @@ pub(super) fn checked(said: SshKeyType, given: &[u8]) -> Result<Vec<u8>, SshPubl
         SshKeyType::Rsa => {
             let (e, n) = (fields.number()?, fields.number()?);
             fields.end()?;
-            check_rsa(e, n)?;
+            check_rsa(&e, &n)?;
             Ok(encoded(&[name, e.canonical(), n.canonical()]))
         }
         SshKeyType::Dss => {
             let (p, q, g, y) = (fields.number()?, fields.number()?, fields.number()?, fields.number()?);
             fields.end()?;
-            check_dss(p, q, g, y)?;
+            check_dss(&p, &q, &g, &y)?;
             Ok(encoded(&[name, p.canonical(), q.canonical(), g.canonical(), y.canonical()]))
         }
         SshKeyType::Ed25519 => {
@@ -37,35 +39,55 @@ pub(super) fn checked(said: SshKeyType, given: &[u8]) -> Result<Vec<u8>, SshPubl
             check_ed25519(point)?;
             Ok(encoded(&[name, point]))
         }
-        SshKeyType::EcdsaNistP256 => checked_ecdsa(name, fields, b"nistp256", 32, |point| {
-            p256::PublicKey::from_sec1_bytes(point).is_ok()
-        }),
-        SshKeyType::EcdsaNistP384 => checked_ecdsa(name, fields, b"nistp384", 48, |point| {
-            p384::PublicKey::from_sec1_bytes(point).is_ok()
-        }),
-        SshKeyType::EcdsaNistP521 => checked_ecdsa(name, fields, b"nistp521", 66, |point| {
-            p521::PublicKey::from_sec1_bytes(point).is_ok()
-        }),
+        SshKeyType::EcdsaNistP256 => {
+            let order = BigUint::from_bytes_be(&p256::NistP256::ORDER.to_be_bytes());
+            checked_ecdsa(name, fields, b"nistp256", &order, |point| {
+                p256::PublicKey::from_sec1_bytes(point).is_ok()
+            })
+        }
+        SshKeyType::EcdsaNistP384 => {
+            let order = BigUint::from_bytes_be(&p384::NistP384::ORDER.to_be_bytes());
+            checked_ecdsa(name, fields, b"nistp384", &order, |point| {
+                p384::PublicKey::from_sec1_bytes(point).is_ok()
+            })
+        }
+        SshKeyType::EcdsaNistP521 => {
+            let order = BigUint::from_bytes_be(&p521::NistP521::ORDER.to_be_bytes());
+            checked_ecdsa(name, fields, b"nistp521", &order, |point| {
+                p521::PublicKey::from_sec1_bytes(point).is_ok()
+            })
+        }
     }
 }
 
-/// RFC 5656 section 3.1: the curve's name and a point, here only an uncompressed one with coordinates of
-/// `coordinate_len` bytes.
+/// RFC 5656 section 3.1: the curve's name and a point, here only an uncompressed one. `order` is the curve's.
 fn checked_ecdsa(
     name: &[u8],
     mut fields: Fields<'_>,
     curve: &[u8],
-    coordinate_len: usize,
+    order: &BigUint,
     is_on_curve: impl Fn(&[u8]) -> bool,
 ) -> Result<Vec<u8>, SshPublicKeyError> {
     let (said_curve, point) = (fields.next()?, fields.next()?);
     fields.end()?;
-    let is_uncompressed = point.len() == 1 + 2 * coordinate_len && point.first() == Some(&UNCOMPRESSED);
     // The curve crates refuse infinity as a public key.
-    if said_curve != curve || !is_uncompressed || !is_on_curve(point) {
-        return Err(SshPublicKeyError::EcdsaPoint);
+    if said_curve == curve && has_ordinary_coordinates(point, order) && is_on_curve(point) {
+        Ok(encoded(&[name, curve, point]))
+    } else {
+        Err(SshPublicKeyError::EcdsaPoint)
     }
-    Ok(encoded(&[name, curve, point]))
+}
+
+/// Whether a point is uncompressed and OpenSSH takes its coordinates: it refuses those of half the order's length or
+/// less, and those from the order less one on (`sshkey_ec_validate_public`). No honest key has such a one.
+fn has_ordinary_coordinates(point: &[u8], order: &BigUint) -> bool {
+    let Some((&UNCOMPRESSED, coordinates)) = point.split_first() else { return false };
+    // As long as the order, in whole bytes: the curve crates refuse any other length.
+    let (x, y) = coordinates.split_at(coordinates.len() / 2);
+    [x, y]
+        .map(BigUint::from_bytes_be)
+        .iter()
+        .all(|coordinate| coordinate.bits() > order.bits() / 2 && coordinate + 1_u8 < *order)
 }
 
 /// RFC 8032 section 5.1.3, and no point of small order: for such a key anyone can make signatures.

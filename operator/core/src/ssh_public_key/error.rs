@@ -17,16 +17,23 @@ pub enum SshPublicKeyError {
          `ssh-keygen -t ed25519`, and paste the content of the .pub file only"
     )]
     PrivateKey,
-    /// A public key as PEM or in the format of RFC 4716.
+    /// PEM that is no private key, or the format of RFC 4716.
     #[error(
         "this is a key in another format; convert it with `ssh-keygen -i -f FILE` (`-m PKCS8` as well, if its \
-         first line says BEGIN PUBLIC KEY) and paste the one line that it prints"
+         first line says BEGIN PUBLIC KEY; `-m PEM`, if it says BEGIN RSA PUBLIC KEY) and paste the one line that \
+         it prints"
     )]
     OtherFormat,
     /// Several lines.
     #[error("there is more than one line; a key is one line: paste one key only, with no line break in it")]
     ManyLines,
-    /// A control character, a tab in the comment, or an invisible character.
+    /// U+FFFD, which stands where bytes were not UTF-8: the API server's JSON reader puts it there.
+    #[error(
+        "the line holds what was not UTF-8 text; save the .pub file as UTF-8, or leave out the comment after the \
+         key, and paste it again"
+    )]
+    NotUtf8,
+    /// A control character, a tab in the comment, a blank that is none in ASCII, or an invisible character.
     #[error(
         "the line holds a control or invisible character; \
          copy the content of the .pub file again as plain text"
@@ -44,10 +51,28 @@ pub enum SshPublicKeyError {
          paste the content of the .pub file, such as ~/.ssh/id_ed25519.pub"
     )]
     UnknownType,
-    /// A type that OpenSSH has and Keyplane does not register, by name.
+    /// A certificate, by its type's name.
     #[error(
-        "keys of type {0} are not accepted; make a key with `ssh-keygen -t ed25519` and paste the content of its \
-         .pub file"
+        "{0} is a certificate, not a key; paste the content of the .pub file that it was made from, which has no \
+         -cert in its name"
+    )]
+    Certificate(&'static str),
+    /// A key of a hardware token, by its type's name.
+    #[error(
+        "{0} is a key of a hardware token, and those are not accepted; make a key with `ssh-keygen -t ed25519` and \
+         paste the content of its .pub file"
+    )]
+    HardwareKey(&'static str),
+    /// The name of a kind of signatures where the type belongs.
+    #[error(
+        "{0} is a way to sign and not a type of key; paste the content of the .pub file, whose line begins with \
+         the type, such as ssh-rsa"
+    )]
+    SignatureName(&'static str),
+    /// Another type that OpenSSH has and Keyplane does not register, by name.
+    #[error(
+        "keys of type {0} are not accepted: only ssh-ed25519, ecdsa-sha2-nistp256, -nistp384 and -nistp521, ssh-rsa \
+         and ssh-dss are; make a key with `ssh-keygen -t ed25519` and paste the content of its .pub file"
     )]
     UnsupportedType(&'static str),
     /// No base64, or not the canonical one.
@@ -75,7 +100,7 @@ pub enum SshPublicKeyError {
         "the RSA key has {0} bits, and 2048 to 8192 are accepted; make a key with `ssh-keygen -t ed25519` and \
          paste the content of its .pub file"
     )]
-    RsaSize(usize),
+    RsaSize(u64),
     /// A modulus that anyone can factor.
     #[error(
         "the RSA key is unsafe: its modulus has a small factor; make a new key with `ssh-keygen -t ed25519` and \
@@ -88,15 +113,16 @@ pub enum SshPublicKeyError {
          `ssh-keygen -t ed25519` and paste the content of its .pub file"
     )]
     RsaExponent,
-    /// Numbers that are no DSA key.
+    /// Numbers that are no DSA key, or one that anyone can sign for.
     #[error(
         "the ssh-dss key is not a valid one of 1024 bits; make a new key with `ssh-keygen -t ed25519` and paste \
          the content of its .pub file"
     )]
     DssNumbers,
-    /// A point that is compressed, off the curve or at infinity, or another curve's.
+    /// A point that is compressed, off the curve, at infinity, another curve's, or of coordinates that no honest key
+    /// has.
     #[error(
-        "the ECDSA key is not an uncompressed point of its curve; paste the content of the .pub file again, or \
+        "the ECDSA key is not an uncompressed, ordinary point of its curve; paste the content of the .pub file again, or \
          make a new key with `ssh-keygen -t ed25519`"
     )]
     EcdsaPoint,

@@ -1,23 +1,23 @@
 //! The numbers of an SSH key blob (`mpint`, RFC 4251 section 5), and which of them make a sound key.
 
-use std::cmp::Ordering;
+use num_bigint::BigUint;
 
 use super::SshPublicKeyError;
 
 /// RSA moduli that are accepted, in true bits.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+const RSA_BITS: std::ops::RangeInclusive<u64> = 2048..=8192;
 /// OpenSSL verifies with no longer exponent where the modulus is above 3072 bits.
-const RSA_EXPONENT_BITS_MAX: usize = 64;
+const RSA_EXPONENT_BITS_MAX: u64 = 64;
 /// FIPS 186-2, all that `ssh-dss` is defined for.
-const DSS_P_BITS: usize = 1024;
-const DSS_Q_BITS: usize = 160;
+const DSS_P_BITS: u64 = 1024;
+const DSS_Q_BITS: u64 = 160;
+/// OpenSSH reads no longer `mpint` (`SSHBUF_MAX_BIGNUM`, and a zero before a set top bit).
+const MPINT_LEN_MAX: usize = 16384 / 8 + 1;
 const TRIAL_DIVISION_BELOW: u32 = 1000;
 
-/// A non-negative number, big-endian.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A non-negative number.
 pub(super) struct Number<'a> {
-    /// Without leading zeros; empty for zero.
-    magnitude: &'a [u8],
+    value: BigUint,
     /// The only valid `mpint` of it: one zero before a set top bit, no other.
     canonical: &'a [u8],
 }
@@ -29,76 +29,65 @@ impl<'a> Number<'a> {
             return None;
         }
         let zeros = field.iter().take_while(|byte| **byte == 0).count();
+        // Numbers that long without such zeros are left to the rules of their types, which say what is wrong.
+        if zeros > 1 && field.len() > MPINT_LEN_MAX {
+            return None;
+        }
         let magnitude = field.get(zeros..)?;
         let needed = usize::from(starts_with_set_bit(magnitude));
         let canonical = field.get(zeros.checked_sub(needed)?..)?;
-        Some(Self { magnitude, canonical })
+        Some(Self { value: BigUint::from_bytes_be(magnitude), canonical })
     }
 
     pub(super) const fn canonical(&self) -> &'a [u8] {
         self.canonical
     }
-
-    fn bits(&self) -> usize {
-        let unused = self.magnitude.first().map_or(0, |byte| byte.leading_zeros() as usize);
-        self.magnitude.len() * 8 - unused
-    }
-
-    fn is_odd(&self) -> bool {
-        self.magnitude.last().is_some_and(|byte| byte & 1 == 1)
-    }
-
-    fn remainder(&self, divisor: u32) -> u32 {
-        self.magnitude.iter().fold(0, |rest, byte| (rest << 8 | u32::from(*byte)) % divisor)
-    }
-
-    /// Whether the number is even or has a prime factor below 1000. Meant for numbers far above 1000.
-    fn has_small_factor(&self) -> bool {
-        !self.is_odd() || odd_primes(TRIAL_DIVISION_BELOW).any(|prime| self.remainder(prime) == 0)
-    }
-}
-
-impl Ord for Number<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.magnitude.len().cmp(&other.magnitude.len()).then_with(|| self.magnitude.cmp(other.magnitude))
-    }
-}
-
-impl PartialOrd for Number<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 /// Checks an RSA key. The size comes first: it bounds the work of all the rest.
-pub(super) fn check_rsa(exponent: Number<'_>, modulus: Number<'_>) -> Result<(), SshPublicKeyError> {
+pub(super) fn check_rsa(exponent: &Number<'_>, modulus: &Number<'_>) -> Result<(), SshPublicKeyError> {
+    let (exponent, modulus) = (&exponent.value, &modulus.value);
     if !RSA_BITS.contains(&modulus.bits()) {
         return Err(SshPublicKeyError::RsaSize(modulus.bits()));
     }
-    if modulus.has_small_factor() {
+    if has_small_factor(modulus) {
         return Err(SshPublicKeyError::RsaModulus);
     }
-    if !exponent.is_odd() || !(2..=RSA_EXPONENT_BITS_MAX).contains(&exponent.bits()) {
+    // An odd number of two bits is 3.
+    if !exponent.bit(0) || !(2..=RSA_EXPONENT_BITS_MAX).contains(&exponent.bits()) {
         return Err(SshPublicKeyError::RsaExponent);
     }
     Ok(())
 }
 
-/// Checks the structure of a DSA key: the sizes, and that neither the generator nor the key is trivial.
+/// Checks a DSA key: the sizes, and that generator and key are in the subgroup of order q (NIST SP 800-89 section
+/// 5.3.1). Outside of it are the keys 1 and p - 1, for which anyone can make signatures.
 pub(super) fn check_dss(
-    p: Number<'_>,
-    q: Number<'_>,
-    g: Number<'_>,
-    y: Number<'_>,
+    p: &Number<'_>,
+    q: &Number<'_>,
+    g: &Number<'_>,
+    y: &Number<'_>,
 ) -> Result<(), SshPublicKeyError> {
-    let sizes = p.bits() == DSS_P_BITS && q.bits() == DSS_Q_BITS;
-    // Above 1 means 2 bits or more.
-    let in_range = |number: Number<'_>| number.bits() >= 2 && number < p;
-    if sizes && in_range(g) && in_range(y) && !p.has_small_factor() && !q.has_small_factor() {
+    let (p, q, one) = (&p.value, &q.value, &BigUint::from(1_u8));
+    let is_sized = p.bits() == DSS_P_BITS && q.bits() == DSS_Q_BITS;
+    let is_in_subgroup = |number: &BigUint| number > one && number < p && number.modpow(q, p) == *one;
+    if is_sized
+        && !has_small_factor(p)
+        && !has_small_factor(q)
+        && p % q == *one
+        && is_in_subgroup(&g.value)
+        && is_in_subgroup(&y.value)
+    {
         Ok(())
     } else {
         Err(SshPublicKeyError::DssNumbers)
     }
+}
+
+/// Whether a number is even or has a prime factor below 1000. Meant for numbers far above 1000.
+fn has_small_factor(number: &BigUint) -> bool {
+    let zero = BigUint::ZERO;
+    !number.bit(0) || odd_primes(TRIAL_DIVISION_BELOW).any(|prime| number % prime == zero)
 }
 
 fn starts_with_set_bit(bytes: &[u8]) -> bool {

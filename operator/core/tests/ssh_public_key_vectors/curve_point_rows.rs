@@ -2,11 +2,14 @@
 
 use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::edwards::CompressedEdwardsY;
-use keyplane_core::ssh_public_key::SshPublicKey;
 use keyplane_core::ssh_public_key::SshPublicKeyError as Fault;
+use keyplane_core::ssh_public_key::{SshKeyType, SshPublicKey};
+use num_bigint::BigUint;
+use p256::elliptic_curve::Curve;
+use p256::elliptic_curve::sec1::ToSec1Point as _;
 
 use crate::ssh_keygen::KEYS;
-use crate::verdict::{check, refused, stricter};
+use crate::verdict::{accepted, check, refused, stricter};
 use crate::wire::{blob_of, fields, line_of};
 
 #[test]
@@ -37,6 +40,46 @@ fn ecdsa_points_must_be_uncompressed_and_on_their_curve() {
             refused("another curve's name", line_of(name, &[b"nistp255", point]), fault),
         ]);
     }
+}
+
+/// The smallest point of a curve with an x from this number on, and its y, where `read` reads compressed points.
+fn point_from(x: &BigUint, len: usize, read: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
+    let mut candidates = (0_u32..).map(|more| {
+        let x = (x + more).to_bytes_be();
+        [vec![2], vec![0; len - x.len()], x].concat()
+    });
+    candidates.find_map(|compressed| read(&compressed)).unwrap()
+}
+
+#[test]
+fn ecdsa_points_that_openssh_takes_for_made_up_are_refused() {
+    let nistp256 = |bytes: &[u8]| {
+        Some(p256::PublicKey::from_sec1_bytes(bytes).ok()?.to_sec1_point(false).as_bytes().to_vec())
+    };
+    let nistp384 = |bytes: &[u8]| {
+        Some(p384::PublicKey::from_sec1_bytes(bytes).ok()?.to_sec1_point(false).as_bytes().to_vec())
+    };
+    let nistp521 = |bytes: &[u8]| {
+        Some(p521::PublicKey::from_sec1_bytes(bytes).ok()?.to_sec1_point(false).as_bytes().to_vec())
+    };
+    let order = BigUint::from_bytes_be(&p256::NistP256::ORDER.to_be_bytes());
+    let one = BigUint::from(1_u8);
+    let nistp256 = |x: BigUint| line_of("ecdsa-sha2-nistp256", &[b"nistp256", &point_from(&x, 32, nistp256)]);
+    let nistp384 = |x: BigUint| line_of("ecdsa-sha2-nistp384", &[b"nistp384", &point_from(&x, 48, nistp384)]);
+    let nistp521 = |x: BigUint| line_of("ecdsa-sha2-nistp521", &[b"nistp521", &point_from(&x, 66, nistp521)]);
+    let fault = Fault::EcdsaPoint;
+    check(&[
+        refused("a small x on P-256", nistp256(one.clone()), fault),
+        refused("a small x on P-384", nistp384(one.clone()), fault),
+        refused("a small x on P-521", nistp521(one.clone()), fault),
+        refused("an x of 128 bits on P-256", nistp256(&one << 127), fault),
+        accepted("an x of 129 bits on P-256", nistp256(&one << 128), SshKeyType::EcdsaNistP256),
+        refused("an x of 192 bits on P-384", nistp384(&one << 191), fault),
+        accepted("an x of 193 bits on P-384", nistp384(&one << 192), SshKeyType::EcdsaNistP384),
+        refused("an x of 260 bits on P-521", nistp521(&one << 259), fault),
+        accepted("an x of 261 bits on P-521", nistp521(&one << 260), SshKeyType::EcdsaNistP521),
+        refused("an x above the order of P-256", nistp256(order), fault),
+    ]);
 }
 
 #[test]

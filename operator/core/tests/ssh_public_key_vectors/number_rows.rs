@@ -26,6 +26,7 @@ fn rsa_keys_are_measured_in_true_bits_and_weak_numbers_are_refused() {
     let ok = SshKeyType::Rsa;
     let (e, n) = rsa_numbers(&KEYS.rsa2048.line);
     let needless_zeros = line_of("ssh-rsa", &[&[&[0, 0], &e[..]].concat(), &[&[0, 0, 0], &n[..]].concat()]);
+    let padded_to = |len| line_of("ssh-rsa", &[&e, &[vec![0; len - n.len()], n.clone()].concat()]);
     let negative = line_of("ssh-rsa", &[&e, &n[1..]]);
     let sized = |bits| {
         let mut candidates = odd_numbers(bits).map(|number| rsa(&e, &number));
@@ -52,8 +53,15 @@ fn rsa_keys_are_measured_in_true_bits_and_weak_numbers_are_refused() {
         stricter("exponent 65536", exponent(&[1, 0, 0]), Fault::RsaExponent),
         accepted("an exponent of 64 bits", exponent(&[0xFF; 8]), ok),
         stricter("an exponent of 65 bits", exponent(&[1, 0, 0, 0, 0, 0, 0, 0, 1]), Fault::RsaExponent),
+        stricter("an exponent as long as the modulus", rsa(&n, &n), Fault::RsaExponent),
         refused("a negative modulus", negative, Fault::Damaged),
+        refused("a negative exponent", line_of("ssh-rsa", &[&[0x83], &n]), Fault::Damaged),
+        refused("no modulus", line_of("ssh-rsa", &[&e]), Fault::Damaged),
         accepted("needless zeros", needless_zeros.clone(), ok),
+        accepted("as many needless zeros as OpenSSH reads", padded_to(2049), ok),
+        refused("a needless zero more", padded_to(2050), Fault::Damaged),
+        stricter("16384 bits", sized(16384), Fault::RsaSize(16384)),
+        refused("16385 bits", sized(16385), Fault::RsaSize(16385)),
     ]);
     let (generated, padded) = (SshPublicKey::parse(&KEYS.rsa2048.line), SshPublicKey::parse(&needless_zeros));
     assert_eq!(generated, padded, "needless zeros do not make another key");
@@ -67,6 +75,11 @@ fn dss_is_accepted_with_a_warning_and_its_numbers_are_checked() {
         numbers[at] = mpint(number);
         line("ssh-dss", &blob(&numbers.iter().map(Vec::as_slice).collect::<Vec<_>>()))
     };
+    let less_one = |number: &[u8]| {
+        let (last, before) = number.split_last().unwrap();
+        [before, &[last - 1]].concat()
+    };
+    let other_q = odd_numbers(160).find(|q| SshPublicKey::parse(&with(2, q)).is_err()).unwrap();
     let even_q = [&numbers[2][..20], &[0xE4]].concat();
     let fault = Fault::DssNumbers;
     check(&[
@@ -76,6 +89,14 @@ fn dss_is_accepted_with_a_warning_and_its_numbers_are_checked() {
         stricter("dss with y = p", with(4, &numbers[1]), fault),
         stricter("dss with g = 1", with(3, &[1]), fault),
         stricter("dss with g = p", with(3, &numbers[1]), fault),
+        stricter("dss with y = p - 1, of order 2", with(4, &less_one(&numbers[1])), fault),
+        stricter("dss with g = p - 1, of order 2", with(3, &less_one(&numbers[1])), fault),
+        stricter("dss with y = 2, outside of the subgroup", with(4, &[2]), fault),
+        stricter("dss with g = 2, outside of the subgroup", with(3, &[2]), fault),
+        stricter("dss with a q that does not divide p - 1", with(2, &other_q), fault),
+        stricter("dss with p = 0", with(1, &[]), fault),
+        stricter("dss with q = 0", with(2, &[]), fault),
+        stricter("dss with an even p", with(1, &less_one(&numbers[1])), fault),
         stricter("dss with an even q", with(2, &even_q), fault),
         stricter("dss with a q of 1024 bits", with(2, &numbers[1]), fault),
         stricter("dss with a p of 160 bits", with(1, &numbers[2]), fault),

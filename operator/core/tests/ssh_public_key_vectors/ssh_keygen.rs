@@ -40,7 +40,10 @@ pub(crate) fn generate(arguments: &[&str]) -> Generated {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("key");
     let mut command = Command::new("ssh-keygen");
-    command.args(["-q", "-N", "", "-C", "ada@example.com"]).args(arguments).arg("-f").arg(&file);
+    if !arguments.contains(&"-N") {
+        command.args(["-N", ""]);
+    }
+    command.args(["-q", "-C", "ada@example.com"]).args(arguments).arg("-f").arg(&file);
     let output = run(&mut command);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Generated {
@@ -49,11 +52,24 @@ pub(crate) fn generate(arguments: &[&str]) -> Generated {
     }
 }
 
+/// A certificate of this public key, by a new authority.
+pub(crate) fn certificate(line: &str) -> String {
+    let folder = TempDir::new().unwrap();
+    let (authority, key) = (folder.path().join("authority"), folder.path().join("key.pub"));
+    fs::write(&authority, generate(&["-t", "ed25519"]).private).unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(&authority, owner_only).unwrap();
+    fs::write(&key, line).unwrap();
+    let output = run(Command::new("ssh-keygen").args(["-q", "-I", "ada", "-s"]).args([&authority, &key]));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::read_to_string(folder.path().join("key-cert.pub")).unwrap()
+}
+
 /// The fingerprint that `ssh-keygen -l` gives for a file of this content, if it accepts it.
-pub(crate) fn fingerprint(content: &str) -> Option<String> {
+pub(crate) fn fingerprint(content: impl AsRef<[u8]>) -> Option<String> {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("key.pub");
-    fs::write(&file, content).unwrap();
+    fs::write(&file, content.as_ref()).unwrap();
     // It refuses private keys that others may read before it looks at them.
     let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(&file, owner_only).unwrap();

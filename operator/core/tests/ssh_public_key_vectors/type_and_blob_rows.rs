@@ -3,7 +3,7 @@
 use keyplane_core::ssh_public_key::SshPublicKeyError as Fault;
 use keyplane_core::ssh_public_key::{SshKeyType, SshPublicKey};
 
-use crate::ssh_keygen::KEYS;
+use crate::ssh_keygen::{self, KEYS};
 use crate::verdict::{Row, accepted, check, refused, stricter};
 use crate::wire::{base64_of, blob, blob_of, fields, line, line_of};
 
@@ -34,20 +34,31 @@ fn the_blob_decides_the_type_and_only_listed_types_pass() {
     let mismatch = |said, is| Fault::TypeMismatch { said, is };
     let sk = "sk-ssh-ed25519@openssh.com";
     let sk_line = line_of(sk, &[&point, b"ssh:"]);
+    let sk_ecdsa = "sk-ecdsa-sha2-nistp256@openssh.com";
+    let nistp256 = fields(&blob_of(&KEYS.nistp256.line));
+    let sk_ecdsa_line = line_of(sk_ecdsa, &[&nistp256[1], &nistp256[2], b"ssh:"]);
     let cert = "ssh-ed25519-cert-v01@openssh.com";
+    let certificate = ssh_keygen::certificate(&KEYS.ed25519.line);
     check(&[
         refused(
             "an Ed25519 key that says RSA",
             line("ssh-rsa", &ed25519),
             mismatch("ssh-rsa", "ssh-ed25519"),
         ),
-        stricter("a hardware key", sk_line.clone(), Fault::UnsupportedType(sk)),
+        stricter("a hardware key", sk_line.clone(), Fault::HardwareKey(sk)),
+        stricter("a hardware key of P-256", sk_ecdsa_line, Fault::HardwareKey(sk_ecdsa)),
         refused(
             "a hardware key that says Ed25519",
             line("ssh-ed25519", &blob_of(&sk_line)),
             mismatch("ssh-ed25519", sk),
         ),
-        refused("a certificate by its text", line(cert, &ed25519), Fault::UnsupportedType(cert)),
+        refused("a certificate by its text", line(cert, &ed25519), Fault::Certificate(cert)),
+        stricter("a certificate", certificate.clone(), Fault::Certificate(cert)),
+        refused(
+            "a certificate that says it is a key",
+            certificate.replacen(cert, "ssh-ed25519", 1),
+            mismatch("ssh-ed25519", cert),
+        ),
         refused(
             "a certificate by its blob",
             line("ssh-ed25519", &blob(&[cert.as_bytes(), &point])),
@@ -56,7 +67,12 @@ fn the_blob_decides_the_type_and_only_listed_types_pass() {
         stricter(
             "a name of an RSA signature",
             line("rsa-sha2-256", &blob_of(&KEYS.rsa2048.line)),
-            Fault::UnsupportedType("rsa-sha2-256"),
+            Fault::SignatureName("rsa-sha2-256"),
+        ),
+        refused(
+            "a type of no OpenSSH",
+            line_of("ssh-ed448", &[&[9; 57]]),
+            Fault::UnsupportedType("ssh-ed448"),
         ),
         refused(
             "an unknown type in the blob",
@@ -69,6 +85,22 @@ fn the_blob_decides_the_type_and_only_listed_types_pass() {
             mismatch("ecdsa-sha2-nistp384", "ecdsa-sha2-nistp256"),
         ),
     ]);
+}
+
+#[test]
+fn a_refused_type_is_told_why_and_what_to_paste() {
+    let told = |name: &str| SshPublicKey::parse(&format!("{name} AAAA")).unwrap_err().to_string();
+    let cases = [
+        ("sk-ssh-ed25519@openssh.com", "is a key of a hardware token", "ssh-keygen -t ed25519"),
+        ("sk-ssh-ed25519-cert-v01@openssh.com", "is a certificate, not a key", "no -cert in its name"),
+        ("ssh-rsa-cert-v01@openssh.com", "is a certificate, not a key", "no -cert in its name"),
+        ("rsa-sha2-512", "is a way to sign", "such as ssh-rsa"),
+        ("ssh-xmss@openssh.com", "are not accepted: only ssh-ed25519,", "ssh-keygen -t ed25519"),
+    ];
+    for (name, why, advice) in cases {
+        let told = told(name);
+        assert!(told.contains(name) && told.contains(why) && told.contains(advice), "{told}");
+    }
 }
 
 #[test]
@@ -103,6 +135,12 @@ fn base64_and_blob_must_be_whole_and_nothing_more() {
             Fault::Damaged,
         ),
         refused("an empty blob", "ssh-ed25519 ====".to_owned(), Fault::Base64),
+        refused(
+            "padding in the middle",
+            format!("ssh-ed25519 {}=={}", &base64[..38], &base64[40..]),
+            Fault::Base64,
+        ),
+        refused("a quote around the base64", format!("ssh-ed25519 \"{base64}\""), Fault::Base64),
         refused("only the type in the blob", line_of("ssh-ed25519", &[]), Fault::Damaged),
         refused("a length of 4 GiB", line("ssh-rsa", &[&rsa[..11], &[0xFF; 8]].concat()), Fault::Damaged),
         refused("a trailing byte", longer, Fault::TrailingBytes),

@@ -1,0 +1,252 @@
+//! A use of a key: decided from memory; what is refused is taken down, and denials count towards a lock.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use keyplane_core::api_key::{
+    Admitted, Presented, Refusal, RequiredScope, Standing, is_allowed_from, standing,
+};
+use keyplane_core::audit::{RefusalReason, Subject};
+use keyplane_core::client_address::ClientAddress;
+use keyplane_core::key_format::{KeyDigest, PlaintextKey};
+use keyplane_core::readiness::ResourceKind;
+use keyplane_crds::ApiKey;
+
+use crate::audit::{self, RefusalLog};
+use crate::exchange::KeyIndex;
+use crate::key_use::KeyUse;
+
+/// Decides about uses of keys, for every surface that takes one.
+pub(crate) struct KeyCheck {
+    /// The keys.
+    pub(crate) index: KeyIndex,
+    /// Counts uses, locks keys.
+    pub(crate) key_use: Arc<KeyUse>,
+    /// Takes down what was refused.
+    pub(crate) refusals: RefusalLog,
+}
+
+/// Why a key is refused, as far as whoever presents it is told. Each surface has its own words for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeyRefused {
+    /// Missing, invalid, revoked or expired: which, is not told.
+    Invalid,
+    /// It is locked.
+    Locked,
+    /// It may not be used from where it was.
+    AddressNotAllowed,
+    /// Its declaration cannot be met; its owner must mend that.
+    NotReady {
+        /// The reason of the condition `Ready`.
+        reason: String,
+        /// The message of the condition `Ready`.
+        message: String,
+    },
+    /// Its access is being set up; it will be there shortly.
+    SettingUp,
+    /// Its scope does not include this.
+    InsufficientScope(RequiredScope),
+}
+
+/// A refusal with what the log needs to know of it.
+enum Rejected {
+    /// No key was presented, or nothing that is one.
+    Malformed,
+    /// Nobody declared it.
+    Unknown,
+    /// Somebody declared it. Without a refusal, this process has just locked it.
+    Declared(Option<Refusal>, Arc<ApiKey>),
+    /// It may be used, and not for this.
+    Scope(RequiredScope, Arc<ApiKey>, u32),
+}
+
+impl KeyCheck {
+    /// Decides about a use of the presented key, for which its scope must include all that is required. Whoever goes on
+    /// to serve the use counts it with [`KeyUse::used`].
+    ///
+    /// # Errors
+    /// Why it is refused; that is taken down by then.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        key: Option<&PlaintextKey>,
+        client: Option<ClientAddress>,
+        required: &[RequiredScope],
+    ) -> Result<Admitted, KeyRefused> {
+        let now = Utc::now();
+        let rejected = match key {
+            None => Rejected::Malformed,
+            Some(key) => match self.decide(&key.digest(), client, required, now) {
+                Ok(admitted) => return Ok(admitted),
+                Err(rejected) => rejected,
+            },
+        };
+        self.reject(rejected, client, now).await
+    }
+
+    /// [`KeyCheck::admit`] for a key that was admitted a moment ago, in which it may have ended.
+    ///
+    /// # Errors
+    /// As [`KeyCheck::admit`].
+    pub(crate) async fn admit_still(
+        self: &Arc<Self>,
+        digest: &KeyDigest,
+        client: Option<ClientAddress>,
+    ) -> Result<Admitted, KeyRefused> {
+        let now = Utc::now();
+        match self.decide(digest, client, &[], now) {
+            Ok(admitted) => Ok(admitted),
+            Err(rejected) => self.reject(rejected, client, now).await,
+        }
+    }
+
+    /// Counts a use that was served.
+    pub(crate) fn used(&self, admitted: &Admitted, client: Option<ClientAddress>) {
+        self.key_use.used(&admitted.key, admitted.version, client.map(|client| client.ip), Utc::now());
+    }
+
+    /// Takes down that a request with an admitted key is refused for another reason.
+    pub(crate) async fn refuse(
+        &self,
+        reason: RefusalReason,
+        admitted: &Admitted,
+        client: Option<ClientAddress>,
+    ) {
+        self.take_down(reason, Some((&admitted.key, Some(admitted.version))), client, None).await;
+    }
+
+    /// From memory, without waiting for anything.
+    fn decide(
+        &self,
+        digest: &KeyDigest,
+        client: Option<ClientAddress>,
+        required: &[RequiredScope],
+        now: DateTime<Utc>,
+    ) -> Result<Admitted, Rejected> {
+        let text = digest.to_string();
+        let presented = Presented { digest: &text, address: client.map(|client| client.ip), now };
+        match self.index.admit(presented) {
+            // Locked here a moment ago; the watch has not told yet.
+            Ok(admitted) if self.key_use.is_locked(&admitted.key, now) => {
+                Err(Rejected::Declared(None, admitted.key))
+            }
+            Ok(admitted) => {
+                let missing =
+                    required.iter().find(|required| !required.is_included_in(&admitted.key.spec.scope));
+                match missing {
+                    None => Ok(admitted),
+                    Some(missing) => Err(Rejected::Scope(*missing, admitted.key, admitted.version)),
+                }
+            }
+            Err(refusal) => Err(match self.index.declared(digest) {
+                Some(key) => Rejected::Declared(Some(refusal), key),
+                None => Rejected::Unknown,
+            }),
+        }
+    }
+
+    async fn reject<T>(
+        self: &Arc<Self>,
+        rejected: Rejected,
+        client: Option<ClientAddress>,
+        now: DateTime<Utc>,
+    ) -> Result<T, KeyRefused> {
+        let check = self.clone();
+        // A task of its own: a client that goes away at once keeps neither its denial from being written down nor a line
+        // out of the audit log.
+        let refusing = tokio::spawn(async move { check.refused(rejected, client, now).await });
+        Err(refusing.await.unwrap_or(KeyRefused::SettingUp))
+    }
+
+    async fn refused(
+        &self,
+        rejected: Rejected,
+        client: Option<ClientAddress>,
+        now: DateTime<Utc>,
+    ) -> KeyRefused {
+        match rejected {
+            Rejected::Malformed => {
+                self.take_down(RefusalReason::Malformed, None, client, None).await;
+                KeyRefused::Invalid
+            }
+            Rejected::Unknown => {
+                self.take_down(RefusalReason::Unknown, None, client, None).await;
+                KeyRefused::Invalid
+            }
+            Rejected::Scope(required, key, version) => {
+                let about = Some((&key, Some(version)));
+                self.take_down(RefusalReason::InsufficientScope, about, client, None).await;
+                KeyRefused::InsufficientScope(required)
+            }
+            Rejected::Declared(refusal, key) => self.refused_declared(refusal, &key, client, now).await,
+        }
+    }
+
+    async fn refused_declared(
+        &self,
+        refusal: Option<Refusal>,
+        key: &Arc<ApiKey>,
+        client: Option<ClientAddress>,
+        now: DateTime<Utc>,
+    ) -> KeyRefused {
+        let reason = reason(refusal.as_ref(), key, now);
+        let mut message = None;
+        let mut told = match refusal {
+            None | Some(Refusal::Locked(_)) => KeyRefused::Locked,
+            Some(Refusal::Unknown) => KeyRefused::Invalid,
+            Some(Refusal::AddressNotAllowed) => KeyRefused::AddressNotAllowed,
+            Some(Refusal::SettingUp) => KeyRefused::SettingUp,
+            Some(Refusal::NotReady { reason, message: why }) => {
+                message = Some(format!("{reason}: {why}"));
+                KeyRefused::NotReady { reason, message: why }
+            }
+        };
+        if matches!(told, KeyRefused::AddressNotAllowed | KeyRefused::Locked) {
+            let address = client.map(|client| client.ip);
+            // Written down before it is answered: the third such use is the last that is looked at.
+            if !is_allowed_from(key, address) && self.key_use.denied(key, address, now).await.locked.is_some()
+            {
+                told = KeyRefused::Locked;
+            }
+        }
+        self.take_down(reason, Some((key, None)), client, message).await;
+        told
+    }
+
+    async fn take_down(
+        &self,
+        reason: RefusalReason,
+        about: Option<(&Arc<ApiKey>, Option<u32>)>,
+        client: Option<ClientAddress>,
+        message: Option<String>,
+    ) {
+        let refusal = audit::Refusal {
+            reason,
+            subject: about.map(|(key, _)| Subject::new(ResourceKind::ApiKey, &key.metadata)),
+            client,
+            message,
+            version: about.and_then(|(_, version)| version),
+            actor: None,
+        };
+        if let Err(error) = self.refusals.refused(refusal).await {
+            // A refusal gives nothing away, so it is answered nevertheless; it is counted, and told later.
+            tracing::warn!(%error, "the audit log cannot be written");
+        }
+    }
+}
+
+/// What the log calls a refusal.
+fn reason(refusal: Option<&Refusal>, key: &ApiKey, now: DateTime<Utc>) -> RefusalReason {
+    match refusal {
+        None | Some(Refusal::Locked(_)) => RefusalReason::Locked,
+        Some(Refusal::AddressNotAllowed) => RefusalReason::AddressDenied,
+        Some(Refusal::NotReady { .. }) => RefusalReason::NotReady,
+        Some(Refusal::SettingUp) => RefusalReason::SettingUp,
+        Some(Refusal::Unknown) => match standing(key, now) {
+            Standing::Revoked => RefusalReason::Revoked,
+            Standing::Expired => RefusalReason::Expired,
+            Standing::ExpiredAtCreation => RefusalReason::ExpiredAtCreation,
+            Standing::Deleting => RefusalReason::Deleting,
+            Standing::Live => RefusalReason::RotatedOut,
+        },
+    }
+}

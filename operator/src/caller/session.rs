@@ -1,0 +1,115 @@
+//! Access tokens: whoever the API server says that the bearer is (`TokenReview`), and nobody else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::HeaderMap;
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use keyplane_core::audit::RefusalReason;
+use keyplane_core::client_address::ClientAddress;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::credential::{Credential, bearer};
+use crate::audit::{self, RefusalLog};
+use crate::declared::ApiFailure;
+
+/// How long the API server may take to answer.
+const REVIEW_LIMIT: Duration = Duration::from_secs(10);
+
+/// Somebody whom the API server knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct User {
+    /// The user name.
+    pub(crate) name: String,
+    /// The UID, where the authenticator gives one.
+    pub(crate) uid: Option<String>,
+    /// The groups.
+    pub(crate) groups: Vec<String>,
+    /// What else the authenticator says.
+    pub(crate) extra: Option<BTreeMap<String, Vec<String>>>,
+}
+
+/// Why a caller is nobody.
+#[derive(Clone, Debug)]
+pub(crate) enum NoSession {
+    /// There is no access token.
+    Missing,
+    /// The API server does not accept it.
+    Invalid,
+    /// The API server does not say.
+    Unknown(ApiFailure),
+}
+
+/// Recognizes callers by their access tokens.
+#[derive(Clone)]
+pub(crate) struct Sessions {
+    reviews: Api<TokenReview>,
+    refusals: RefusalLog,
+}
+
+impl Sessions {
+    /// One that asks through this client.
+    pub(crate) fn new(client: Client, refusals: RefusalLog) -> Self {
+        Self { reviews: Api::all(client), refusals }
+    }
+
+    /// Who calls. An API key is no access token, and is not shown to the API server.
+    ///
+    /// # Errors
+    /// When it is nobody; that is taken down by then.
+    pub(crate) async fn user(
+        &self,
+        headers: &HeaderMap,
+        client: Option<ClientAddress>,
+    ) -> Result<User, NoSession> {
+        match bearer(headers) {
+            Credential::Token(token) => self.user_of(&token, client).await,
+            Credential::None | Credential::Key(_) | Credential::BrokenKey => {
+                self.take_down(RefusalReason::MissingToken, client).await;
+                Err(NoSession::Missing)
+            }
+        }
+    }
+
+    /// Who the bearer of this token is.
+    ///
+    /// # Errors
+    /// When it is nobody; that is taken down by then.
+    pub(crate) async fn user_of(
+        &self,
+        token: &SecretString,
+        client: Option<ClientAddress>,
+    ) -> Result<User, NoSession> {
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(token.expose_secret().to_owned()),
+                ..TokenReviewSpec::default()
+            },
+            ..TokenReview::default()
+        };
+        let params = PostParams::default();
+        let asking = self.reviews.create(&params, &review);
+        let answer = match tokio::time::timeout(REVIEW_LIMIT, asking).await {
+            Ok(answer) => answer.map_err(|error| NoSession::Unknown(error.into()))?,
+            Err(_) => return Err(NoSession::Unknown(ApiFailure::late())),
+        };
+        let status = answer.status.unwrap_or_default();
+        let known = status.user.filter(|_| status.authenticated == Some(true));
+        let Some((user, name)) = known.and_then(|mut user| user.username.take().map(|name| (user, name)))
+        else {
+            self.take_down(RefusalReason::InvalidToken, client).await;
+            return Err(NoSession::Invalid);
+        };
+        Ok(User { name, uid: user.uid, groups: user.groups.unwrap_or_default(), extra: user.extra })
+    }
+
+    async fn take_down(&self, reason: RefusalReason, client: Option<ClientAddress>) {
+        let refusal =
+            audit::Refusal { reason, subject: None, client, message: None, version: None, actor: None };
+        if let Err(error) = self.refusals.refused(refusal).await {
+            tracing::warn!(%error, "the audit log cannot be written");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Waiting for what the controller says of a resource that was just made: whether it stands, or is beyond a limit or a
+//! duplicate.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::failure::ApiFailure;
+use super::home::{Declared, Home};
+
+/// How long the controller is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often is looked.
+const LOOK_EVERY: Duration = Duration::from_millis(40);
+/// How long after something was made its place is certain. Creation times have whole seconds, and of what is made in one
+/// second any may come first; besides, the controller needs a moment to see it all. By this process's own clock only the
+/// length counts: the clocks of two machines need not agree.
+const CERTAIN_AFTER: Duration = Duration::from_millis(1300);
+
+/// What became of a resource that was made.
+#[derive(Clone, Debug)]
+pub(crate) enum Awaited<K> {
+    /// The controller has said what it says.
+    Decided(K),
+    /// It has not said anything in time; the resource stands.
+    Undecided(K),
+}
+
+impl Home {
+    /// Waits until `is_decided` is so of a resource, and its place among those made in the same second is certain.
+    ///
+    /// # Errors
+    /// `NotFound` when it is gone, or the API server does not say.
+    pub(crate) async fn verdict_on<K: Declared>(
+        &self,
+        made: &K,
+        is_decided: impl Fn(&K) -> bool,
+    ) -> Result<Awaited<K>, ApiFailure> {
+        let made_before = Instant::now();
+        let (certain, end) = (made_before + CERTAIN_AFTER, made_before + PATIENCE);
+        let mut seen = made.clone();
+        loop {
+            let now = Instant::now();
+            match is_decided(&seen) {
+                true if now >= certain => return Ok(Awaited::Decided(seen)),
+                false if now >= end => return Ok(Awaited::Undecided(seen)),
+                // What is decided is looked at once more when it is certain, not before.
+                true => tokio::time::sleep_until(certain).await,
+                false => tokio::time::sleep(LOOK_EVERY).await,
+            }
+            let found = self.named::<K>(&seen.name_any()).await?;
+            seen = found.filter(|found| found.meta().uid == made.meta().uid).ok_or(ApiFailure::NotFound)?;
+        }
+    }
+}
