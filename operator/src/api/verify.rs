@@ -21,6 +21,8 @@ use crate::exchange::RequestAddress;
 const PATH: &str = "/v1/verify";
 /// The same with the path of the request that is held back after it, as Envoy asks.
 const WITH_PATH: &str = "/v1/verify/{*path}";
+/// The same for the path `/`, which is nothing to a wildcard.
+const WITH_ROOT: &str = "/v1/verify/";
 
 /// In which a gateway names the scope that it requires; another than the query, which may be its client's.
 const REQUIRE_SCOPE: HeaderName = HeaderName::from_static("x-keyplane-require-scope");
@@ -43,7 +45,11 @@ pub(crate) fn identity_headers(admitted: &Admitted) -> [(HeaderName, String); 3]
 
 /// The surface's routes.
 pub(crate) fn routes(keys: Arc<KeyCheck>) -> Router {
-    Router::new().route(PATH, any(verify)).route(WITH_PATH, any(verify_path)).with_state(keys)
+    Router::new()
+        .route(PATH, any(verify))
+        .route(WITH_PATH, any(verify_path))
+        .route(WITH_ROOT, any(verify_path))
+        .with_state(keys)
 }
 
 async fn verify(

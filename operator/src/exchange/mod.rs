@@ -3,6 +3,7 @@
 mod address_block;
 mod connections;
 mod failed_authentications;
+mod guarded_stream;
 mod key_index;
 mod peer;
 mod proxy_protocol;

@@ -233,7 +233,9 @@ impl ClusterView {
             return RecipientKey::Absent;
         };
         // In its one form: age would not find an owner's key again under another.
-        let Ok(public_key) = SshPublicKey::parse(&ssh_key.spec.public_key) else { return RecipientKey::Absent };
+        let Ok(public_key) = SshPublicKey::parse(&ssh_key.spec.public_key) else {
+            return RecipientKey::Absent;
+        };
         let line = public_key.canonical();
         // age decides: it takes RSA only up to a size.
         match line.parse::<age::ssh::Recipient>() {

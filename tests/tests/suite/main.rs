@@ -19,6 +19,7 @@ mod hostile;
 mod limits;
 mod locks;
 mod main_job;
+mod operations;
 mod operator_log;
 mod permissions;
 mod plaintext_scan;

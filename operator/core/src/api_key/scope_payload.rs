@@ -41,7 +41,11 @@ pub struct KubernetesExecPayload {
     pub role: Option<ClusterRoleName>,
 }
 
-#[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference to the field")]
+#[allow(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to the field"
+)]
 fn is_unset(flag: &Option<bool>) -> bool {
     *flag != Some(true)
 }
