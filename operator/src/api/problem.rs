@@ -1,5 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457), with a stable `code`.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
@@ -106,7 +108,18 @@ pub(crate) fn key_problem(refused: KeyRefused) -> Problem {
                 "This API key's scope does not include {required}: use a key with scope {required} or all"
             ),
         ),
+        KeyRefused::TooManyFailures(pause) => too_many_failures(pause),
     }
+}
+
+/// The answer to an address from which too much came that was no key and no token.
+pub(crate) fn too_many_failures(pause: Duration) -> Problem {
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_failed_authentications",
+        "Too many requests from this address had no valid API key or access token: mend the credential, then try again later",
+    )
+    .retry_after(pause.as_secs().saturating_add(1))
 }
 
 /// The answer when the API server does not do its part.

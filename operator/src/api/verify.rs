@@ -111,7 +111,8 @@ async fn answer(
 /// The status that a gateway passes on: those that every one of them knows.
 pub(crate) fn status_of(refused: &KeyRefused) -> StatusCode {
     match refused {
-        KeyRefused::Invalid => StatusCode::UNAUTHORIZED,
+        // Gateways know no 429 here, and a refusal costs little.
+        KeyRefused::Invalid | KeyRefused::TooManyFailures(_) => StatusCode::UNAUTHORIZED,
         KeyRefused::Locked
         | KeyRefused::AddressNotAllowed
         | KeyRefused::NotReady { .. }
@@ -121,11 +122,12 @@ pub(crate) fn status_of(refused: &KeyRefused) -> StatusCode {
 }
 
 /// Every scope that is asked for, by query and by header: all must be there, so that a client which adds one takes nothing
-/// away from what its gateway asks.
+/// away from what its gateway asks. A parameter of another name is an error too: a slip in a gateway's configuration must not
+/// let every key through.
 fn required_scopes(headers: &HeaderMap, query: &str) -> Result<Vec<RequiredScope>, UnknownScope> {
     let in_headers = headers.get_all(REQUIRE_SCOPE).iter();
     let in_headers = in_headers.map(|value| value.to_str().map_err(|_| UnknownScope));
-    let in_query =
-        query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(name, _)| *name == "scope");
-    in_headers.chain(in_query.map(|(_, value)| Ok(value))).map(|text| text?.parse()).collect()
+    let in_query = query.split('&').filter(|parameter| !parameter.is_empty());
+    let in_query = in_query.map(|parameter| parameter.strip_prefix("scope=").ok_or(UnknownScope));
+    in_headers.chain(in_query).map(|text| text?.parse()).collect()
 }

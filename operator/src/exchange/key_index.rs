@@ -51,7 +51,7 @@ fn is_just_revoked(key: &ApiKey) -> bool {
 impl KeyIndex {
     /// An index that the given tasks keep fresh, and that tells `on_key` what it sees.
     pub(crate) fn watching(
-        watching: impl Into<Watching>,
+        watching: &Watching,
         tasks: &mut JoinSet<()>,
         on_key: impl Fn(KeySeen<'_>) + Send + 'static,
     ) -> Self {
@@ -69,14 +69,13 @@ impl KeyIndex {
                 }
             }
         };
-        let watching = watching.into();
-        tasks.spawn(watch_into(&watching, Api::all, Config::default(), keys.clone(), |_| true, on_change));
+        tasks.spawn(watch_into(watching, Api::all, Config::default(), keys.clone(), |_| true, on_change));
         let only_anchors = Config::default().fields(&format!("type={ANCHOR_TYPE}"));
         let in_identities = |client| Api::namespaced(client, IDENTITIES_NAMESPACE);
-        tasks.spawn(watch_into(&watching, in_identities, only_anchors, anchors.clone(), |_| true, |_| {}));
+        tasks.spawn(watch_into(watching, in_identities, only_anchors, anchors.clone(), |_| true, |_| {}));
         let in_identities = |client| Api::namespaced(client, IDENTITIES_NAMESPACE);
         let all = Config::default();
-        tasks.spawn(watch_into(&watching, in_identities, all, identities.clone(), |_| true, |_| {}));
+        tasks.spawn(watch_into(watching, in_identities, all, identities.clone(), |_| true, |_| {}));
         Self { keys, identities, anchors }
     }
 

@@ -77,7 +77,7 @@ impl Guarded {
 
     /// Who knows of the newest key knows of all: they come through one watch, in their order.
     async fn until_known(&self) -> Result<()> {
-        let request = self.with_key(&self.key)?;
+        let request = Self::with_key(&self.key)?;
         until("the newest key to be accepted", PATIENCE, || async {
             let answer = request.send(self.address()).await?;
             Ok(if answer.status == 200 { Seen::Done(()) } else { Seen::NotYet(format!("{answer:?}")) })
@@ -90,7 +90,7 @@ impl Guarded {
     }
 
     /// A request that shows this key, from [`HOME`].
-    pub(super) fn with_key(&self, key: &HeldKey) -> Result<Request> {
+    pub(super) fn with_key(key: &HeldKey) -> Result<Request> {
         Ok(Self::with_headers(vec![("x-api-key", key.plaintext()?)]))
     }
 

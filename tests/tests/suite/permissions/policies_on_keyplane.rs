@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::attempt::Outcome::{Accepted, AcceptedOrGone, Forbidden, Refused};
+use super::attempt::Outcome::{Accepted, AcceptedOrGone, Refused};
 use super::attempt::{
     ADMINISTRATOR, Attempt, CONTROLLER, Stage, namespace, person, role_binding, service_account,
 };

@@ -7,7 +7,7 @@ use keyplane_tests::waiting::{PATIENCE, until};
 use keyplane_tests::workspace;
 use serde_json::{Map, Value, json};
 
-use super::attempt::Outcome::{self, Accepted, Forbidden, Refused};
+use super::attempt::Outcome::{self, Accepted, Refused};
 use super::attempt::{ADMINISTRATOR, API, Attempt, CONTROLLER, Stage};
 use super::policies_on_api_declaring::ONLY_AT_HOME;
 
