@@ -33,3 +33,4 @@ mod story;
 mod tls;
 mod tombstones;
 mod usage;
+mod verify;
