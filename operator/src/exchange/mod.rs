@@ -4,6 +4,7 @@ mod address_block;
 mod connections;
 mod failed_authentications;
 mod key_index;
+mod known_digests;
 mod peer;
 mod proxy_protocol;
 mod server;
