@@ -12,6 +12,7 @@ use axum::{Extension, Router};
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use keyplane_core::api_key::{Admitted, RequiredScope, UnknownScope};
+use keyplane_core::client_address::ClientAddress;
 use kube::ResourceExt;
 
 use crate::caller::{KeyCheck, KeyRefused, presented_key};
@@ -58,10 +59,7 @@ async fn verify(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    match required_scopes(&headers, query.as_deref().unwrap_or_default()) {
-        Ok(required) => answer(&keys, client, &headers, &required).await,
-        Err(UnknownScope) => StatusCode::BAD_REQUEST.into_response(),
-    }
+    answer(&keys, client.ok(), &headers, query.as_deref().unwrap_or_default()).await
 }
 
 /// Here the query is that of the request which is held back, and none of the gateway's.
@@ -70,24 +68,23 @@ async fn verify_path(
     Extension(RequestAddress(client)): Extension<RequestAddress>,
     headers: HeaderMap,
 ) -> Response {
-    match required_scopes(&headers, "") {
-        Ok(required) => answer(&keys, client, &headers, &required).await,
-        Err(UnknownScope) => StatusCode::BAD_REQUEST.into_response(),
-    }
+    answer(&keys, client.ok(), &headers, "").await
 }
 
 async fn answer(
     keys: &Arc<KeyCheck>,
-    client: Result<
-        keyplane_core::client_address::ClientAddress,
-        keyplane_core::client_address::UnreadableForwarded,
-    >,
+    client: Option<ClientAddress>,
     headers: &HeaderMap,
-    required: &[RequiredScope],
+    query: &str,
 ) -> Response {
-    let client = client.ok();
     let mut response = StatusCode::OK.into_response();
-    match keys.admit(presented_key(headers).as_ref(), client, required).await {
+    // A gateway that caches would go on letting a revoked key through.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let Ok(required) = required_scopes(headers, query) else {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return response;
+    };
+    match keys.admit(presented_key(headers).as_ref(), client, &required).await {
         Ok(admitted) => {
             keys.used(&admitted, client);
             for (name, value) in identity_headers(&admitted) {
@@ -103,8 +100,6 @@ async fn answer(
             }
         }
     }
-    // A gateway that caches would go on letting a revoked key through.
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

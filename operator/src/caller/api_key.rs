@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use keyplane_core::api_key::{
-    Admitted, Presented, Refusal, RequiredScope, Standing, is_allowed_from, standing,
-};
+use keyplane_core::api_key::{Admitted, Refusal, RequiredScope, Standing, is_allowed_from, standing};
 use keyplane_core::audit::{RefusalReason, Subject};
 use keyplane_core::client_address::ClientAddress;
 use keyplane_core::key_format::{KeyDigest, PlaintextKey};
@@ -131,9 +129,8 @@ impl KeyCheck {
         required: &[RequiredScope],
         now: DateTime<Utc>,
     ) -> Result<Admitted, Rejected> {
-        let text = digest.to_string();
-        let presented = Presented { digest: &text, address: client.map(|client| client.ip), now };
-        match self.index.admit(presented) {
+        let named = self.index.named(digest);
+        match named.admit(client.map(|client| client.ip), now) {
             // Locked here a moment ago; the watch has not told yet.
             Ok(admitted) if self.key_use.is_locked(&admitted.key, now) => {
                 Err(Rejected::Declared(None, admitted.key))
@@ -146,8 +143,8 @@ impl KeyCheck {
                     Some(missing) => Err(Rejected::Scope(*missing, admitted.key, admitted.version)),
                 }
             }
-            Err(refusal) => Err(match self.index.declared(digest) {
-                Some(key) => Rejected::Declared(Some(refusal), key),
+            Err(refusal) => Err(match named.holder() {
+                Some(key) => Rejected::Declared(Some(refusal), key.clone()),
                 None => Rejected::Unknown,
             }),
         }

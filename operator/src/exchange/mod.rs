@@ -5,6 +5,7 @@ mod connections;
 mod failed_authentications;
 mod guarded_stream;
 mod key_index;
+mod known_digests;
 mod peer;
 mod proxy_protocol;
 mod server;

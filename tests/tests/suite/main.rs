@@ -34,3 +34,4 @@ mod story;
 mod tls;
 mod tombstones;
 mod usage;
+mod verify;
