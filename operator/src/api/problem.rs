@@ -4,15 +4,19 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::caller::KeyRefused;
 
 /// An error answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
+    /// Always `about:blank`: the code says what it is.
     #[serde(rename = "type")]
     type_: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The status.
     status: u16,
     /// What is wrong, for a person.
     detail: String,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::account::AccountApi;
+use super::account::{self, AccountApi};
 use super::kubernetes_exec_credential::{self, Exchange};
 use super::surface::Surface;
 use super::{problem, verify};
@@ -31,7 +31,11 @@ impl Surfaces {
 
     /// The surfaces that are in the OpenAPI document.
     fn documented(&self) -> OpenApiRouter {
-        OpenApiRouter::new()
+        let mut router = OpenApiRouter::new();
+        if self.serves(Surface::Account) {
+            router = router.merge(account::namespaces::routes(self.account.clone()));
+        }
+        router
     }
 }
 

@@ -76,7 +76,7 @@ async fn a_revoked_key_is_refused(guarded: &Guarded) -> Result<()> {
     })
     .await?;
     println!("{}: a revoked key is refused after {} ms", guarded.proxy.name(), start.elapsed().as_millis());
-    guarded.ensure_refused("revoked", &request, &[401]).await
+    guarded.ensure_refused("revoked", &request, &[401]).await.map(drop)
 }
 
 /// What a proxy answers then differs; that it lets nobody in, and writes no key into its log, does not.

@@ -2,6 +2,7 @@
 //!
 //! One test binary, so that all tests of a run share one control plane ([`keyplane_tests::shared`]).
 
+mod account_namespaces;
 mod addresses;
 mod admission;
 mod adoption;
