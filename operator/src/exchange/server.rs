@@ -36,6 +36,7 @@ use crate::api::{Surfaces, internal_router, public_router};
 use crate::audit::{self, AuditLog, RefusalLog};
 use crate::caller::{AccountChoice, Authorizer, KeyCheck, Sessions};
 use crate::index::{Indexed, Watching, watch_into};
+use crate::issued_kubeconfig::KubeconfigSettings;
 use crate::key_use::{self, KeyUse};
 use crate::runtime::{ApiArguments, shutdown_requested};
 
@@ -57,6 +58,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(
     client: Client,
     arguments: ApiArguments,
+    kubeconfigs: KubeconfigSettings,
     audit: AuditLog,
     on_ready: impl FnOnce() + Send + 'static,
 ) -> anyhow::Result<()> {
@@ -98,6 +100,7 @@ pub(crate) async fn serve(
             source,
         },
         keys: keys.clone(),
+        kubeconfigs: Arc::new(kubeconfigs),
         disabled: arguments.disable_surface.iter().copied().collect(),
     };
     let certificate = tls::certificate(&arguments).await?;

@@ -5,4 +5,4 @@ mod caller;
 pub(crate) mod namespaces;
 
 pub(crate) use account_query::AccountQuery;
-pub(crate) use caller::{AccountApi, AccountCaller};
+pub(crate) use caller::{AccountApi, failure_problem};
