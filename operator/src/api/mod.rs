@@ -3,6 +3,7 @@
 pub(crate) mod account;
 mod json_body;
 pub(crate) mod kubernetes_exec_credential;
+mod kubernetes_kubeconfig;
 pub(crate) mod problem;
 pub(crate) mod request_id;
 mod router;

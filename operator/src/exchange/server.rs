@@ -39,6 +39,7 @@ use crate::api::{Surfaces, internal_router, public_router};
 use crate::audit::{self, AuditLog, RefusalLog};
 use crate::caller::{AccountChoice, Authorizer, KeyCheck, Sessions};
 use crate::index::{Indexed, Watching, watch_into};
+use crate::issued_kubeconfig::KubeconfigSettings;
 use crate::key_use::{self, KeyUse};
 use crate::metrics::{self, Metrics, UseCounts};
 use crate::runtime::{ApiArguments, shutdown_requested};
@@ -65,6 +66,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(
     watching: Watching,
     arguments: ApiArguments,
+    kubeconfigs: KubeconfigSettings,
     audit: AuditLog,
     metrics: Metrics,
     on_ready: impl FnOnce() + Send + 'static,
@@ -118,6 +120,7 @@ pub(crate) async fn serve(
             source,
         },
         keys: keys.clone(),
+        kubeconfigs: Arc::new(kubeconfigs),
         disabled: arguments.disable_surface.iter().copied().collect(),
     };
     let certificate = tls::certificate(&arguments).await?;
@@ -192,7 +195,12 @@ fn limit_connections(builder: &mut Builder<TokioExecutor>) {
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_LIMIT).max_concurrent_streams(STREAMS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEAD_LIMIT)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD_LIST_BYTES);
 }
 
 /// Waits until the accounts have been listed once.
