@@ -2,17 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use http::StatusCode;
+use tower_http::timeout::TimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::account::{AccountApi, api_keys, namespaces};
+use super::inference::{self, Inference};
 use super::kubernetes_exec_credential::{self, Exchange};
 use super::kubernetes_kubeconfig::{self, KubeconfigApi};
 use super::surface::Surface;
 use super::{problem, verify};
 use crate::caller::KeyCheck;
 use crate::issued_kubeconfig::KubeconfigSettings;
+
+/// How long a request may take that is answered here: minting's ten seconds and a little.
+const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 
 /// What the surfaces need, and which of them are served.
 pub(crate) struct Surfaces {
@@ -24,6 +31,8 @@ pub(crate) struct Surfaces {
     pub(crate) account: AccountApi,
     /// How users reach the cluster and Keyplane.
     pub(crate) kubeconfigs: Arc<KubeconfigSettings>,
+    /// Passes on to the inference service.
+    pub(crate) inference: Arc<Inference>,
     /// What an installation does without.
     pub(crate) disabled: BTreeSet<Surface>,
 }
@@ -47,23 +56,33 @@ impl Surfaces {
                 settings: self.kubeconfigs.clone(),
             }));
         }
+        let mut router = router.layer(request_limit());
+        // What is passed on takes as long as the service behind it may, and has a limit of its own.
+        if self.serves(Surface::Inference) {
+            router = router.merge(inference::routes(self.inference.clone()));
+        }
         router
     }
+}
+
+fn request_limit() -> TimeoutLayer {
+    TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_LIMIT)
 }
 
 /// The public port.
 pub(crate) fn public_router(surfaces: &Surfaces) -> Router {
     let (mut router, _) = surfaces.documented().split_for_parts();
     if surfaces.serves(Surface::Exchange) {
-        router = router.merge(kubernetes_exec_credential::routes(surfaces.exchange.clone()));
+        router = router
+            .merge(kubernetes_exec_credential::routes(surfaces.exchange.clone()).layer(request_limit()));
     }
     if surfaces.serves(Surface::Verify) {
-        router = router.merge(verify::routes(surfaces.keys.clone()));
+        router = router.merge(verify::routes(surfaces.keys.clone()).layer(request_limit()));
     }
     router.fallback(problem::not_found).method_not_allowed_fallback(problem::method_not_allowed)
 }
 
 /// The port for gateways beside Keyplane: verification alone.
 pub(crate) fn internal_router(surfaces: &Surfaces) -> Router {
-    verify::routes(surfaces.keys.clone()).fallback(problem::not_found)
+    verify::routes(surfaces.keys.clone()).layer(request_limit()).fallback(problem::not_found)
 }

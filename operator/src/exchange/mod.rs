@@ -15,5 +15,6 @@ mod token;
 pub(crate) use failed_authentications::FailedAuthentications;
 pub(crate) use key_index::KeyIndex;
 pub(crate) use peer::RequestAddress;
+pub(crate) use proxy_protocol::Peer;
 pub(crate) use server::serve;
 pub(crate) use token::{Token, TokenError, TokenIssuer};

@@ -18,6 +18,7 @@ mod fault_proxy;
 mod gateways;
 mod gitops;
 mod hostile;
+mod inference;
 mod kubeconfig_api;
 mod limits;
 mod locks;
