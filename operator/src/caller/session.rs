@@ -84,7 +84,7 @@ impl Sessions {
     ) -> Result<User, NoSession> {
         let review = TokenReview {
             spec: TokenReviewSpec {
-                token: Some(token.expose_secret().to_owned()),
+                token: token.expose_secret().to_owned(),
                 ..TokenReviewSpec::default()
             },
             ..TokenReview::default()
