@@ -8,8 +8,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::account::AccountApi;
 use super::kubernetes_exec_credential::{self, Exchange};
+use super::ssh_keys::SshKeyApi;
 use super::surface::Surface;
-use super::{problem, verify};
+use super::{gpu_cloud_ssh_keys, panel_ssh_keys, problem, verify};
 use crate::caller::KeyCheck;
 
 /// What the surfaces need, and which of them are served.
@@ -20,6 +21,8 @@ pub(crate) struct Surfaces {
     pub(crate) exchange: Arc<Exchange>,
     /// Serves people.
     pub(crate) account: AccountApi,
+    /// Serves people and keys.
+    pub(crate) ssh_keys: Arc<SshKeyApi>,
     /// What an installation does without.
     pub(crate) disabled: BTreeSet<Surface>,
 }
@@ -31,7 +34,14 @@ impl Surfaces {
 
     /// The surfaces that are in the OpenAPI document.
     fn documented(&self) -> OpenApiRouter {
-        OpenApiRouter::new()
+        let mut router = OpenApiRouter::new();
+        if self.serves(Surface::PanelSshKeys) {
+            router = router.merge(panel_ssh_keys::routes(self.ssh_keys.clone()));
+        }
+        if self.serves(Surface::GpuCloudSshKeys) {
+            router = router.merge(gpu_cloud_ssh_keys::routes(self.ssh_keys.clone()));
+        }
+        router
     }
 }
 

@@ -83,10 +83,7 @@ impl Sessions {
         client: Option<ClientAddress>,
     ) -> Result<User, NoSession> {
         let review = TokenReview {
-            spec: TokenReviewSpec {
-                token: token.expose_secret().to_owned(),
-                ..TokenReviewSpec::default()
-            },
+            spec: TokenReviewSpec { token: token.expose_secret().to_owned(), ..TokenReviewSpec::default() },
             ..TokenReview::default()
         };
         let params = PostParams::default();

@@ -32,6 +32,7 @@ use super::tls;
 use super::token::TokenIssuer;
 use crate::api::account::AccountApi;
 use crate::api::kubernetes_exec_credential::Exchange;
+use crate::api::ssh_keys::SshKeyApi;
 use crate::api::{Surfaces, internal_router, public_router};
 use crate::audit::{self, AuditLog, RefusalLog};
 use crate::caller::{AccountChoice, Authorizer, KeyCheck, Sessions};
@@ -81,22 +82,24 @@ pub(crate) async fn serve(
     audit::began(&audit, source.clone()).await?;
     let refusals = RefusalLog::start(audit.clone(), source.clone());
     let keys = Arc::new(KeyCheck { index, key_use: key_use.clone(), refusals: refusals.clone() });
+    let account = AccountApi {
+        sessions: Sessions::new(client.clone(), refusals.clone()),
+        accounts: AccountChoice::new(accounts.clone()),
+        authorizer: Authorizer::new(client.clone()),
+        client: client.clone(),
+        audit: audit.clone(),
+        refusals: refusals.clone(),
+        source: source.clone(),
+    };
     let surfaces = Surfaces {
         exchange: Arc::new(Exchange {
             keys: keys.clone(),
-            issuer: TokenIssuer::new(client.clone(), arguments.token_seconds),
-            audit: audit.clone(),
-            source: source.clone(),
-        }),
-        account: AccountApi {
-            sessions: Sessions::new(client.clone(), refusals.clone()),
-            accounts: AccountChoice::new(accounts.clone()),
-            authorizer: Authorizer::new(client.clone()),
-            client,
+            issuer: TokenIssuer::new(client, arguments.token_seconds),
             audit,
-            refusals: refusals.clone(),
             source,
-        },
+        }),
+        ssh_keys: Arc::new(SshKeyApi { keys: keys.clone(), account: account.clone() }),
+        account,
         keys: keys.clone(),
         disabled: arguments.disable_surface.iter().copied().collect(),
     };

@@ -2,4 +2,4 @@
 
 mod caller;
 
-pub(crate) use caller::{AccountApi, AccountCaller};
+pub(crate) use caller::{AccountApi, AccountCaller, failure_problem, session_problem};
