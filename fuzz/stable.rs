@@ -6,7 +6,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking"
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and tells how much it did"
 )]
 
 #[path = "src/key_format.rs"]
@@ -42,7 +44,7 @@ impl Change {
         let at = |index: &Index| index.index(len + 1);
         match self {
             Self::Flip(index, bit) => {
-                bytes.iter_mut().skip(at(index)).take(1).for_each(|byte| *byte ^= 1 << bit)
+                bytes.iter_mut().skip(at(index)).take(1).for_each(|byte| *byte ^= 1 << bit);
             }
             Self::Set(index, by) => bytes.iter_mut().skip(at(index)).take(1).for_each(|byte| *byte = *by),
             Self::Insert(index, more) => drop(bytes.splice(at(index)..at(index), more.iter().copied())),
@@ -88,12 +90,20 @@ fn look_for_a_breach(target: &str, check: impl Fn(&[u8]) -> bool) {
     }
     let seeds: Vec<_> = seeds.into_values().collect();
     let default = ProptestConfig::default();
-    let config = ProptestConfig { cases: default.cases * 32, failure_persistence: None, ..default };
+    let config = ProptestConfig {
+        cases: default.cases * 32,
+        // Each step of making a breach small prints it.
+        max_shrink_iters: 256,
+        failure_persistence: None,
+        ..default
+    };
     let cases = config.cases;
     let accepted = Cell::new(0_u32);
     let changed = (any::<Index>(), prop::collection::vec(changes(), 1..4)).prop_map(|(seed, changes)| {
         let mut bytes = seed.get(&seeds).clone();
-        changes.iter().for_each(|change| change.apply(&mut bytes, &seeds));
+        for change in &changes {
+            change.apply(&mut bytes, &seeds);
+        }
         bytes
     });
     let outcome = TestRunner::new(config).run(&changed, |bytes| {

@@ -157,6 +157,11 @@ impl FaultProxy {
         .await
     }
 
+    /// From now on no request passes, until [`FaultProxy::resume`]. Watches that are open go on to their end.
+    pub fn cut_off(&self) {
+        self.progress().refusing = true;
+    }
+
     /// Lets everything pass again, with no fault set.
     pub fn resume(&self) {
         let mut progress = self.progress();

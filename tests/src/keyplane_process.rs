@@ -92,6 +92,8 @@ impl KeyplaneOptions {
         option("--audit-log", self.audit_log(dir).into());
         if self.mode != Mode::Controller {
             option("--usage-interval-seconds", "1".into());
+            // All tests of a run come from one address, and many of them fail to authenticate.
+            option("--failed-authentications-per-minute", "100000000".into());
         }
         if self.mode == Mode::All {
             option("--public-url", ports.url().into());

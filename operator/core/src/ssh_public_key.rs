@@ -103,8 +103,9 @@ pub struct SshPublicKey {
 impl SshPublicKey {
     /// Reads one line as it stands in a `.pub` file: type, base64 and perhaps a comment.
     ///
-    /// Total: any text gives a key or an error, after work that is bounded beyond one look through the text. Blanks and line ends around the line, and
-    /// several blanks between its parts, are accepted as `ssh-keygen` does.
+    /// Total: any text gives a key or an error. The text is looked through for private keys; all other work is
+    /// bounded. Blanks and line ends around the line, and several blanks between its parts, are accepted as
+    /// `ssh-keygen` does.
     ///
     /// # Errors
     /// The first rule that the text breaks. No error repeats a part of the text.
@@ -141,7 +142,7 @@ impl SshPublicKey {
         &self.fingerprint
     }
 
-    /// Type and base64 in canonical form, without the comment: the only form in which a key is handed on.
+    /// Type and base64 in canonical form, without the comment: what answers show and other programs are given.
     #[must_use]
     pub fn canonical(&self) -> String {
         format!("{} {}", self.key_type, STANDARD.encode(&self.blob))

@@ -1,6 +1,29 @@
 //! Bodies in JSON: what is wrong with one is told without repeating what stands in it.
 
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use http::StatusCode;
 use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// What the body of a request says.
+///
+/// # Errors
+/// 400 when it cannot be read, 413 when it is too large, 408 when it did not come.
+pub(crate) fn json_of_request<T: DeserializeOwned>(
+    body: Result<Bytes, BytesRejection>,
+) -> Result<T, Problem> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "The body is larger than any that is taken",
+        ),
+        _ => Problem::new(StatusCode::BAD_REQUEST, "invalid_body", "The body did not come whole"),
+    })?;
+    json_body(&body).map_err(|detail| Problem::new(StatusCode::BAD_REQUEST, "invalid_body", detail))
+}
 
 /// What the body says, or why it cannot be read, for a person. Nothing of the body but names of fields is in that: it may
 /// hold a private key in the wrong place.

@@ -1,18 +1,24 @@
 //! Errors as `application/problem+json` (RFC 9457), with a stable `code`.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::caller::KeyRefused;
 
 /// An error answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
+    /// Always `about:blank`: the code says what it is.
     #[serde(rename = "type")]
     type_: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The status.
     status: u16,
     /// What is wrong, for a person.
     detail: String,
@@ -120,7 +126,18 @@ pub(crate) fn key_problem(refused: KeyRefused) -> Problem {
                 "This API key's scope does not include {required}: use a key with scope {required} or all"
             ),
         ),
+        KeyRefused::TooManyFailures(pause) => too_many_failures(pause),
     }
+}
+
+/// The answer to an address from which too much came that was no key and no token.
+pub(crate) fn too_many_failures(pause: Duration) -> Problem {
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_failed_authentications",
+        "Too many requests from this address had no valid API key or access token: mend the credential, then try again later",
+    )
+    .retry_after(pause.as_secs().saturating_add(1))
 }
 
 /// The answer when the API server does not do its part.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::account::AccountApi;
+use super::account::{AccountApi, api_keys};
 use super::kubernetes_exec_credential::{self, Exchange};
 use super::ssh_keys::SshKeyApi;
 use super::surface::Surface;
@@ -35,6 +35,9 @@ impl Surfaces {
     /// The surfaces that are in the OpenAPI document.
     fn documented(&self) -> OpenApiRouter {
         let mut router = OpenApiRouter::new();
+        if self.serves(Surface::Account) {
+            router = router.merge(api_keys::routes(self.account.clone(), self.keys.clone()));
+        }
         if self.serves(Surface::PanelSshKeys) {
             router = router.merge(panel_ssh_keys::routes(self.ssh_keys.clone()));
         }

@@ -12,6 +12,7 @@ use axum::{Extension, Router};
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use keyplane_core::api_key::{Admitted, RequiredScope, UnknownScope};
+use keyplane_core::client_address::ClientAddress;
 use kube::ResourceExt;
 
 use crate::caller::{KeyCheck, KeyRefused, presented_key};
@@ -21,6 +22,8 @@ use crate::exchange::RequestAddress;
 const PATH: &str = "/v1/verify";
 /// The same with the path of the request that is held back after it, as Envoy asks.
 const WITH_PATH: &str = "/v1/verify/{*path}";
+/// The same for the path `/`, which is nothing to a wildcard.
+const WITH_ROOT: &str = "/v1/verify/";
 
 /// In which a gateway names the scope that it requires; another than the query, which may be its client's.
 const REQUIRE_SCOPE: HeaderName = HeaderName::from_static("x-keyplane-require-scope");
@@ -43,7 +46,11 @@ pub(crate) fn identity_headers(admitted: &Admitted) -> [(HeaderName, String); 3]
 
 /// The surface's routes.
 pub(crate) fn routes(keys: Arc<KeyCheck>) -> Router {
-    Router::new().route(PATH, any(verify)).route(WITH_PATH, any(verify_path)).with_state(keys)
+    Router::new()
+        .route(PATH, any(verify))
+        .route(WITH_PATH, any(verify_path))
+        .route(WITH_ROOT, any(verify_path))
+        .with_state(keys)
 }
 
 async fn verify(
@@ -52,10 +59,7 @@ async fn verify(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    match required_scopes(&headers, query.as_deref().unwrap_or_default()) {
-        Ok(required) => answer(&keys, client, &headers, &required).await,
-        Err(UnknownScope) => StatusCode::BAD_REQUEST.into_response(),
-    }
+    answer(&keys, client.ok(), &headers, query.as_deref().unwrap_or_default()).await
 }
 
 /// Here the query is that of the request which is held back, and none of the gateway's.
@@ -64,24 +68,23 @@ async fn verify_path(
     Extension(RequestAddress(client)): Extension<RequestAddress>,
     headers: HeaderMap,
 ) -> Response {
-    match required_scopes(&headers, "") {
-        Ok(required) => answer(&keys, client, &headers, &required).await,
-        Err(UnknownScope) => StatusCode::BAD_REQUEST.into_response(),
-    }
+    answer(&keys, client.ok(), &headers, "").await
 }
 
 async fn answer(
     keys: &Arc<KeyCheck>,
-    client: Result<
-        keyplane_core::client_address::ClientAddress,
-        keyplane_core::client_address::UnreadableForwarded,
-    >,
+    client: Option<ClientAddress>,
     headers: &HeaderMap,
-    required: &[RequiredScope],
+    query: &str,
 ) -> Response {
-    let client = client.ok();
     let mut response = StatusCode::OK.into_response();
-    match keys.admit(presented_key(headers).as_ref(), client, required).await {
+    // A gateway that caches would go on letting a revoked key through.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let Ok(required) = required_scopes(headers, query) else {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return response;
+    };
+    match keys.admit(presented_key(headers).as_ref(), client, &required).await {
         Ok(admitted) => {
             keys.used(&admitted, client);
             for (name, value) in identity_headers(&admitted) {
@@ -97,15 +100,14 @@ async fn answer(
             }
         }
     }
-    // A gateway that caches would go on letting a revoked key through.
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// The status that a gateway passes on: those that every one of them knows.
 pub(crate) fn status_of(refused: &KeyRefused) -> StatusCode {
     match refused {
-        KeyRefused::Invalid => StatusCode::UNAUTHORIZED,
+        // Gateways know no 429 here, and a refusal costs little.
+        KeyRefused::Invalid | KeyRefused::TooManyFailures(_) => StatusCode::UNAUTHORIZED,
         KeyRefused::Locked
         | KeyRefused::AddressNotAllowed
         | KeyRefused::NotReady { .. }
@@ -115,11 +117,12 @@ pub(crate) fn status_of(refused: &KeyRefused) -> StatusCode {
 }
 
 /// Every scope that is asked for, by query and by header: all must be there, so that a client which adds one takes nothing
-/// away from what its gateway asks.
+/// away from what its gateway asks. A parameter of another name is an error too: a slip in a gateway's configuration must not
+/// let every key through.
 fn required_scopes(headers: &HeaderMap, query: &str) -> Result<Vec<RequiredScope>, UnknownScope> {
     let in_headers = headers.get_all(REQUIRE_SCOPE).iter();
     let in_headers = in_headers.map(|value| value.to_str().map_err(|_| UnknownScope));
-    let in_query =
-        query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(name, _)| *name == "scope");
-    in_headers.chain(in_query.map(|(_, value)| Ok(value))).map(|text| text?.parse()).collect()
+    let in_query = query.split('&').filter(|parameter| !parameter.is_empty());
+    let in_query = in_query.map(|parameter| parameter.strip_prefix("scope=").ok_or(UnknownScope));
+    in_headers.chain(in_query).map(|text| text?.parse()).collect()
 }

@@ -1,11 +1,10 @@
 //! A use of a key: decided from memory; what is refused is taken down, and denials count towards a lock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use keyplane_core::api_key::{
-    Admitted, Presented, Refusal, RequiredScope, Standing, is_allowed_from, standing,
-};
+use keyplane_core::api_key::{Admitted, Refusal, RequiredScope, Standing, is_allowed_from, standing};
 use keyplane_core::audit::{RefusalReason, Subject};
 use keyplane_core::client_address::ClientAddress;
 use keyplane_core::key_format::{KeyDigest, PlaintextKey};
@@ -13,8 +12,9 @@ use keyplane_core::readiness::ResourceKind;
 use keyplane_crds::ApiKey;
 
 use crate::audit::{self, RefusalLog};
-use crate::exchange::KeyIndex;
+use crate::exchange::{FailedAuthentications, KeyIndex};
 use crate::key_use::KeyUse;
+use crate::metrics::KeyDecisions;
 
 /// Decides about uses of keys, for every surface that takes one.
 pub(crate) struct KeyCheck {
@@ -24,6 +24,10 @@ pub(crate) struct KeyCheck {
     pub(crate) key_use: Arc<KeyUse>,
     /// Takes down what was refused.
     pub(crate) refusals: RefusalLog,
+    /// Counts what is no key at all.
+    pub(crate) failures: FailedAuthentications,
+    /// Counts decisions.
+    pub(crate) decisions: KeyDecisions,
 }
 
 /// Why a key is refused, as far as whoever presents it is told. Each surface has its own words for it.
@@ -46,6 +50,8 @@ pub(crate) enum KeyRefused {
     SettingUp,
     /// Its scope does not include this.
     InsufficientScope(RequiredScope),
+    /// It is none, and so many came from the same address that they are not answered one by one any more.
+    TooManyFailures(Duration),
 }
 
 /// A refusal with what the log needs to know of it.
@@ -101,6 +107,7 @@ impl KeyCheck {
 
     /// Counts a use that was served.
     pub(crate) fn used(&self, admitted: &Admitted, client: Option<ClientAddress>) {
+        self.decisions.admitted();
         self.key_use.used(&admitted.key, admitted.version, client.map(|client| client.ip), Utc::now());
     }
 
@@ -122,9 +129,8 @@ impl KeyCheck {
         required: &[RequiredScope],
         now: DateTime<Utc>,
     ) -> Result<Admitted, Rejected> {
-        let text = digest.to_string();
-        let presented = Presented { digest: &text, address: client.map(|client| client.ip), now };
-        match self.index.admit(presented) {
+        let named = self.index.named(digest);
+        match named.admit(client.map(|client| client.ip), now) {
             // Locked here a moment ago; the watch has not told yet.
             Ok(admitted) if self.key_use.is_locked(&admitted.key, now) => {
                 Err(Rejected::Declared(None, admitted.key))
@@ -137,8 +143,8 @@ impl KeyCheck {
                     Some(missing) => Err(Rejected::Scope(*missing, admitted.key, admitted.version)),
                 }
             }
-            Err(refusal) => Err(match self.index.declared(digest) {
-                Some(key) => Rejected::Declared(Some(refusal), key),
+            Err(refusal) => Err(match named.holder() {
+                Some(key) => Rejected::Declared(Some(refusal), key.clone()),
                 None => Rejected::Unknown,
             }),
         }
@@ -164,14 +170,8 @@ impl KeyCheck {
         now: DateTime<Utc>,
     ) -> KeyRefused {
         match rejected {
-            Rejected::Malformed => {
-                self.take_down(RefusalReason::Malformed, None, client, None).await;
-                KeyRefused::Invalid
-            }
-            Rejected::Unknown => {
-                self.take_down(RefusalReason::Unknown, None, client, None).await;
-                KeyRefused::Invalid
-            }
+            Rejected::Malformed => self.refused_unknown(RefusalReason::Malformed, client).await,
+            Rejected::Unknown => self.refused_unknown(RefusalReason::Unknown, client).await,
             Rejected::Scope(required, key, version) => {
                 let about = Some((&key, Some(version)));
                 self.take_down(RefusalReason::InsufficientScope, about, client, None).await;
@@ -179,6 +179,16 @@ impl KeyCheck {
             }
             Rejected::Declared(refusal, key) => self.refused_declared(refusal, &key, client, now).await,
         }
+    }
+
+    async fn refused_unknown(&self, reason: RefusalReason, client: Option<ClientAddress>) -> KeyRefused {
+        self.take_down(reason, None, client, None).await;
+        let address = client.map(|client| client.ip);
+        if let Some(pause) = self.failures.is_exhausted(address) {
+            return KeyRefused::TooManyFailures(pause);
+        }
+        self.failures.failed(address);
+        KeyRefused::Invalid
     }
 
     async fn refused_declared(
@@ -219,6 +229,7 @@ impl KeyCheck {
         client: Option<ClientAddress>,
         message: Option<String>,
     ) {
+        self.decisions.refused(reason);
         let refusal = audit::Refusal {
             reason,
             subject: about.map(|(key, _)| Subject::new(ResourceKind::ApiKey, &key.metadata)),

@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::credential::{Credential, bearer};
 use crate::audit::{self, RefusalLog};
 use crate::declared::ApiFailure;
+use crate::exchange::FailedAuthentications;
 
 /// How long the API server may take to answer.
 const REVIEW_LIMIT: Duration = Duration::from_secs(10);
@@ -40,6 +41,8 @@ pub(crate) enum NoSession {
     Invalid,
     /// The API server does not say.
     Unknown(ApiFailure),
+    /// So many tokens from the same address were none that the API server is not asked about this one.
+    TooManyFailures(Duration),
 }
 
 /// Recognizes callers by their access tokens.
@@ -47,12 +50,13 @@ pub(crate) enum NoSession {
 pub(crate) struct Sessions {
     reviews: Api<TokenReview>,
     refusals: RefusalLog,
+    failures: FailedAuthentications,
 }
 
 impl Sessions {
     /// One that asks through this client.
-    pub(crate) fn new(client: Client, refusals: RefusalLog) -> Self {
-        Self { reviews: Api::all(client), refusals }
+    pub(crate) fn new(client: Client, refusals: RefusalLog, failures: FailedAuthentications) -> Self {
+        Self { reviews: Api::all(client), refusals, failures }
     }
 
     /// Who calls. An API key is no access token, and is not shown to the API server.
@@ -82,6 +86,10 @@ impl Sessions {
         token: &SecretString,
         client: Option<ClientAddress>,
     ) -> Result<User, NoSession> {
+        let address = client.map(|client| client.ip);
+        if let Some(pause) = self.failures.is_exhausted(address) {
+            return Err(NoSession::TooManyFailures(pause));
+        }
         let review = TokenReview {
             spec: TokenReviewSpec { token: token.expose_secret().to_owned(), ..TokenReviewSpec::default() },
             ..TokenReview::default()
@@ -96,6 +104,7 @@ impl Sessions {
         let known = status.user.filter(|_| status.authenticated == Some(true));
         let Some((user, name)) = known.and_then(|mut user| user.username.take().map(|name| (user, name)))
         else {
+            self.failures.failed(address);
             self.take_down(RefusalReason::InvalidToken, client).await;
             return Err(NoSession::Invalid);
         };

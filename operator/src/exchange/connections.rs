@@ -5,10 +5,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 
 use axum::Extension;
 use axum::middleware::AddExtension;
@@ -18,11 +16,11 @@ use futures::future::BoxFuture;
 use ipnet::IpNet;
 use keyplane_core::ip_network;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower::Layer;
 
 use super::address_block::AddressBlock;
+use super::guarded_stream::GuardedStream;
 use super::proxy_protocol::{Peer, PeerAcceptor};
 use crate::metrics::ConnectionMetrics;
 use crate::runtime::ApiArguments;
@@ -89,7 +87,7 @@ impl Counts {
 
 /// A connection that counts for as long as this lives.
 #[derive(Debug)]
-struct Open {
+pub(super) struct Open {
     counts: Arc<Counts>,
     /// Whom it counts for besides.
     block: Option<AddressBlock>,
@@ -138,7 +136,7 @@ pub(super) struct LimitedAcceptor {
 }
 
 impl<S: Send + 'static> Accept<TcpStream, S> for LimitedAcceptor {
-    type Stream = Counted<TcpStream>;
+    type Stream = GuardedStream<TcpStream, Open>;
     type Service = AddExtension<S, Peer>;
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
@@ -152,7 +150,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for LimitedAcceptor {
                 Ok((open.by(peer.0.ip).map_err(io::Error::other)?, peer))
             };
             match counted.await {
-                Ok((open, peer)) => Ok((Counted { stream, _open: open }, Extension(peer).layer(service))),
+                Ok((open, peer)) => Ok((GuardedStream::new(stream, open), Extension(peer).layer(service))),
                 Err(error) => {
                     // Not louder: whoever reaches the port can cause any number of these.
                     tracing::debug!(%error, "a connection was dropped");
@@ -161,49 +159,6 @@ impl<S: Send + 'static> Accept<TcpStream, S> for LimitedAcceptor {
             }
         }
         .boxed()
-    }
-}
-
-/// A connection that counts as open until it is dropped.
-#[derive(Debug)]
-pub(super) struct Counted<T> {
-    stream: T,
-    _open: Open,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 
@@ -230,14 +185,14 @@ mod tests {
         api: ApiArguments,
     }
 
-    /// A server on 127.0.0.1 over plain HTTP, or over TLS.
+    /// A server on 127.0.0.1, over plain HTTP or, where handshakes have a limit, over TLS.
     struct Server {
         address: SocketAddr,
         metrics: Metrics,
     }
 
     impl Server {
-        async fn with(arguments: &[&str], is_tls: bool) -> Self {
+        async fn with(arguments: &[&str], handshake: Option<Duration>) -> Self {
             let Alone { api: arguments } = Alone::parse_from(["keyplane"].iter().chain(arguments));
             let metrics = Metrics::new(&Freshness::default());
             let connections = Connections::new(&arguments, metrics.connections.clone());
@@ -246,12 +201,14 @@ mod tests {
             listener.set_nonblocking(true).unwrap();
             let address = listener.local_addr().unwrap();
             let service = Router::new().route("/", get(async || "ok")).into_make_service();
-            if is_tls {
+            if let Some(limit) = handshake {
                 let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
                 let key = made.signing_key.serialize_pem();
                 let tls = RustlsConfig::from_pem(made.cert.pem().into(), key.into()).await.unwrap();
                 let server = axum_server::from_tcp_rustls(listener, tls).unwrap();
-                tokio::spawn(server.map(|tls| tls.acceptor(acceptor)).serve(service));
+                tokio::spawn(
+                    server.map(|tls| tls.handshake_timeout(limit).acceptor(acceptor)).serve(service),
+                );
             } else {
                 tokio::spawn(axum_server::from_tcp(listener).unwrap().acceptor(acceptor).serve(service));
             }
@@ -287,15 +244,21 @@ mod tests {
     /// Whether a request on the connection is answered; closed without a word otherwise.
     async fn is_served(stream: &mut TcpStream) -> bool {
         let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
-        let mut answer = [0; 12];
-        stream.write_all(request).await.is_ok()
-            && stream.read_exact(&mut answer).await.is_ok()
-            && answer == *b"HTTP/1.1 200"
+        if stream.write_all(request).await.is_err() {
+            return false;
+        }
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nok") {
+            if stream.read_buf(&mut answer).await.unwrap_or(0) == 0 {
+                return false;
+            }
+        }
+        answer.starts_with(b"HTTP/1.1 200")
     }
 
     #[tokio::test]
     async fn one_connection_too_many_is_closed_and_one_that_ends_makes_room() {
-        let server = Server::with(&["--max-connections", "2"], false).await;
+        let server = Server::with(&["--max-connections", "2"], None).await;
         let (mut one, mut two) = (server.connect("127.0.0.1").await, server.connect("127.0.0.2").await);
         assert!(is_served(&mut one).await && is_served(&mut two).await);
         let mut three = server.connect("127.0.0.3").await;
@@ -309,7 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_has_a_limit_of_its_own_and_leaves_the_others_theirs() {
-        let server = Server::with(&["--max-connections-per-address", "2"], false).await;
+        let server = Server::with(&["--max-connections-per-address", "2"], None).await;
         let (mut one, mut two) = (server.connect("127.0.0.1").await, server.connect("127.0.0.1").await);
         assert!(is_served(&mut one).await && is_served(&mut two).await);
         assert!(!is_served(&mut server.connect("127.0.0.1").await).await);
@@ -323,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn a_trusted_proxy_connects_for_many() {
         let arguments = ["--max-connections-per-address", "1", "--trusted-proxy", "127.0.0.1"];
-        let server = Server::with(&arguments, false).await;
+        let server = Server::with(&arguments, None).await;
         let mut open = Vec::new();
         for _ in 0..3 {
             let mut stream = server.connect("127.0.0.1").await;
@@ -337,7 +300,7 @@ mod tests {
     async fn behind_a_proxy_of_connections_the_client_it_tells_of_counts() {
         let arguments =
             ["--max-connections-per-address", "1", "--trusted-proxy", "127.0.0.1", "--proxy-protocol"];
-        let server = Server::with(&arguments, false).await;
+        let server = Server::with(&arguments, None).await;
         let mut open = Vec::new();
         for (source, expected) in [
             ("[2001:db8::1]:1", true),
@@ -358,17 +321,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn over_tls_a_client_that_says_nothing_counts_and_is_not_waited_for() {
-        let server = Server::with(&["--max-connections", "1"], true).await;
-        let mut silent = server.connect("127.0.0.1").await;
+    async fn over_tls_a_client_that_says_nothing_counts() {
+        let server = Server::with(&["--max-connections", "1"], Some(Duration::from_mins(10))).await;
+        let _silent = server.connect("127.0.0.1").await;
         server.until_open(1, 0).await;
         let mut late = server.connect("127.0.0.2").await;
         assert_eq!(late.read(&mut [0; 8]).await.unwrap_or(0), 0);
         server.until_open(1, 1).await;
-        // The handshake's limit ends it.
-        let closed = tokio::time::timeout(Duration::from_secs(60), silent.read(&mut [0; 8])).await;
-        assert_eq!(closed.unwrap().unwrap_or(0), 0);
-        server.until_open(0, 1).await;
+    }
+
+    #[tokio::test]
+    async fn over_tls_a_client_that_says_nothing_is_not_waited_for() {
+        let server = Server::with(&[], Some(Duration::from_millis(10))).await;
+        let mut silent = server.connect("127.0.0.1").await;
+        assert_eq!(silent.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        server.until_open(0, 0).await;
     }
 
     #[tokio::test]

@@ -16,8 +16,11 @@ use governor::nanos::Nanos;
 use governor::state::keyed::{DashMapStateStore, ShrinkableKeyedStateStore};
 use governor::state::{NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
+use ipnet::IpNet;
+use keyplane_core::ip_network;
 
 use super::address_block::AddressBlock;
+use crate::runtime::ApiArguments;
 
 /// How many addresses are remembered at most, some 100 bytes each. Failures of further ones do not count: it is better to
 /// look at too many than to let one who has many addresses speak for all others.
@@ -32,28 +35,30 @@ pub(crate) struct FailedAuthentications<C: Clock = DefaultClock>(Arc<Failures<C>
 #[derive(Debug)]
 struct Failures<C: Clock> {
     limiter: RateLimiter<Question, Memory, C, NoOpMiddleware<C::Instant>>,
-    /// Failures since addresses were last forgotten.
-    failures: AtomicU32,
+    /// Who speaks for many, and would be silenced by any of them.
+    exempt: Vec<IpNet>,
+    /// How often anybody failed, to know when to forget.
+    count: AtomicU32,
 }
 
 impl FailedAuthentications {
-    /// This many failures a minute are allowed, and as many at once.
-    pub(crate) fn per_minute(failures: NonZeroU32) -> Self {
-        Self::by_clock(failures, DefaultClock::default())
+    /// As the arguments ask for: so many failures a minute, and as many at once.
+    pub(crate) fn new(arguments: &ApiArguments) -> Self {
+        let exempt = arguments.trusted_proxy.clone();
+        Self::by_clock(arguments.failed_authentications_per_minute, exempt, DefaultClock::default())
     }
 }
 
 impl<C: Clock> FailedAuthentications<C> {
-    fn by_clock(failures: NonZeroU32, clock: C) -> Self {
-        let memory = Memory { addresses: DashMapStateStore::default(), max: MAX_ADDRESSES };
-        let limiter = RateLimiter::new(Quota::per_minute(failures), memory, clock);
-        Self(Arc::new(Failures { limiter, failures: AtomicU32::new(0) }))
+    fn by_clock(failures: NonZeroU32, exempt: Vec<IpNet>, clock: C) -> Self {
+        let limiter = RateLimiter::new(Quota::per_minute(failures), Memory::default(), clock);
+        Self(Arc::new(Failures { limiter, exempt, count: AtomicU32::new(0) }))
     }
 
     /// After how long the address is looked at again, if it has failed too often. Those whose address is not known count
-    /// as one.
+    /// as one; a trusted proxy's own never does.
     pub(crate) fn is_exhausted(&self, address: Option<IpAddr>) -> Option<Duration> {
-        let question = Question { who: address.map(AddressBlock::from), takes: false };
+        let question = self.question(address, false)?;
         let limiter = &self.0.limiter;
         let refused = limiter.check_key(&question).err()?;
         Some(refused.wait_time_from(limiter.clock().now()))
@@ -61,13 +66,18 @@ impl<C: Clock> FailedAuthentications<C> {
 
     /// The address failed once more.
     pub(crate) fn failed(&self, address: Option<IpAddr>) {
-        let question = Question { who: address.map(AddressBlock::from), takes: true };
+        let Some(question) = self.question(address, true) else { return };
         // One who has none left loses none: he was looked at before the others had failed.
         let _ = self.0.limiter.check_key(&question);
-        let failures = self.0.failures.fetch_add(1, Ordering::Relaxed);
-        if failures.checked_rem(FORGET_EVERY) == Some(FORGET_EVERY - 1) {
+        let count = self.0.count.fetch_add(1, Ordering::Relaxed);
+        if count.checked_rem(FORGET_EVERY) == Some(FORGET_EVERY - 1) {
             self.0.limiter.retain_recent();
         }
+    }
+
+    fn question(&self, address: Option<IpAddr>, takes: bool) -> Option<Question> {
+        let is_exempt = address.is_some_and(|address| ip_network::any_holds(&self.0.exempt, address));
+        (!is_exempt).then(|| Question { who: address.map(AddressBlock::from), takes })
     }
 }
 
@@ -81,11 +91,8 @@ struct Question {
 }
 
 /// The failures of each address, as the limiter counts them.
-#[derive(Debug)]
-struct Memory {
-    addresses: DashMapStateStore<Option<AddressBlock>>,
-    max: usize,
-}
+#[derive(Debug, Default)]
+struct Memory(DashMapStateStore<Option<AddressBlock>>);
 
 impl StateStore for Memory {
     type Key = Question;
@@ -96,14 +103,14 @@ impl StateStore for Memory {
     {
         let Question { who, takes } = question;
         if *takes {
-            let is_full = self.addresses.len() >= self.max && !self.addresses.contains_key(who);
+            let is_full = self.0.len() >= MAX_ADDRESSES && !self.0.contains_key(who);
             return if is_full {
                 f(None).map(|(answer, _)| answer)
             } else {
-                self.addresses.measure_and_replace(who, f)
+                self.0.measure_and_replace(who, f)
             };
         }
-        let Some(state) = self.addresses.get(who) else { return f(None).map(|(answer, _)| answer) };
+        let Some(state) = self.0.get(who) else { return f(None).map(|(answer, _)| answer) };
         // An error is never written back.
         let answer = |at: Option<Nanos>| -> Result<(Infallible, Nanos), Result<T, E>> {
             Err(f(at).map(|(answer, _)| answer))
@@ -117,15 +124,15 @@ impl StateStore for Memory {
 
 impl ShrinkableKeyedStateStore<Question> for Memory {
     fn retain_recent(&self, drop_below: Nanos) {
-        self.addresses.retain_recent(drop_below);
+        self.0.retain_recent(drop_below);
     }
 
     fn len(&self) -> usize {
-        self.addresses.len()
+        self.0.len()
     }
 
     fn is_empty(&self) -> bool {
-        self.addresses.is_empty()
+        self.0.is_empty()
     }
 }
 
@@ -141,11 +148,12 @@ mod tests {
         let clock = FakeRelativeClock::default();
         // The limiter takes the first moment for none.
         clock.advance(SECOND);
-        (FailedAuthentications::by_clock(NonZeroU32::new(failures).unwrap(), clock.clone()), clock)
+        let exempt = vec!["198.51.100.0/24".parse().unwrap()];
+        (FailedAuthentications::by_clock(NonZeroU32::new(failures).unwrap(), exempt, clock.clone()), clock)
     }
 
     fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+        text.parse().ok()
     }
 
     #[test]
@@ -184,7 +192,7 @@ mod tests {
                 failures.failed(ip("192.0.2.1"));
             }
             let wait = failures.is_exhausted(ip("192.0.2.1")).unwrap();
-            clock.advance(wait - Duration::from_nanos(1));
+            clock.advance(wait.saturating_sub(Duration::from_nanos(1)));
             assert!(failures.is_exhausted(ip("192.0.2.1")).is_some());
             clock.advance(Duration::from_nanos(1));
             assert_eq!(failures.is_exhausted(ip("192.0.2.1")), None);
@@ -220,6 +228,16 @@ mod tests {
         ] {
             assert_eq!(failures.is_exhausted(address).is_some(), expected, "{address:?}");
         }
+    }
+
+    #[test]
+    fn a_trusted_proxy_that_speaks_for_many_is_never_exhausted() {
+        let (failures, _) = limit(1);
+        for _ in 0..10 {
+            failures.failed(ip("198.51.100.7"));
+        }
+        assert_eq!(failures.is_exhausted(ip("::ffff:198.51.100.7")), None);
+        assert!(failures.0.limiter.is_empty());
     }
 
     #[test]

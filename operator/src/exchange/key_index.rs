@@ -5,21 +5,34 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use keyplane_core::api_key::{ANCHOR_TYPE, Admitted, KeyRecord, Known, Presented, Refusal, admit, holder};
+use keyplane_core::api_key::{ANCHOR_TYPE, Admitted, KeyRecord, Known};
 use keyplane_core::key_format::KeyDigest;
 use keyplane_core::ownership::{anchor_name, identity_name};
 use keyplane_crds::{ApiKey, ApiKeyState, IDENTITIES_NAMESPACE};
 use kube::runtime::watcher::Config;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use tokio::task::JoinSet;
 
-use crate::index::{Change, Indexed, Watching, api_key_keys, contenders, identity_keys, watch_into};
+use super::known_digests::{KnownDigests, Named};
+use crate::index::{
+    Change, Indexed, Watching, api_key_keys, contenders, digest_of_key, identity_keys, owner_key,
+    owner_of_key, uid_of_key, watch_into,
+};
+
+/// More look-up keys than one object has: they are a relist's.
+const MANY: usize = 64;
 
 /// The keys, records and anchors of the cluster.
 pub(crate) struct KeyIndex {
+    records: Arc<Records>,
+    anchors: Arc<Indexed<Secret>>,
+}
+
+/// The keys and their records, and what was put together from them.
+struct Records {
     keys: Arc<Indexed<ApiKey>>,
     identities: Arc<Indexed<ServiceAccount>>,
-    anchors: Arc<Indexed<Secret>>,
+    digests: KnownDigests,
 }
 
 /// The identity that a token is minted for.
@@ -51,17 +64,18 @@ fn is_just_revoked(key: &ApiKey) -> bool {
 impl KeyIndex {
     /// An index that the given tasks keep fresh, and that tells `on_key` what it sees.
     pub(crate) fn watching(
-        watching: impl Into<Watching>,
+        watching: &Watching,
         tasks: &mut JoinSet<()>,
         on_key: impl Fn(KeySeen<'_>) + Send + 'static,
     ) -> Self {
-        let keys = Arc::new(Indexed::new(api_key_keys));
-        let identities = Arc::new(Indexed::new(identity_keys));
+        let records = Arc::new(Records::new());
         let anchors = Arc::new(Indexed::new(|_: &Secret| Vec::new()));
-        let known = keys.clone();
+        let known = records.clone();
         let on_change = move |change: Change<ApiKey>| {
+            // First: whoever is told that a key was revoked may rely on it.
+            known.key_changed(&change);
             for key in &change.objects {
-                let stands = known.get(key.metadata.namespace.as_deref(), &key.name_any());
+                let stands = known.keys.get(key.metadata.namespace.as_deref(), &key.name_any());
                 match stands.filter(|stands| stands.metadata.uid == key.metadata.uid) {
                     None => on_key(KeySeen::Deleted(key.metadata.uid.as_deref().unwrap_or_default())),
                     Some(key) if is_just_revoked(&key) => on_key(KeySeen::Revoked(&key)),
@@ -69,15 +83,17 @@ impl KeyIndex {
                 }
             }
         };
-        let watching = watching.into();
-        tasks.spawn(watch_into(&watching, Api::all, Config::default(), keys.clone(), |_| true, on_change));
+        let keys = records.keys.clone();
+        tasks.spawn(watch_into(watching, Api::all, Config::default(), keys, |_| true, on_change));
         let only_anchors = Config::default().fields(&format!("type={ANCHOR_TYPE}"));
         let in_identities = |client| Api::namespaced(client, IDENTITIES_NAMESPACE);
-        tasks.spawn(watch_into(&watching, in_identities, only_anchors, anchors.clone(), |_| true, |_| {}));
+        tasks.spawn(watch_into(watching, in_identities, only_anchors, anchors.clone(), |_| true, |_| {}));
         let in_identities = |client| Api::namespaced(client, IDENTITIES_NAMESPACE);
+        let (known, identities) = (records.clone(), records.identities.clone());
+        let on_change = move |change: Change<ServiceAccount>| known.identity_changed(&change);
         let all = Config::default();
-        tasks.spawn(watch_into(&watching, in_identities, all, identities.clone(), |_| true, |_| {}));
-        Self { keys, identities, anchors }
+        tasks.spawn(watch_into(watching, in_identities, all, identities, |_| true, on_change));
+        Self { records, anchors }
     }
 
     /// Waits until everything has been listed once.
@@ -85,8 +101,8 @@ impl KeyIndex {
     /// # Errors
     /// When a watch ended before.
     pub(crate) async fn synced(&self) -> anyhow::Result<()> {
-        if self.keys.store().wait_until_ready().await.is_err()
-            || self.identities.store().wait_until_ready().await.is_err()
+        if self.records.keys.store().wait_until_ready().await.is_err()
+            || self.records.identities.store().wait_until_ready().await.is_err()
             || self.anchors.store().wait_until_ready().await.is_err()
         {
             bail!("a watch ended before it had listed its objects");
@@ -94,18 +110,9 @@ impl KeyIndex {
         Ok(())
     }
 
-    /// The key that holds this digest, live or not: only for the log, never for an answer.
-    pub(crate) fn declared(&self, digest: &KeyDigest) -> Option<Arc<ApiKey>> {
-        let digest = digest.to_string();
-        holder(&self.naming(&digest), &digest).map(|known| known.key.clone())
-    }
-
-    /// Decides about a use of a key, from memory.
-    ///
-    /// # Errors
-    /// Why the key may not be used.
-    pub(crate) fn admit(&self, presented: Presented<'_>) -> Result<Admitted, Refusal> {
-        admit(&self.naming(presented.digest), presented)
+    /// Who names a digest, from memory.
+    pub(crate) fn named(&self, digest: &KeyDigest) -> Arc<Named> {
+        self.records.named(digest)
     }
 
     /// The identity of an admitted key's version, once it stands.
@@ -121,15 +128,55 @@ impl KeyIndex {
             anchor_uid: anchor.uid().unwrap_or_default(),
         })
     }
+}
 
-    /// The keys that may hold a digest, with their records.
-    fn naming(&self, digest: &str) -> Vec<Known> {
-        let keys = contenders(&self.keys, &self.identities, digest);
-        keys.into_iter().map(|key| Known { record: self.record_of(&key), key }).collect()
+impl Records {
+    fn new() -> Self {
+        Self {
+            keys: Arc::new(Indexed::new(api_key_keys)),
+            identities: Arc::new(Indexed::new(identity_keys)),
+            digests: KnownDigests::default(),
+        }
+    }
+
+    fn named(&self, digest: &KeyDigest) -> Arc<Named> {
+        self.digests.of(digest, |text| {
+            let keys = contenders(&self.keys, &self.identities, text);
+            keys.into_iter().map(|key| Known { record: self.record_of(&key), key }).collect()
+        })
     }
 
     fn record_of(&self, key: &ApiKey) -> Option<KeyRecord> {
         let name = identity_name(key.metadata.uid.as_deref()?);
         KeyRecord::of(&self.identities.get(Some(IDENTITIES_NAMESPACE), &name)?.metadata)
     }
+
+    /// A key counts for the digests that it declares or declared, and for those in its record.
+    fn key_changed(&self, change: &Change<ApiKey>) {
+        let identities = change
+            .keys
+            .iter()
+            .filter_map(|key| uid_of_key(key))
+            .flat_map(|uid| self.identities.find(&owner_key(uid)));
+        let recorded: Vec<String> =
+            identities.flat_map(|identity| identity_keys(identity.as_ref())).collect();
+        self.forget(change, &recorded, uid_of_key);
+    }
+
+    /// A record counts for the digests that it holds or held, and wherever its key does.
+    fn identity_changed(&self, change: &Change<ServiceAccount>) {
+        self.forget(change, &[], owner_of_key);
+    }
+
+    fn forget<K: Resource>(&self, change: &Change<K>, further: &[String], uid: fn(&str) -> Option<&str>) {
+        if change.keys.len() > MANY {
+            return self.digests.all_changed();
+        }
+        let keys = change.keys.iter().chain(further);
+        let digests = keys.filter_map(|key| digest_of_key(key)?.parse().ok());
+        self.digests.changed(change.keys.iter().filter_map(|key| uid(key)), digests);
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,9 @@
 mod address_block;
 mod connections;
 mod failed_authentications;
+mod guarded_stream;
 mod key_index;
+mod known_digests;
 mod peer;
 mod proxy_protocol;
 mod server;

@@ -18,18 +18,21 @@ use hyper_util::server::conn::auto::Builder;
 use keyplane_core::api_key::LockPolicy;
 use keyplane_core::audit::Source;
 use keyplane_crds::Account;
+use kube::Api;
 use kube::runtime::watcher::Config;
-use kube::{Api, Client};
 use secrecy::ExposeSecret;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tower_http::timeout::TimeoutLayer;
 
+use super::connections::Connections;
+use super::failed_authentications::FailedAuthentications;
 use super::key_index::{KeyIndex, KeySeen};
 use super::peer::{self, Forwarding};
 use super::proxy_protocol::PeerAcceptor;
 use super::tls;
 use super::token::TokenIssuer;
+use crate::api;
 use crate::api::account::AccountApi;
 use crate::api::kubernetes_exec_credential::Exchange;
 use crate::api::ssh_keys::SshKeyApi;
@@ -38,6 +41,7 @@ use crate::audit::{self, AuditLog, RefusalLog};
 use crate::caller::{AccountChoice, Authorizer, KeyCheck, Sessions};
 use crate::index::{Indexed, Watching, watch_into};
 use crate::key_use::{self, KeyUse};
+use crate::metrics::{self, Metrics, UseCounts};
 use crate::runtime::{ApiArguments, shutdown_requested};
 
 /// The largest body that is read. An ExecCredential with a cluster's CA bundle in it is a few kilobytes.
@@ -46,6 +50,10 @@ const BODY_LIMIT: usize = 64 * 1024;
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 /// How long a connection may take to send a request's head, and how long one may be idle.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How large a request's head may be, and of how many lines. Access tokens with many groups in them are some 20 kilobytes.
+const HEAD_BYTES: usize = 64 * 1024;
+const HEAD_LIST_BYTES: u32 = 64 * 1024;
+const HEADERS: usize = 64;
 /// How many requests one HTTP/2 connection may make at once.
 const STREAMS: u32 = 64;
 /// How long requests under way may take to end when the process is asked to.
@@ -56,15 +64,20 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the port, the certificate or a watch fails.
 pub(crate) async fn serve(
-    client: Client,
+    watching: Watching,
     arguments: ApiArguments,
     audit: AuditLog,
+    metrics: Metrics,
     on_ready: impl FnOnce() + Send + 'static,
 ) -> anyhow::Result<()> {
+    let client = watching.client().clone();
     let mut watches = JoinSet::new();
     let key_use = Arc::new(KeyUse::new(client.clone(), &key_use_settings(&arguments)?)?);
-    let watching = Watching::from(&client);
-    let index = KeyIndex::watching(watching.clone(), &mut watches, {
+    metrics.uses.ask({
+        let key_use = key_use.clone();
+        move || UseCounts { pending: key_use.pending(), writes: key_use.writes() }
+    });
+    let index = KeyIndex::watching(&watching, &mut watches, {
         let key_use = key_use.clone();
         move |seen| match seen {
             KeySeen::Known(key) => key_use.observed(key, Utc::now()),
@@ -81,9 +94,16 @@ pub(crate) async fn serve(
     let source = Source::api(&instance());
     audit::began(&audit, source.clone()).await?;
     let refusals = RefusalLog::start(audit.clone(), source.clone());
-    let keys = Arc::new(KeyCheck { index, key_use: key_use.clone(), refusals: refusals.clone() });
+    let failures = FailedAuthentications::new(&arguments);
+    let keys = Arc::new(KeyCheck {
+        index,
+        key_use: key_use.clone(),
+        refusals: refusals.clone(),
+        failures: failures.clone(),
+        decisions: metrics.keys.clone(),
+    });
     let account = AccountApi {
-        sessions: Sessions::new(client.clone(), refusals.clone()),
+        sessions: Sessions::new(client.clone(), refusals.clone(), failures),
         accounts: AccountChoice::new(accounts.clone()),
         authorizer: Authorizer::new(client.clone()),
         client: client.clone(),
@@ -109,19 +129,22 @@ pub(crate) async fn serve(
             .layer(middleware::from_fn_with_state(Forwarding::new(&arguments), peer::learn))
             .layer(DefaultBodyLimit::max(BODY_LIMIT))
             .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_LIMIT))
+            .layer(middleware::from_fn_with_state(metrics.http.clone(), metrics::measure))
+            .layer(api::request_id::layers())
     };
     // Answering before the keys are known would refuse good ones.
     tokio::select! {
         synced = async { tokio::try_join!(keys.index.synced(), listed(&accounts)) } => drop(synced?),
         ended = shutdown_requested() => return ended,
     }
+    let connections = Connections::new(&arguments, metrics.connections.clone());
     let handle = Handle::new();
     tokio::spawn(end_gracefully(handle.clone()));
     let listener = listen(arguments.listen, "--listen")?;
     // The port may have been left to the system.
     tracing::info!(address = %listener.local_addr()?, "the API is served");
     let mut public = axum_server::from_tcp_rustls(listener, certificate)?
-        .map(|tls| tls.acceptor(PeerAcceptor::new(&arguments)))
+        .map(|tls| tls.acceptor(connections.acceptor(PeerAcceptor::new(&arguments))))
         .handle(handle.clone());
     limit_connections(public.http_builder());
     let public = public.serve(with_limits(public_router(&surfaces)).into_make_service());
@@ -129,8 +152,9 @@ pub(crate) async fn serve(
         Some(address) => {
             let listener = listen(address, "--internal-listen")?;
             tracing::info!(address = %listener.local_addr()?, "verification is served to gateways, as plain HTTP");
-            let mut internal =
-                axum_server::from_tcp(listener)?.acceptor(PeerAcceptor::direct()).handle(handle);
+            let mut internal = axum_server::from_tcp(listener)?
+                .acceptor(connections.acceptor(PeerAcceptor::direct()))
+                .handle(handle);
             limit_connections(internal.http_builder());
             internal.serve(with_limits(internal_router(&surfaces)).into_make_service()).boxed()
         }
@@ -165,7 +189,12 @@ fn listen(address: SocketAddr, argument: &str) -> anyhow::Result<std::net::TcpLi
 
 /// A client that sends its request's head by the byte, or nothing at all, is not waited for.
 fn limit_connections(builder: &mut Builder<TokioExecutor>) {
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_LIMIT).max_concurrent_streams(STREAMS);
 }
 

@@ -16,6 +16,7 @@ use keyplane_core::ownership::{account_label, owner_uid};
 use keyplane_core::readiness::Reason;
 use keyplane_core::seniority::Seniority;
 use keyplane_core::ssh_key::Verdict;
+use keyplane_core::ssh_public_key::SshPublicKey;
 use keyplane_crds::{ApiKey, Condition, Namespace, READY};
 use kube::ResourceExt;
 
@@ -231,10 +232,14 @@ impl ClusterView {
         let (Some(Verdict::Registered { .. }), Ok(summary)) = (verdict, self.public_key_of(&ssh_key)) else {
             return RecipientKey::Absent;
         };
-        let line = ssh_key.spec.public_key.trim();
+        // In its one form: age would not find an owner's key again under another.
+        let Ok(public_key) = SshPublicKey::parse(&ssh_key.spec.public_key) else {
+            return RecipientKey::Absent;
+        };
+        let line = public_key.canonical();
         // age decides: it takes RSA only up to a size.
         match line.parse::<age::ssh::Recipient>() {
-            Ok(_) => RecipientKey::Registered(line.to_owned()),
+            Ok(_) => RecipientKey::Registered(line),
             Err(_) => RecipientKey::Unsupported(summary.key_type().as_str().to_owned()),
         }
     }

@@ -91,7 +91,7 @@ pub(crate) fn uid_key(uid: &str) -> String {
 const UID_KEY: &str = "uid/";
 
 /// The UID in a key that [`uid_key`] made.
-pub(super) fn uid_of_key(key: &str) -> Option<&str> {
+pub(crate) fn uid_of_key(key: &str) -> Option<&str> {
     key.strip_prefix(UID_KEY)
 }
 

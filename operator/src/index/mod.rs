@@ -15,8 +15,8 @@ pub(crate) use api_key_view::{
     contenders, digests_of_key, identity_keys, revoked_digest_of_key, waits_for_room,
 };
 pub(crate) use cluster_view::{
-    ClusterView, api_key_keys, digest_of_key, home_key, kubernetes_name_key, owner_of_key, place_of_key,
-    uid_key,
+    ClusterView, api_key_keys, digest_of_key, home_key, kubernetes_name_key, owner_key, owner_of_key,
+    place_of_key, uid_key, uid_of_key,
 };
 #[cfg(test)]
 pub(crate) use freshness::STALE_AFTER;

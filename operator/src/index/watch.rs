@@ -38,13 +38,6 @@ impl Watching {
     }
 }
 
-/// Nobody is told how fresh it is.
-impl From<&Client> for Watching {
-    fn from(client: &Client) -> Self {
-        Self::new(client, &Freshness::default())
-    }
-}
-
 /// Feeds `index` from a watch over what `api` makes of a client, and hands every change to `on_change`. An object that
 /// cannot be decoded is logged and left out; it delays no other. Ends only with the process.
 pub(crate) fn watch_into<K>(

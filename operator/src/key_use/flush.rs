@@ -33,8 +33,8 @@ pub(super) struct Flush {
 impl Flush {
     /// Writes `per_second` statuses at most, at the given pace that others may share.
     pub(super) fn new(ledger: Arc<Ledger>, writer: StatusWriter, pace: Arc<Pace>, per_second: u32) -> Self {
-        let (refused, writes) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { ledger, writer, pace, per_second, refused, writes }
+        let refused = AtomicBool::new(false);
+        Self { ledger, writer, pace, per_second, refused, writes: AtomicU64::new(0) }
     }
 
     /// How many statuses were written so far.

@@ -101,7 +101,7 @@ pub(crate) struct CommonArguments {
     /// Context of the kubeconfig (default: its current context)
     #[arg(long, global = true)]
     pub(crate) context: Option<String>,
-    /// Where /healthz and /readyz are served, as plain HTTP
+    /// Where /healthz, /readyz and /metrics are served, as plain HTTP
     #[arg(long, global = true, default_value = "0.0.0.0:8080", value_parser = address, help_heading = ADMINISTRATION)]
     pub(crate) admin_listen: SocketAddr,
     /// How the log is written

@@ -152,7 +152,7 @@ async fn serve_api(
 ) -> anyhow::Result<()> {
     let readiness = health.readiness.clone();
     let on_ready = move || readiness.reached(API, Phase::Running);
-    exchange::serve(client.clone(), arguments, audit, on_ready).await
+    exchange::serve(health.watching(API, client), arguments, audit, health.metrics.clone(), on_ready).await
 }
 
 /// Reconciles while the lease is held. A standby is ready too: a rolling update waits for the new pod while the

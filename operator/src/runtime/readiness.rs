@@ -86,6 +86,7 @@ fn verdict(parts: &[(&'static str, Phase)], stores: &[Seen]) -> Result<&'static 
 fn kinds(stores: &[Seen], which: impl Fn(&Seen) -> bool) -> Vec<&str> {
     let mut kinds: Vec<&str> =
         stores.iter().filter(|store| which(store)).map(|store| store.kind.as_str()).collect();
+    kinds.sort_unstable();
     kinds.dedup();
     kinds
 }

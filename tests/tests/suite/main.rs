@@ -2,6 +2,7 @@
 //!
 //! One test binary, so that all tests of a run share one control plane ([`keyplane_tests::shared`]).
 
+mod account_api_keys;
 mod addresses;
 mod admission;
 mod adoption;
@@ -20,6 +21,7 @@ mod hostile;
 mod limits;
 mod locks;
 mod main_job;
+mod operations;
 mod operator_log;
 mod panel_ssh_keys;
 mod permissions;
@@ -36,3 +38,4 @@ mod story;
 mod tls;
 mod tombstones;
 mod usage;
+mod verify;

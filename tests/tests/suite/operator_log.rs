@@ -68,7 +68,7 @@ async fn a_start_says_its_version_its_cluster_and_where_it_listens() -> Result<(
     let server = shared_keyplane().await?.cluster.server_url()?;
     let start = log.lines().find(|line| line.contains("keyplane ") && line.contains(" all"));
     ensure!(start.is_some_and(|line| line.contains(server.trim_end_matches('/'))), "{log}");
-    for said in ["the API is served", "/healthz and /readyz are served", "waiting for the lease"] {
+    for said in ["the API is served", "/healthz, /readyz and /metrics are served", "waiting for the lease"] {
         ensure!(log.lines().any(|line| line.contains(said)), "{said}: {log}");
     }
     Ok(())

@@ -5,6 +5,7 @@ mod access_reviews;
 mod attempt;
 mod key_roles;
 mod laws;
+mod policies_on_api_declaring;
 mod policies_on_delivery;
 mod policies_on_derived;
 mod policies_on_identities;

@@ -5,15 +5,19 @@ mod admission;
 mod allowed_addresses;
 mod children;
 mod claim;
+mod idempotency;
 mod issue;
+mod key_request;
 mod lifecycle;
 mod lock;
 pub mod locked_uses;
 mod observed;
 mod plan;
+mod presentation;
 mod record;
 mod required_scope;
 mod revocation;
+mod room;
 mod scope;
 mod scope_payload;
 mod status;
@@ -27,7 +31,12 @@ pub use admission::{Admitted, Known, Presented, Refusal, admit, holder, is_allow
 pub use allowed_addresses::{AllowedAddresses, InvalidEntry};
 pub use children::ANCHOR_TYPE;
 pub use claim::Claim;
+pub use idempotency::{IdempotencyKey, InvalidIdempotencyKey, REQUEST_DIGEST_ANNOTATION};
 pub use issue::{Issue, Recipient};
+pub use key_request::{
+    KeyChange, KeyRequest, KeyRequestError, LONGEST_GRACE_SECONDS, LONGEST_NAME, MOST_CIDRS, MOST_NAMESPACES,
+    check_expiry, check_ownership, grace_period,
+};
 pub use lifecycle::{Standing, standing};
 pub use lock::{
     ADDRESS_DENIED, AfterDenial, Denial, LOCKED, LockPolicy, MAX_EVENTS, after_denial, is_lifted, lifted_at,
@@ -35,8 +44,12 @@ pub use lock::{
 };
 pub use observed::{ObservedApiKey, RecipientKey};
 pub use plan::plan;
+pub use presentation::{
+    is_beyond_limit, is_decided, next_rotation_request, next_unlock, state_at, verdict_of,
+};
 pub use record::{KeyRecord, Retired, VERSIONS_ANNOTATION, Version};
 pub use required_scope::{RequiredScope, UnknownScope};
+pub use room::{live_keys, place_of};
 pub use scope::{Grant, OwnedNamespace, ScopeError, reaches_kubernetes, resolve};
 pub use scope_payload::{KubernetesExecPayload, ScopePayload};
 pub use tombstones::{SHARD_LIMIT, Tombstone, digests_of, is_shard, shard_name};

@@ -1,4 +1,4 @@
-//! A key's scope as the HTTP API writes it: the snake_case shapes of seed 003, and its sentences for what they are not.
+//! A key's scope as the HTTP API writes it: the `snake_case` shapes of seed 003, and its sentences for what they are not.
 
 use keyplane_crds::{ClusterRoleName, KubernetesExec, Scope};
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,11 @@ pub struct KubernetesExecPayload {
     pub role: Option<ClusterRoleName>,
 }
 
-#[allow(clippy::ref_option, reason = "serde hands a reference to the field")]
+#[allow(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to the field"
+)]
 fn is_unset(flag: &Option<bool>) -> bool {
     *flag != Some(true)
 }

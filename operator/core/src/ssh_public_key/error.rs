@@ -36,7 +36,7 @@ pub enum SshPublicKeyError {
     /// A control character, a tab in the comment, a blank that is none in ASCII, or an invisible character.
     #[error(
         "the line holds a control or invisible character; \
-         copy the content of the .pub file again as plain text"
+         copy the content of the .pub file again as plain text, or leave out the comment after the key"
     )]
     HiddenCharacter,
     /// Something before the type, as in an `authorized_keys` file.
@@ -122,8 +122,8 @@ pub enum SshPublicKeyError {
     /// A point that is compressed, off the curve, at infinity, another curve's, or of coordinates that no honest key
     /// has.
     #[error(
-        "the ECDSA key is not an uncompressed, ordinary point of its curve; paste the content of the .pub file again, or \
-         make a new key with `ssh-keygen -t ed25519`"
+        "the ECDSA key is not an uncompressed, ordinary point of its curve; paste the content of the .pub file \
+         again, or make a new key with `ssh-keygen -t ed25519`"
     )]
     EcdsaPoint,
     /// A point that is not canonical, off the curve or of small order.

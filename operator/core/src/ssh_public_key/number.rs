@@ -60,8 +60,8 @@ pub(super) fn check_rsa(exponent: &Number<'_>, modulus: &Number<'_>) -> Result<(
     Ok(())
 }
 
-/// Checks a DSA key: the sizes, and that generator and key are in the subgroup of order q (NIST SP 800-89 section
-/// 5.3.1). Outside of it are the keys 1 and p - 1, for which anyone can make signatures.
+/// Checks a DSA key: the sizes, and that generator and key are in the subgroup of order q and above 1 (NIST SP 800-89
+/// section 5.3.1). For the keys 1 and p - 1, which are not, anyone can make signatures.
 pub(super) fn check_dss(
     p: &Number<'_>,
     q: &Number<'_>,

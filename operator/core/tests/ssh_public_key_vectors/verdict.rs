@@ -46,7 +46,7 @@ pub(crate) fn check(rows: &[Row]) {
         match (read, listed) {
             (Ok(key), Some(listed)) => {
                 assert_eq!(key.fingerprint(), listed, "fingerprint of {what}");
-                let relisted = ssh_keygen::fingerprint(&key.canonical());
+                let relisted = ssh_keygen::fingerprint(key.canonical());
                 assert_eq!(relisted, Some(listed), "fingerprint of the canonical line of {what}");
             }
             (Ok(_), None) => {}

@@ -11,7 +11,7 @@ use keyplane_core::readiness::ResourceKind;
 use keyplane_crds::Account;
 use kube::{Api, Client, ResourceExt};
 
-use crate::api::problem::{Problem, audit_unavailable, cluster_unavailable};
+use crate::api::problem::{Problem, audit_unavailable, cluster_unavailable, too_many_failures};
 use crate::audit::{self, AuditLog, RefusalLog};
 use crate::caller::{AccountChoice, Authorizer, NoAccount, NoSession, Sessions, User, Verb};
 use crate::declared::{ApiFailure, Declared, Home};
@@ -198,6 +198,7 @@ pub(crate) fn session_problem(reason: NoSession) -> Problem {
             "The cluster's API server does not accept this access token: it is none, is expired, or is for another audience",
         ),
         NoSession::Unknown(failure) => failure_problem(failure),
+        NoSession::TooManyFailures(pause) => too_many_failures(pause),
     }
 }
 

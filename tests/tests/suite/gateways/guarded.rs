@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context as _, Result, ensure};
-use keyplane_tests::gateways::{Answer, Gateway, GuardedApi, Proxy, Received, Request};
+use keyplane_tests::gateways::{Gateway, GuardedApi, Proxy, Received, Request};
 use keyplane_tests::keyplane_process::Keyplane;
 use keyplane_tests::shared::shared_keyplane;
 use keyplane_tests::tenant::{HeldKey, Tenant};
@@ -77,7 +77,7 @@ impl Guarded {
 
     /// Who knows of the newest key knows of all: they come through one watch, in their order.
     async fn until_known(&self) -> Result<()> {
-        let request = self.with_key(&self.key)?;
+        let request = Self::with_key(&self.key)?;
         until("the newest key to be accepted", PATIENCE, || async {
             let answer = request.send(self.address()).await?;
             Ok(if answer.status == 200 { Seen::Done(()) } else { Seen::NotYet(format!("{answer:?}")) })
@@ -90,7 +90,7 @@ impl Guarded {
     }
 
     /// A request that shows this key, from [`HOME`].
-    pub(super) fn with_key(&self, key: &HeldKey) -> Result<Request> {
+    pub(super) fn with_key(key: &HeldKey) -> Result<Request> {
         Ok(Self::with_headers(vec![("x-api-key", key.plaintext()?)]))
     }
 
@@ -125,17 +125,12 @@ impl Guarded {
     }
 
     /// Sends a request that must not reach the API, and be answered with one of these statuses.
-    pub(super) async fn ensure_refused(
-        &self,
-        what: &str,
-        request: &Request,
-        statuses: &[u16],
-    ) -> Result<Answer> {
+    pub(super) async fn ensure_refused(&self, what: &str, request: &Request, statuses: &[u16]) -> Result<()> {
         let proxy = self.proxy.name();
         let before = self.api.requests();
         let answer = request.send(self.address()).await?;
         ensure!(statuses.contains(&answer.status), "{proxy}, {what}: {answer:?}");
         ensure!(self.api.requests() == before, "{proxy}, {what}: the API was asked");
-        Ok(answer)
+        Ok(())
     }
 }

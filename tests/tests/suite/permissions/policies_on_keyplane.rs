@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::attempt::Outcome::{Accepted, AcceptedOrGone, Forbidden, Refused};
+use super::attempt::Outcome::{Accepted, AcceptedOrGone, Refused};
 use super::attempt::{
-    ADMINISTRATOR, API, Attempt, CONTROLLER, Stage, namespace, person, role_binding, service_account,
+    ADMINISTRATOR, Attempt, CONTROLLER, Stage, namespace, person, role_binding, service_account,
 };
 
 const ONLY_LABELLED: &str =
@@ -191,7 +191,5 @@ async fn the_controller_writes_finalizers_and_status_but_no_spec() -> Result<()>
     stage.each(CONTROLLER, rows).await?;
     let by_people = vec![(Attempt::merge(&key, json!({"spec": {"displayName": "CI"}})), Accepted)];
     stage.each(ADMINISTRATOR, by_people).await?;
-    let by_the_api = vec![(Attempt::merge(&key, json!({"spec": {"revoked": true}})), Forbidden)];
-    stage.each(API, by_the_api).await?;
     stage.clear().await
 }

@@ -7,8 +7,9 @@ use keyplane_tests::waiting::{PATIENCE, until};
 use keyplane_tests::workspace;
 use serde_json::{Map, Value, json};
 
-use super::attempt::Outcome::{self, Accepted, Forbidden, Refused};
+use super::attempt::Outcome::{self, Accepted, Refused};
 use super::attempt::{ADMINISTRATOR, API, Attempt, CONTROLLER, Stage};
+use super::policies_on_api_declaring::ONLY_AT_HOME;
 
 const ONLY_USE: &str = "writes only usage, lock, securityEvents and revocation.refusedAfterMillis";
 const NEVER_LIFTED: &str = "locks keys and never lifts a lock";
@@ -197,7 +198,8 @@ async fn the_api_locks_and_never_unlocks_and_counts_only_up() -> Result<()> {
 
 /// By way of the status nothing else of a key can be written; the API server itself sees to that.
 #[tokio::test]
-async fn the_api_changes_nothing_of_a_key_but_its_status() -> Result<()> {
+async fn through_a_status_the_api_changes_nothing_else_and_outside_of_home_namespaces_nothing() -> Result<()>
+{
     let stage = Stage::set("api-metadata").await?;
     let key = Key::stored(&stage).await?;
     let path = format!("{}/status", key.path);
@@ -225,9 +227,9 @@ async fn the_api_changes_nothing_of_a_key_but_its_status() -> Result<()> {
     assert!(!finalizers.to_string().contains("attacker"), "{finalizers}");
 
     let rows = vec![
-        (Attempt::merge(&key.path, json!({"metadata": {"labels": {"a": "b"}}})), Forbidden),
-        (Attempt::merge(&key.path, json!({"spec": {"revoked": true}})), Forbidden),
-        (Attempt::delete(&key.path), Forbidden),
+        (Attempt::merge(&key.path, json!({"metadata": {"labels": {"a": "b"}}})), Refused(ONLY_AT_HOME)),
+        (Attempt::merge(&key.path, json!({"spec": {"revoked": true}})), Refused(ONLY_AT_HOME)),
+        (Attempt::delete(&key.path), Refused(ONLY_AT_HOME)),
     ];
     stage.each(API, rows).await?;
     stage.clear().await

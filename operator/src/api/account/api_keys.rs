@@ -1,0 +1,334 @@
+//! `/v1/account/api-keys`: an account's keys, for people (seed 003).
+
+mod asked;
+mod change;
+mod creation;
+mod problems;
+mod request;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::Path;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::response::{IntoResponse, Response};
+use chrono::Utc;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use http::{HeaderName, HeaderValue, StatusCode};
+use keyplane_core::audit::RequestedChange;
+use keyplane_core::key_format::PlaintextKey;
+use keyplane_crds::ApiKey;
+use serde::Serialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use zeroize::Zeroizing;
+
+use self::asked::{ApiKeys, Asked};
+use self::creation::Made;
+use self::problems::{BodyProblems, CallerProblems, KeyProblems};
+use self::request::{ApiKeyChange, NewApiKey, RotationRequest, idempotency_key};
+use self::view::{ApiKeyDetail, ApiKeyList, ApiKeySummary, ApiKeyWithKey, CreatedApiKey};
+use super::account_query::AccountQuery;
+use super::caller::{AccountApi, failure_problem};
+use crate::api::problem::{Problem, failed};
+use crate::caller::{KeyCheck, Verb};
+
+/// Says that a creation made nothing, because an earlier attempt had.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// The surface's routes.
+pub(crate) fn routes(account: AccountApi, keys: Arc<KeyCheck>) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(list_api_keys, create_api_key))
+        .routes(routes!(get_api_key, change_api_key, delete_api_key))
+        .routes(routes!(revoke_api_key))
+        .routes(routes!(rotate_api_key))
+        .routes(routes!(unlock_api_key))
+        .with_state(ApiKeys { account, keys })
+}
+
+/// The id of a key in a path. One that is no text is nobody's.
+type KeyId = Result<Path<String>, PathRejection>;
+
+/// The account's API keys, the oldest first
+#[utoipa::path(
+    get,
+    path = "/v1/account/api-keys",
+    tag = "api keys",
+    params(AccountQuery, ("x-keyplane-account" = Option<String>, Header, description = "The account, by name")),
+    security(("accessToken" = [])),
+    responses((status = 200, description = "The keys", body = ApiKeyList), CallerProblems)
+)]
+async fn list_api_keys(asked: Asked) -> Result<Response, Problem> {
+    let caller = asked.caller().await?;
+    caller.may::<ApiKey>(Verb::List, None).await?;
+    let found: Vec<ApiKey> = caller.home.list().await.map_err(failure_problem)?;
+    let standing = found.iter().filter(|key| key.metadata.deletion_timestamp.is_none());
+    let now = Utc::now();
+    Ok(fresh(Json(ApiKeyList { data: standing.map(|key| ApiKeySummary::of(key, now)).collect() })))
+}
+
+/// Makes an API key, and shows it this once
+///
+/// An `Idempotency-Key` makes it safe to try again: whatever the number of attempts, one key is made. Of the answers to them
+/// one holds the key itself; where that one was lost, the key can be rotated.
+#[utoipa::path(
+    post,
+    path = "/v1/account/api-keys",
+    tag = "api keys",
+    params(
+        AccountQuery,
+        ("x-keyplane-account" = Option<String>, Header, description = "The account, by name"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What the client calls this creation: 1 to 255 visible ASCII characters"),
+    ),
+    security(("accessToken" = [])),
+    request_body = NewApiKey,
+    responses(
+        (
+            status = 201, description = "It is made: `active`, or `pending` where that takes longer", body = CreatedApiKey,
+            headers(("location" = String, description = "Where it is"))
+        ),
+        (
+            status = 200, description = "An earlier attempt with this `Idempotency-Key` made it; the key itself is not shown again",
+            body = ApiKeySummary,
+            headers(
+                ("location" = String, description = "Where it is"),
+                ("idempotent-replayed" = String, description = "`true`"),
+            )
+        ),
+        (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The account has as many active keys as it may", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The `Idempotency-Key` was used for another request", body = Problem, content_type = "application/problem+json"),
+        CallerProblems,
+        BodyProblems,
+    )
+)]
+async fn create_api_key(asked: Asked, body: Result<Bytes, BytesRejection>) -> Result<Response, Problem> {
+    to_its_end(async move {
+        let caller = asked.caller().await?;
+        caller.may::<ApiKey>(Verb::Create, None).await?;
+        let wanted = request::new_key(body)?;
+        let idempotency = idempotency_key(&asked.headers)?;
+        let made = creation::create(&caller, &asked.state.keys, wanted, idempotency).await?;
+        let (status, key, plaintext) = match &made {
+            Made::New(key, plaintext) => (StatusCode::CREATED, key, Some(plaintext)),
+            Made::Replayed(key) => (StatusCode::OK, key, None),
+        };
+        let summary = ApiKeySummary::of(key, Utc::now());
+        let location = HeaderValue::try_from(format!("/v1/account/api-keys/{}", summary.id));
+        let mut response = match plaintext {
+            Some(plaintext) => with_key(&CreatedApiKey { summary, key: plaintext.expose() })?,
+            None => ([(REPLAYED, "true")], fresh(Json(summary))).into_response(),
+        };
+        *response.status_mut() = status;
+        if let Ok(location) = location {
+            response.headers_mut().insert(LOCATION, location);
+        }
+        Ok(response)
+    })
+    .await
+}
+
+/// One API key, with how it was used
+#[utoipa::path(
+    get,
+    path = "/v1/account/api-keys/{key_id}",
+    tag = "api keys",
+    params(
+        ("key_id" = String, Path, description = "The key's id"),
+        AccountQuery,
+        ("x-keyplane-account" = Option<String>, Header, description = "The account, by name"),
+    ),
+    security(("accessToken" = [])),
+    responses(
+        (status = 200, description = "The key", body = ApiKeyDetail),
+        (status = 404, description = "API key not found", body = Problem, content_type = "application/problem+json"),
+        CallerProblems,
+    )
+)]
+async fn get_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
+    let caller = asked.caller().await?;
+    Ok(shown(&change::standing_key(&caller, &text(id), Verb::Get).await?))
+}
+
+/// Changes an API key's name, scopes, expiry or addresses
+#[utoipa::path(
+    patch,
+    path = "/v1/account/api-keys/{key_id}",
+    tag = "api keys",
+    params(
+        ("key_id" = String, Path, description = "The key's id"),
+        AccountQuery,
+        ("x-keyplane-account" = Option<String>, Header, description = "The account, by name"),
+    ),
+    security(("accessToken" = [])),
+    request_body = ApiKeyChange,
+    responses((status = 200, description = "The changed key", body = ApiKeyDetail), KeyProblems, CallerProblems, BodyProblems)
+)]
+async fn change_api_key(
+    asked: Asked,
+    id: KeyId,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    to_its_end(async move {
+        let caller = asked.caller().await?;
+        let key = change::standing_key(&caller, &text(id), Verb::Patch).await?;
+        Ok(shown(&change::change(&caller, key, &request::key_change(body)?).await?))
+    })
+    .await
+}
+
+/// Deletes an API key
+///
+/// A key that was merely revoked is kept, and tells how it was used.
+#[utoipa::path(
+    delete,
+    path = "/v1/account/api-keys/{key_id}",
+    tag = "api keys",
+    params(
+        ("key_id" = String, Path, description = "The key's id"),
+        AccountQuery,
+        ("x-keyplane-account" = Option<String>, Header, description = "The account, by name"),
+    ),
+    security(("accessToken" = [])),
+    responses(
+        (status = 204, description = "It is deleted"),
+        (status = 404, description = "API key not found", body = Problem, content_type = "application/problem+json"),
+        CallerProblems,
+    )
+)]
+async fn delete_api_key(asked: Asked, id: KeyId) -> Result<StatusCode, Problem> {
+    to_its_end(async move {
+        let caller = asked.caller().await?;
+        let key = change::standing_key(&caller, &text(id), Verb::Delete).await?;
+        caller.record(RequestedChange::DeleteApiKey, &key.metadata).await?;
+        caller.home.delete(&key).await.map_err(failure_problem)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// Ends an API key for good
+#[utoipa::path(
+    post,
+    path = "/v1/account/api-keys/{key_id}/revoke",
+    tag = "api keys",
+    params(
+        ("key_id" = String, Path, description = "The key's id"),
+        AccountQuery,
+        ("x-keyplane-account" = Option<String>, Header, description = "The account, by name"),
+    ),
+    security(("accessToken" = [])),
+    responses((status = 200, description = "The revoked key", body = ApiKeyDetail), KeyProblems, CallerProblems)
+)]
+async fn revoke_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
+    to_its_end(async move {
+        let caller = asked.caller().await?;
+        let key = change::standing_key(&caller, &text(id), Verb::Patch).await?;
+        Ok(shown(&change::revoke(&caller, key).await?))
+    })
+    .await
+}
+
+/// Replaces an API key by another of the same rights, and shows that this once
+///
+/// A key that Keyplane delivers is delivered anew, and not shown. Where the answer was lost, the key can be rotated again.
+#[utoipa::path(
+    post,
+    path = "/v1/account/api-keys/{key_id}/rotate",
+    tag = "api keys",
+    params(
+        ("key_id" = String, Path, description = "The key's id"),
+        AccountQuery,
+        ("x-keyplane-account" = Option<String>, Header, description = "The account, by name"),
+    ),
+    security(("accessToken" = [])),
+    request_body = Option<RotationRequest>,
+    responses((status = 200, description = "The rotated key", body = ApiKeyWithKey), KeyProblems, CallerProblems, BodyProblems)
+)]
+async fn rotate_api_key(
+    asked: Asked,
+    id: KeyId,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    to_its_end(async move {
+        let caller = asked.caller().await?;
+        let key = change::standing_key(&caller, &text(id), Verb::Patch).await?;
+        let grace = request::grace_period_of(body)?;
+        let (key, plaintext) = change::rotate(&caller, &asked.state.keys, key, grace).await?;
+        let detail = ApiKeyDetail::of(&key, Utc::now());
+        with_key(&ApiKeyWithKey { detail, key: plaintext.as_ref().map(PlaintextKey::expose) })
+    })
+    .await
+}
+
+/// Lifts the lock of an API key that was used from addresses outside its list
+#[utoipa::path(
+    post,
+    path = "/v1/account/api-keys/{key_id}/unlock",
+    tag = "api keys",
+    params(
+        ("key_id" = String, Path, description = "The key's id"),
+        AccountQuery,
+        ("x-keyplane-account" = Option<String>, Header, description = "The account, by name"),
+    ),
+    security(("accessToken" = [])),
+    responses((status = 200, description = "The unlocked key", body = ApiKeyDetail), KeyProblems, CallerProblems)
+)]
+async fn unlock_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
+    to_its_end(async move {
+        let caller = asked.caller().await?;
+        let key = change::standing_key(&caller, &text(id), Verb::Patch).await?;
+        Ok(shown(&change::unlock(&caller, key).await?))
+    })
+    .await
+}
+
+/// A task of its own: what a client that goes away began is still brought to its end, and what is one too many goes.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::spawn(work).await.unwrap_or_else(|_| Err(failed()))
+}
+
+fn text(id: KeyId) -> String {
+    id.map(|Path(id)| id).unwrap_or_default()
+}
+
+fn shown(key: &ApiKey) -> Response {
+    fresh(Json(ApiKeyDetail::of(key, Utc::now())))
+}
+
+/// An answer that is true now, and not for a cache to keep.
+fn fresh(response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An answer that may hold a key: its text is wiped when it was sent.
+fn with_key(answer: &impl Serialize) -> Result<Response, Problem> {
+    // Of the length that it will have: growing would leave copies of the key behind, unwiped.
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, answer).map_err(|_| failed())?;
+    let mut body = Zeroizing::new(Vec::with_capacity(length.0));
+    serde_json::to_writer(&mut *body, answer).map_err(|_| failed())?;
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok(fresh((headers, Body::from(Bytes::from_owner(body)))))
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
