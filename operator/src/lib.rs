@@ -7,6 +7,7 @@ mod controllers;
 mod declared;
 mod exchange;
 mod index;
+mod issued_kubeconfig;
 pub mod key_use;
 mod metrics;
 mod runtime;

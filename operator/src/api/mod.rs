@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod gpu_cloud_ssh_keys;
 mod json_body;
 pub(crate) mod kubernetes_exec_credential;
+mod kubernetes_kubeconfig;
 pub(crate) mod panel_ssh_keys;
 pub(crate) mod problem;
 pub(crate) mod request_id;

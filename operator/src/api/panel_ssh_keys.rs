@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::delete;
 use http::{HeaderMap, StatusCode};
@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use self::error::{ErrorBody, PanelError};
 use self::objects::{Created, Deleted, Pagination, SshKeyPage, answer};
-use self::query::Query;
+use self::query::{AskedQuery, Query};
 use super::json_body::json_body;
 use super::ssh_keys::{
     CreateSshKey, NewSshKey, Refusal, Registered, SshKeyApi, SshKeyCaller, register, registered, to_its_end,
@@ -46,11 +46,10 @@ pub(crate) fn routes(api: Arc<SshKeyApi>) -> OpenApiRouter {
 async fn caller<'a>(
     api: &'a SshKeyApi,
     headers: &HeaderMap,
-    query: &Result<Query, PanelError>,
+    query: &AskedQuery,
     RequestAddress(address): RequestAddress,
 ) -> Result<SshKeyCaller<'a>, PanelError> {
-    let account = query.as_ref().ok().and_then(|query| query.account.as_deref());
-    Ok(api.with_bearer(headers, account, address.ok()).await?)
+    Ok(api.with_bearer(headers, Query::account(query), address.ok()).await?)
 }
 
 /// List SSH Keys
@@ -67,6 +66,7 @@ async fn caller<'a>(
         (status = 400, description = "The page cannot be given, or it is not clear which account is meant", body = ErrorBody),
         (status = 401, description = "Missing, invalid, revoked or expired credentials", body = ErrorBody),
         (status = 403, description = "The caller may not do this", body = ErrorBody),
+        (status = 429, description = "Too many requests from this address had no valid credential", body = ErrorBody),
         (status = 500, description = "Keyplane failed to answer", body = ErrorBody),
         (status = 503, description = "The cluster does not do its part at the moment", body = ErrorBody),
     ),
@@ -74,14 +74,13 @@ async fn caller<'a>(
 async fn list(
     State(api): State<Arc<SshKeyApi>>,
     Extension(address): Extension<RequestAddress>,
-    RawQuery(query): RawQuery,
+    query: AskedQuery,
     headers: HeaderMap,
 ) -> Result<Response, PanelError> {
     to_its_end(async move {
-        let query = Query::parse(query.as_deref());
         let caller = caller(&api, &headers, &query, address).await?;
         caller.may(Verb::List).await?;
-        let query = query?;
+        let query = Query::usable(query)?;
         let (page, limit) = (query.page()?, query.limit()?);
         let keys = registered(caller.home()).await?;
         let total = u64::try_from(keys.len()).unwrap_or(u64::MAX);
@@ -115,6 +114,7 @@ async fn list(
         (status = 404, description = "The account is not there any more", body = ErrorBody),
         (status = 409, description = "This SSH key already exists in the system.", body = ErrorBody),
         (status = 413, description = "The body is too large", body = ErrorBody),
+        (status = 429, description = "Too many requests from this address had no valid credential", body = ErrorBody),
         (status = 500, description = "Keyplane failed to answer", body = ErrorBody),
         (status = 503, description = "The cluster does not do its part at the moment", body = ErrorBody),
     ),
@@ -122,15 +122,14 @@ async fn list(
 async fn create(
     State(api): State<Arc<SshKeyApi>>,
     Extension(address): Extension<RequestAddress>,
-    RawQuery(query): RawQuery,
+    query: AskedQuery,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, PanelError> {
     to_its_end(async move {
-        let query = Query::parse(query.as_deref());
         let caller = caller(&api, &headers, &query, address).await?;
         caller.may(Verb::Create).await?;
-        query?;
+        Query::usable(query)?;
         let asked: CreateSshKey = json_body(&body?).map_err(Refusal::Unusable)?;
         let key = register(&caller, NewSshKey::try_from(asked)?).await?;
         Ok(answer(StatusCode::CREATED, Created { data: key.into() }))
@@ -156,6 +155,7 @@ async fn create(
         (status = 401, description = "Missing, invalid, revoked or expired credentials", body = ErrorBody),
         (status = 403, description = "The caller may not do this", body = ErrorBody),
         (status = 404, description = "SSH key not found or does not belong to the authenticated user.", body = ErrorBody),
+        (status = 429, description = "Too many requests from this address had no valid credential", body = ErrorBody),
         (status = 500, description = "Keyplane failed to answer", body = ErrorBody),
         (status = 503, description = "The cluster does not do its part at the moment", body = ErrorBody),
     ),
@@ -163,17 +163,16 @@ async fn create(
 async fn delete_one(
     State(api): State<Arc<SshKeyApi>>,
     Extension(address): Extension<RequestAddress>,
-    RawQuery(query): RawQuery,
+    query: AskedQuery,
     headers: HeaderMap,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, PanelError> {
     to_its_end(async move {
-        let query = Query::parse(query.as_deref());
         let caller = caller(&api, &headers, &query, address).await?;
         // What is no text is no id.
         let id = id.map(|Path(id)| id).unwrap_or_default();
         let key = caller.find(&id, Verb::Delete).await?;
-        query?;
+        Query::usable(query)?;
         caller.record(RequestedChange::DeleteSshKey, &key.metadata).await?;
         caller.home().delete(&key).await.map_err(Refusal::from)?;
         Ok(answer(StatusCode::OK, Deleted { success: true, message: DELETED }))
@@ -193,6 +192,7 @@ async fn delete_one(
         (status = 400, description = "Missing SSH key ID in request.", body = ErrorBody),
         (status = 401, description = "Missing, invalid, revoked or expired credentials", body = ErrorBody),
         (status = 403, description = "The caller may not do this", body = ErrorBody),
+        (status = 429, description = "Too many requests from this address had no valid credential", body = ErrorBody),
         (status = 500, description = "Keyplane failed to answer", body = ErrorBody),
         (status = 503, description = "The cluster does not do its part at the moment", body = ErrorBody),
     ),
@@ -200,11 +200,10 @@ async fn delete_one(
 async fn delete_nothing(
     State(api): State<Arc<SshKeyApi>>,
     Extension(address): Extension<RequestAddress>,
-    RawQuery(query): RawQuery,
+    query: AskedQuery,
     headers: HeaderMap,
 ) -> Result<Response, PanelError> {
     to_its_end(async move {
-        let query = Query::parse(query.as_deref());
         caller(&api, &headers, &query, address).await?;
         Err(PanelError::new(StatusCode::BAD_REQUEST, MISSING_ID))
     })

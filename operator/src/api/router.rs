@@ -6,12 +6,14 @@ use std::sync::Arc;
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::account::{AccountApi, api_keys};
+use super::account::{AccountApi, api_keys, namespaces};
 use super::kubernetes_exec_credential::{self, Exchange};
+use super::kubernetes_kubeconfig::{self, KubeconfigApi};
 use super::ssh_keys::SshKeyApi;
 use super::surface::Surface;
 use super::{gpu_cloud_ssh_keys, panel_ssh_keys, problem, verify};
 use crate::caller::KeyCheck;
+use crate::issued_kubeconfig::KubeconfigSettings;
 
 /// What the surfaces need, and which of them are served.
 pub(crate) struct Surfaces {
@@ -21,8 +23,8 @@ pub(crate) struct Surfaces {
     pub(crate) exchange: Arc<Exchange>,
     /// Serves people.
     pub(crate) account: AccountApi,
-    /// Serves people and keys.
-    pub(crate) ssh_keys: Arc<SshKeyApi>,
+    /// How users reach the cluster and Keyplane.
+    pub(crate) kubeconfigs: Arc<KubeconfigSettings>,
     /// What an installation does without.
     pub(crate) disabled: BTreeSet<Surface>,
 }
@@ -37,12 +39,21 @@ impl Surfaces {
         let mut router = OpenApiRouter::new();
         if self.serves(Surface::Account) {
             router = router.merge(api_keys::routes(self.account.clone(), self.keys.clone()));
+            router = router.merge(namespaces::routes(self.account.clone()));
         }
+        if self.serves(Surface::Kubeconfig) {
+            router = router.merge(kubernetes_kubeconfig::routes(KubeconfigApi {
+                keys: self.keys.clone(),
+                account: self.account.clone(),
+                settings: self.kubeconfigs.clone(),
+            }));
+        }
+        let ssh_keys = Arc::new(SshKeyApi { keys: self.keys.clone(), account: self.account.clone() });
         if self.serves(Surface::PanelSshKeys) {
-            router = router.merge(panel_ssh_keys::routes(self.ssh_keys.clone()));
+            router = router.merge(panel_ssh_keys::routes(ssh_keys.clone()));
         }
         if self.serves(Surface::GpuCloudSshKeys) {
-            router = router.merge(gpu_cloud_ssh_keys::routes(self.ssh_keys.clone()));
+            router = router.merge(gpu_cloud_ssh_keys::routes(ssh_keys));
         }
         router
     }

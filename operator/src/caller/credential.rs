@@ -22,6 +22,11 @@ pub(crate) enum Credential {
     Token(SecretString),
 }
 
+/// Whether there is anything in `x-api-key`.
+pub(crate) fn has_api_key(headers: &HeaderMap) -> bool {
+    headers.contains_key(API_KEY)
+}
+
 /// The key in `x-api-key`. Two headers, or a list, are ambiguous and count as none.
 pub(crate) fn api_key_header(headers: &HeaderMap) -> Option<PlaintextKey> {
     let value = only(headers, &API_KEY)?;

@@ -16,10 +16,11 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::delivery::{DeliverySettings, secret_of};
+use super::delivery::secret_of;
 use super::error::ReconcileError;
 use super::execute::{FIELD_MANAGER, as_manager, within_limit};
 use super::seal::seal;
+use crate::issued_kubeconfig::KubeconfigSettings;
 
 /// Carries out what the plan says is to be issued.
 ///
@@ -27,7 +28,7 @@ use super::seal::seal;
 /// `Stale` when the record is not the plan's any more, `Undeliverable` when the key cannot be handed over as declared.
 pub(super) async fn issue(
     client: &Client,
-    settings: &DeliverySettings,
+    settings: &KubeconfigSettings,
     issue: &Issue,
 ) -> Result<Version, ReconcileError> {
     let place = Place::of(client, issue);
@@ -69,7 +70,7 @@ enum Parcel {
 }
 
 impl Parcel {
-    fn of(issue: &Issue, settings: &DeliverySettings, key: &PlaintextKey) -> Result<Self, ReconcileError> {
+    fn of(issue: &Issue, settings: &KubeconfigSettings, key: &PlaintextKey) -> Result<Self, ReconcileError> {
         match &issue.recipient {
             Recipient::Secret(name) => {
                 Ok(Self::Secret(name.clone(), Box::new(secret_of(issue, name, settings, key)?)))

@@ -15,5 +15,4 @@ mod seal;
 mod ssh_key;
 mod watches;
 
-pub(crate) use delivery::DeliverySettings;
 pub(crate) use watches::run;

@@ -21,11 +21,11 @@ use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
 use super::announce::{Announcer, Notice};
-use super::delivery::DeliverySettings;
 use super::error::ReconcileError;
 use super::execute::{is_current, set_finalizer, write_child, write_status};
 use super::issue::issue;
 use crate::index::{ClusterView, Indexed};
+use crate::issued_kubeconfig::KubeconfigSettings;
 use crate::metrics::{AttemptResult, KindMetrics};
 use crate::runtime::unanswered;
 
@@ -88,7 +88,7 @@ pub(super) trait Reconciler: Send + Sync + 'static {
 
 struct Context {
     client: Client,
-    settings: Arc<DeliverySettings>,
+    settings: Arc<KubeconfigSettings>,
     announcer: Arc<Announcer>,
     view: Arc<ClusterView>,
     failures: Mutex<HashMap<String, Failures>>,
@@ -118,7 +118,7 @@ struct Failures {
 /// Works on what is queued, for as long as the queue is open.
 pub(super) async fn run<R: Reconciler>(
     client: Client,
-    settings: Arc<DeliverySettings>,
+    settings: Arc<KubeconfigSettings>,
     announcer: Arc<Announcer>,
     view: Arc<ClusterView>,
     index: Arc<Indexed<R::Resource>>,

@@ -20,13 +20,13 @@ use tokio::task::JoinSet;
 use super::account::AccountReconciler;
 use super::announce::Announcer;
 use super::api_key::ApiKeyReconciler;
-use super::delivery::DeliverySettings;
 use super::dispatch::Dispatch;
 use super::namespace::NamespaceReconciler;
 use super::ssh_key::SshKeyReconciler;
 use super::{orphans, reconcile};
 use crate::audit::AuditLog;
 use crate::index::{ClusterView, Guarded, Watching, watch_into};
+use crate::issued_kubeconfig::KubeconfigSettings;
 use crate::metrics::ReconcileMetrics;
 
 /// Runs every reconciler until one ends, which none should. `on_synced` is called when all watches are synced.
@@ -35,7 +35,7 @@ use crate::metrics::ReconcileMetrics;
 /// When a watch or reconciler ends.
 pub(crate) async fn run(
     watching: Watching,
-    settings: DeliverySettings,
+    settings: KubeconfigSettings,
     audit: AuditLog,
     metrics: &ReconcileMetrics,
     on_synced: impl FnOnce(),

@@ -35,11 +35,11 @@ use super::token::TokenIssuer;
 use crate::api;
 use crate::api::account::AccountApi;
 use crate::api::kubernetes_exec_credential::Exchange;
-use crate::api::ssh_keys::SshKeyApi;
 use crate::api::{Surfaces, internal_router, public_router};
 use crate::audit::{self, AuditLog, RefusalLog};
 use crate::caller::{AccountChoice, Authorizer, KeyCheck, Sessions};
 use crate::index::{Indexed, Watching, watch_into};
+use crate::issued_kubeconfig::KubeconfigSettings;
 use crate::key_use::{self, KeyUse};
 use crate::metrics::{self, Metrics, UseCounts};
 use crate::runtime::{ApiArguments, shutdown_requested};
@@ -66,6 +66,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(
     watching: Watching,
     arguments: ApiArguments,
+    kubeconfigs: KubeconfigSettings,
     audit: AuditLog,
     metrics: Metrics,
     on_ready: impl FnOnce() + Send + 'static,
@@ -102,25 +103,24 @@ pub(crate) async fn serve(
         failures: failures.clone(),
         decisions: metrics.keys.clone(),
     });
-    let account = AccountApi {
-        sessions: Sessions::new(client.clone(), refusals.clone(), failures),
-        accounts: AccountChoice::new(accounts.clone()),
-        authorizer: Authorizer::new(client.clone()),
-        client: client.clone(),
-        audit: audit.clone(),
-        refusals: refusals.clone(),
-        source: source.clone(),
-    };
     let surfaces = Surfaces {
         exchange: Arc::new(Exchange {
             keys: keys.clone(),
-            issuer: TokenIssuer::new(client, arguments.token_seconds),
-            audit,
-            source,
+            issuer: TokenIssuer::new(client.clone(), arguments.token_seconds),
+            audit: audit.clone(),
+            source: source.clone(),
         }),
-        ssh_keys: Arc::new(SshKeyApi { keys: keys.clone(), account: account.clone() }),
-        account,
+        account: AccountApi {
+            sessions: Sessions::new(client.clone(), refusals.clone(), failures),
+            accounts: AccountChoice::new(accounts.clone()),
+            authorizer: Authorizer::new(client.clone()),
+            client,
+            audit,
+            refusals: refusals.clone(),
+            source,
+        },
         keys: keys.clone(),
+        kubeconfigs: Arc::new(kubeconfigs),
         disabled: arguments.disable_surface.iter().copied().collect(),
     };
     let certificate = tls::certificate(&arguments).await?;
@@ -195,7 +195,12 @@ fn limit_connections(builder: &mut Builder<TokioExecutor>) {
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_LIMIT).max_concurrent_streams(STREAMS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEAD_LIMIT)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD_LIST_BYTES);
 }
 
 /// Waits until the accounts have been listed once.

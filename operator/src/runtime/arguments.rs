@@ -68,6 +68,8 @@ pub(crate) enum Command {
         controller: ControllerArguments,
         #[command(flatten)]
         api: ApiArguments,
+        #[command(flatten)]
+        kubeconfigs: KubeconfigArguments,
         /// Context for the HTTP API's requests, so that each half keeps its own rights (default: --context)
         #[arg(long, help_heading = CONNECTION)]
         api_context: Option<String>,
@@ -77,12 +79,16 @@ pub(crate) enum Command {
     Controller {
         #[command(flatten)]
         controller: ControllerArguments,
+        #[command(flatten)]
+        kubeconfigs: KubeconfigArguments,
     },
     /// Run the HTTP API
     #[command(after_help = API_EXAMPLES)]
     Api {
         #[command(flatten)]
         api: ApiArguments,
+        #[command(flatten)]
+        kubeconfigs: KubeconfigArguments,
     },
     /// Print a shell completion script
     Completion {
@@ -134,13 +140,20 @@ pub(crate) struct ControllerArguments {
     /// How long a leader that vanished keeps the lease, in seconds
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=300))]
     pub(crate) lease_seconds: u64,
-    /// URL of the API server in the kubeconfigs that are delivered with keys (default: the one in use here)
+}
+
+/// How users reach the cluster and Keyplane: what stands in the kubeconfigs that are delivered with keys, and in those that
+/// the HTTP API makes.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Kubeconfigs")]
+pub(crate) struct KubeconfigArguments {
+    /// URL of the API server in the kubeconfigs that Keyplane makes (default: the one in use here)
     #[arg(long, value_name = "URL")]
     pub(crate) cluster_server: Option<String>,
     /// CA certificate (PEM) of the API server in those kubeconfigs (default: the one in use here)
     #[arg(long, value_name = "FILE")]
     pub(crate) cluster_ca_file: Option<PathBuf>,
-    /// URL of Keyplane's API, as users reach it; without it no kubeconfig is delivered with a key
+    /// URL of Keyplane's API, as users reach it; without it no kubeconfig is made
     #[arg(long, value_name = "URL", env = "KEYPLANE_PUBLIC_URL")]
     pub(crate) public_url: Option<String>,
     /// CA certificate (PEM) of Keyplane's API in those kubeconfigs (default: users' own roots)

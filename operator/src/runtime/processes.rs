@@ -10,15 +10,18 @@ use keyplane_core::audit::Source;
 use kube::Client;
 
 use super::admin_server;
-use super::arguments::{ApiArguments, Arguments, Command, CommonArguments, ControllerArguments};
+use super::arguments::{
+    ApiArguments, Arguments, Command, CommonArguments, ControllerArguments, KubeconfigArguments,
+};
 use super::cluster_client::{self, Connection};
 use super::lease::Leadership;
 use super::readiness::{Phase, Readiness};
 use super::{shutdown, telemetry};
 use crate::audit::{self, AuditLog};
-use crate::controllers::{self, DeliverySettings};
+use crate::controllers;
 use crate::exchange;
 use crate::index::{Freshness, Watching};
+use crate::issued_kubeconfig::KubeconfigSettings;
 use crate::metrics::Metrics;
 
 /// The parts that readiness waits for.
@@ -63,40 +66,41 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let freshness = Freshness::default();
     let metrics = Metrics::new(&freshness);
     let audit = AuditLog::counting(&common.audit_log, metrics.audit.clone())?;
-    let settings = |controller: &ControllerArguments| delivery_settings(controller, &server, ca.as_deref());
+    let settings = |arguments: &KubeconfigArguments| kubeconfig_settings(arguments, &server, ca.as_deref());
     match arguments.command {
-        Command::All { controller, api, api_context } => {
+        Command::All { controller, api, kubeconfigs, api_context } => {
+            let settings = settings(&kubeconfigs)?;
             let health = Health::new(&[CONTROLLER, API], &freshness, &metrics);
             let api_client = match &api_context {
                 Some(context) => connect(Some(context)).await?.client,
                 None => client.clone(),
             };
-            let serving = Box::pin(serve_api(&api_client, api, audit.clone(), &health));
-            let reconciling =
-                Box::pin(reconcile(client, &controller, settings(&controller)?, audit.clone(), &health));
+            let serving = Box::pin(serve_api(&api_client, api, settings.clone(), audit.clone(), &health));
+            let reconciling = Box::pin(reconcile(client, &controller, settings, audit.clone(), &health));
             // A failure of one half ends the other; asked to end, each ends in its own time.
             let both = async { tokio::try_join!(reconciling, serving).map(|_| ()) };
             supervise(&common, &health, both).await
         }
-        Command::Controller { controller } => {
+        Command::Controller { controller, kubeconfigs } => {
             let health = Health::new(&[CONTROLLER], &freshness, &metrics);
-            let reconciling = reconcile(client, &controller, settings(&controller)?, audit, &health);
+            let reconciling = reconcile(client, &controller, settings(&kubeconfigs)?, audit, &health);
             supervise(&common, &health, reconciling).await
         }
-        Command::Api { api } => {
+        Command::Api { api, kubeconfigs } => {
             let health = Health::new(&[API], &freshness, &metrics);
-            supervise(&common, &health, serve_api(&client, api, audit, &health)).await
+            supervise(&common, &health, serve_api(&client, api, settings(&kubeconfigs)?, audit, &health))
+                .await
         }
         Command::Completion { .. } => Ok(()),
     }
 }
 
-/// How the kubeconfigs that are delivered with keys reach the cluster and Keyplane.
-fn delivery_settings(
-    arguments: &ControllerArguments,
+/// How the kubeconfigs that Keyplane makes reach the cluster and Keyplane.
+fn kubeconfig_settings(
+    arguments: &KubeconfigArguments,
     server: &str,
     ca: Option<&[u8]>,
-) -> anyhow::Result<DeliverySettings> {
+) -> anyhow::Result<KubeconfigSettings> {
     let read = |path: &Option<PathBuf>, name: &str| {
         let read = |path: &PathBuf| {
             std::fs::read(path).with_context(|| format!("{name}: cannot read {}", path.display()))
@@ -104,7 +108,7 @@ fn delivery_settings(
         path.as_ref().map(read).transpose()
     };
     let cluster_ca = read(&arguments.cluster_ca_file, "--cluster-ca-file")?;
-    Ok(DeliverySettings {
+    Ok(KubeconfigSettings {
         cluster_server: arguments.cluster_server.clone().unwrap_or_else(|| server.to_owned()),
         cluster_ca: cluster_ca.or_else(|| ca.map(<[u8]>::to_vec)),
         public_url: arguments.public_url.clone(),
@@ -147,12 +151,21 @@ async fn supervise(
 async fn serve_api(
     client: &Client,
     arguments: ApiArguments,
+    settings: KubeconfigSettings,
     audit: AuditLog,
     health: &Health,
 ) -> anyhow::Result<()> {
     let readiness = health.readiness.clone();
     let on_ready = move || readiness.reached(API, Phase::Running);
-    exchange::serve(health.watching(API, client), arguments, audit, health.metrics.clone(), on_ready).await
+    exchange::serve(
+        health.watching(API, client),
+        arguments,
+        settings,
+        audit,
+        health.metrics.clone(),
+        on_ready,
+    )
+    .await
 }
 
 /// Reconciles while the lease is held. A standby is ready too: a rolling update waits for the new pod while the
@@ -160,7 +173,7 @@ async fn serve_api(
 async fn reconcile(
     client: Client,
     arguments: &ControllerArguments,
-    settings: DeliverySettings,
+    settings: KubeconfigSettings,
     audit: AuditLog,
     health: &Health,
 ) -> anyhow::Result<()> {

@@ -91,6 +91,16 @@ impl Tenant {
         self.holders_kubectl(&file)
     }
 
+    /// kubectl with this kubeconfig, which holds no key, for somebody who has one in `KEYPLANE_API_KEY`.
+    ///
+    /// # Errors
+    /// When the kubeconfig or the key cannot be kept.
+    pub fn kubectl_with(&self, kubeconfig: &str, key: &HeldKey) -> Result<Kubectl> {
+        let file = self.dir().join(format!("{}.kubeconfig", uuid::Uuid::new_v4().simple()));
+        private_file::write(&file, kubeconfig)?;
+        Ok(self.holders_kubectl(&file)?.with_env("KEYPLANE_API_KEY", key.plaintext()?))
+    }
+
     /// Decrypts the key that is sealed in an ApiKey's status with the program `age`, as its owner would.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! One test binary, so that all tests of a run share one control plane ([`keyplane_tests::shared`]).
 
 mod account_api_keys;
+mod account_namespaces;
 mod addresses;
 mod admission;
 mod adoption;
@@ -18,6 +19,7 @@ mod gateways;
 mod gitops;
 mod gpu_cloud_ssh_keys;
 mod hostile;
+mod kubeconfig_api;
 mod limits;
 mod locks;
 mod main_job;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Namespace as CoreNamespace;
 use keyplane_crds::{Account, Namespace, NamespaceStatus};
 
+use super::name::LONGEST_KUBERNETES_NAME;
 use super::provisions::provisions;
 use crate::child::Child;
 use crate::limits::namespace_limit;
@@ -13,9 +14,6 @@ use crate::ownership::{Owner, OwnerKind, is_made_for, kubernetes_name};
 use crate::plan::{Plan, changed, teardown};
 use crate::provisioning::{Provisioning, has_finalizer, provision};
 use crate::readiness::{Readiness, Reason, Status};
-
-/// The longest name of a core Namespace (RFC 1123 label).
-const LONGEST_NAME: usize = 63;
 
 /// What is known about a Namespace.
 #[derive(Clone, Debug)]
@@ -79,11 +77,11 @@ fn admissible<'a>(observed: &'a ObservedNamespace, name: &str) -> Result<&'a Acc
     let Some(account) = &observed.account else {
         return Err(account_not_found(home));
     };
-    if name.len() > LONGEST_NAME {
+    if name.len() > LONGEST_KUBERNETES_NAME {
         return Err(Readiness::not_ready(
             Reason::NameTooLong,
             format!(
-                "the core Namespace would be {name}, of {} characters; Kubernetes allows {LONGEST_NAME}: \
+                "the core Namespace would be {name}, of {} characters; Kubernetes allows {LONGEST_KUBERNETES_NAME}: \
                  choose a shorter name",
                 name.len()
             ),

@@ -3,6 +3,7 @@
 mod account_query;
 pub(crate) mod api_keys;
 mod caller;
+pub(crate) mod namespaces;
 
 pub(crate) use account_query::AccountQuery;
 pub(crate) use caller::{AccountApi, AccountCaller, failure_problem, session_problem};

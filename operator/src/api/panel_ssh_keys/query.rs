@@ -1,6 +1,9 @@
 //! What stands behind the path: which page, how long, whose.
 
+use axum::extract;
+use axum::extract::rejection::QueryRejection;
 use http::StatusCode;
+use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::PanelError;
@@ -9,8 +12,11 @@ use super::error::PanelError;
 const DEFAULT_LIMIT: u64 = 50;
 const LARGEST_LIMIT: u64 = 100;
 
-/// The query, decoded.
-#[derive(Default, IntoParams)]
+/// The query as it came.
+pub(super) type AskedQuery = Result<extract::Query<Query>, QueryRejection>;
+
+/// The query. Fields that are not known here are not looked at; one that is there twice is ambiguous.
+#[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Query {
     /// The page number to retrieve (minimum: 1).
@@ -21,25 +27,23 @@ pub(super) struct Query {
     limit: Option<String>,
     /// For people who own several accounts: which one is meant.
     #[param(required = false)]
-    pub(super) account: Option<String>,
+    account: Option<String>,
 }
 
 impl Query {
-    /// Fields that are not known here are not looked at; one that is there twice is ambiguous.
-    pub(super) fn parse(query: Option<&str>) -> Result<Self, PanelError> {
-        let mut parsed = Self::default();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            let (name, field) = match name.as_ref() {
-                "page" => ("page", &mut parsed.page),
-                "limit" => ("limit", &mut parsed.limit),
-                "account" => ("account", &mut parsed.account),
-                _ => continue,
-            };
-            if field.replace(value.into_owned()).is_some() {
-                return Err(PanelError::new(StatusCode::BAD_REQUEST, format!("{name} may be given once.")));
-            }
+    /// The account that a query names; a query that cannot be used names what can be no account.
+    pub(super) fn account(asked: &AskedQuery) -> Option<&str> {
+        match asked {
+            Ok(extract::Query(query)) => query.account.as_deref(),
+            Err(_) => Some(""),
         }
-        Ok(parsed)
+    }
+
+    /// The query, for whoever may know whether it can be used.
+    pub(super) fn usable(asked: AskedQuery) -> Result<Self, PanelError> {
+        asked.map(|extract::Query(query)| query).map_err(|_| {
+            PanelError::new(StatusCode::BAD_REQUEST, "page, limit and account may be given once each.")
+        })
     }
 
     pub(super) fn page(&self) -> Result<u64, PanelError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use keyplane_core::api_key::{
-    KeyChange, Presented, Standing, check_expiry, is_decided, next_rotation_request, next_unlock, standing,
+    KeyChange, Standing, check_expiry, is_decided, next_rotation_request, next_unlock, standing,
 };
 use keyplane_core::audit::RequestedChange;
 use keyplane_core::key_format::{KeyDigest, KeyType, PlaintextKey};
@@ -214,12 +214,11 @@ pub(super) async fn until_it_works(home: &Home, keys: &KeyCheck, key: ApiKey, di
         return key;
     }
     let end = Instant::now() + PATIENCE;
-    let text = digest.to_string();
     // From an address that its list allows, where it has one.
     let first = key.spec.allowed_cidrs.first().and_then(|entry| entry.split('/').next());
     let address: Option<IpAddr> = first.and_then(|address| address.parse().ok());
     let works = || {
-        let admitted = keys.index.admit(Presented { digest: &text, address, now: Utc::now() });
+        let admitted = keys.index.named(digest).admit(address, Utc::now());
         admitted.is_ok_and(|admitted| keys.index.identity_of(&admitted, digest).is_some())
     };
     while !works() && Instant::now() < end {
