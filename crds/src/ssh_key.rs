@@ -31,10 +31,16 @@ use crate::Condition;
     printcolumn(name = "Type", type_ = "string", json_path = ".status.type"),
     printcolumn(name = "Fingerprint", type_ = "string", json_path = ".status.fingerprint"),
     printcolumn(name = "Default", type_ = "boolean", json_path = ".status.default"),
+    printcolumn(name = "Display-Name", type_ = "string", json_path = ".spec.displayName", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SshKeySpec {
+    /// What people call the key: up to 255 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("size(self) <= 255").message("SSH key names are limited to 255 characters"))]
+    pub display_name: Option<String>,
     /// One line in OpenSSH format, as in `~/.ssh/id_ed25519.pub`. Types: ssh-rsa, ssh-dss, ssh-ed25519,
     /// ecdsa-sha2-nistp256, ecdsa-sha2-nistp384, ecdsa-sha2-nistp521. Immutable.
     #[schemars(length(min = 1, max = 16384))]

@@ -1,13 +1,16 @@
 //! The documented HTTP surfaces, one file each, thin over the core and the resources.
 
 pub(crate) mod account;
+pub(crate) mod gpu_cloud_ssh_keys;
 pub(crate) mod inference;
 mod json_body;
 pub(crate) mod kubernetes_exec_credential;
 mod kubernetes_kubeconfig;
+pub(crate) mod panel_ssh_keys;
 pub(crate) mod problem;
 pub(crate) mod request_id;
 mod router;
+pub(crate) mod ssh_keys;
 mod surface;
 pub(crate) mod verify;
 

@@ -13,8 +13,9 @@ use super::account::{AccountApi, api_keys, namespaces};
 use super::inference::{self, Inference};
 use super::kubernetes_exec_credential::{self, Exchange};
 use super::kubernetes_kubeconfig::{self, KubeconfigApi};
+use super::ssh_keys::SshKeyApi;
 use super::surface::Surface;
-use super::{problem, verify};
+use super::{gpu_cloud_ssh_keys, panel_ssh_keys, problem, verify};
 use crate::caller::KeyCheck;
 use crate::issued_kubeconfig::KubeconfigSettings;
 
@@ -55,6 +56,13 @@ impl Surfaces {
                 account: self.account.clone(),
                 settings: self.kubeconfigs.clone(),
             }));
+        }
+        let ssh_keys = Arc::new(SshKeyApi { keys: self.keys.clone(), account: self.account.clone() });
+        if self.serves(Surface::PanelSshKeys) {
+            router = router.merge(panel_ssh_keys::routes(ssh_keys.clone()));
+        }
+        if self.serves(Surface::GpuCloudSshKeys) {
+            router = router.merge(gpu_cloud_ssh_keys::routes(ssh_keys));
         }
         let mut router = router.layer(request_limit());
         // What is passed on takes as long as the service behind it may, and has a limit of its own.

@@ -37,9 +37,30 @@ impl Home {
         made: &K,
         is_decided: impl Fn(&K) -> bool,
     ) -> Result<Awaited<K>, ApiFailure> {
-        let made_before = Instant::now();
-        let (certain, end) = (made_before + CERTAIN_AFTER, made_before + PATIENCE);
-        let mut seen = made.clone();
+        self.awaited(made, is_decided, CERTAIN_AFTER).await
+    }
+
+    /// Waits until `is_decided` is so of a resource, whose place is certain already or does not matter.
+    ///
+    /// # Errors
+    /// `NotFound` when it is gone, or the API server does not say.
+    pub(crate) async fn until_decided<K: Declared>(
+        &self,
+        standing: &K,
+        is_decided: impl Fn(&K) -> bool,
+    ) -> Result<Awaited<K>, ApiFailure> {
+        self.awaited(standing, is_decided, Duration::ZERO).await
+    }
+
+    async fn awaited<K: Declared>(
+        &self,
+        object: &K,
+        is_decided: impl Fn(&K) -> bool,
+        certain_after: Duration,
+    ) -> Result<Awaited<K>, ApiFailure> {
+        let begun = Instant::now();
+        let (certain, end) = (begun + certain_after, begun + PATIENCE);
+        let mut seen = object.clone();
         loop {
             let now = Instant::now();
             match is_decided(&seen) {
@@ -50,7 +71,7 @@ impl Home {
                 false => tokio::time::sleep(LOOK_EVERY).await,
             }
             let found = self.named::<K>(&seen.name_any()).await?;
-            seen = found.filter(|found| found.meta().uid == made.meta().uid).ok_or(ApiFailure::NotFound)?;
+            seen = found.filter(|found| found.meta().uid == object.meta().uid).ok_or(ApiFailure::NotFound)?;
         }
     }
 }

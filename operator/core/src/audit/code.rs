@@ -60,7 +60,7 @@ fields! {
     Name "name": "The resource's name.";
     Reason "reason": "Why, as one word: of a refusal, a requested change or a lock from the lists below, else a reason of [conditions](conditions.md).";
     Message "message": "Why, for a person; at most 1024 characters.";
-    Actor "actor": "Who asked for it, as far as the resource tells: `manager`, the field manager that last wrote its `spec`, and `user`, where Keyplane's API authenticated one.";
+    Actor "actor": "Who asked for it, as far as the resource tells: `manager`, the field manager that last wrote its `spec`, `user`, where Keyplane's API authenticated one, and `key`, the id of the ApiKey that was presented to it for the change.";
     Address "address": "The client's address. In a repeated event of an IPv6 client, its network of 64 bits.";
     AddressSource "addressSource": "How the address was learnt: `connection`, `x-forwarded-for`, `forwarded` or `proxy-protocol`.";
     TokenId "tokenId": "The `jti` of the token that was issued.";

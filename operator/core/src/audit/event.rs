@@ -152,7 +152,11 @@ impl AuditEvent {
     #[must_use]
     pub fn by(self, actor: Option<Actor>) -> Self {
         let shorten = |text: Option<String>| text.as_deref().map(shortened);
-        let actor = actor.map(|actor| Actor { manager: shorten(actor.manager), user: shorten(actor.user) });
+        let actor = actor.map(|actor| Actor {
+            manager: shorten(actor.manager),
+            user: shorten(actor.user),
+            key: shorten(actor.key),
+        });
         Self { actor, ..self }
     }
 

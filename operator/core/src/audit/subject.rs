@@ -62,6 +62,9 @@ pub struct Actor {
     /// The user, where Keyplane's API authenticated one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// The `metadata.uid` of the `ApiKey` with which it was asked for, where Keyplane's API accepted one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// Who last wrote the `spec` of an object: the field manager whose entry is the newest of those that own something in
@@ -75,5 +78,5 @@ pub fn spec_actor(metadata: &ObjectMeta) -> Option<Actor> {
         .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty())
         .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.get("f:spec").is_some()))
         .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
-    Some(Actor { manager: newest.manager.clone(), user: None })
+    Some(Actor { manager: newest.manager.clone(), ..Actor::default() })
 }

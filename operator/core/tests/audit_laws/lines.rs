@@ -49,7 +49,7 @@ fn event(code: Code, texts: &[String; 6]) -> AuditEvent {
     AuditEvent::new(code, Source::api(instance), EventId::random([7; 16]), DateTime::<Utc>::UNIX_EPOCH)
         .about(Some(Subject::new(ResourceKind::ApiKey, &metadata)))
         .because(Some(reason), Some(message))
-        .by(Some(Actor { manager: Some(manager.clone()), user: None }))
+        .by(Some(Actor { manager: Some(manager.clone()), ..Actor::default() }))
 }
 
 /// What is to be read back of a text.

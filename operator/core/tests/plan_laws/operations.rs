@@ -246,8 +246,11 @@ impl Operation {
             Self::DeleteKey(at) => with_one::<ApiKey>(cluster, *at, Cluster::delete::<ApiKey>),
             Self::CreateSshKey { home, name, key, default } => {
                 let metadata = Place::within(names.accounts[*home], &format!("ssh-{name}")).metadata();
-                let spec =
-                    SshKeySpec { public_key: specs::public_key(*key), default: default.then_some(true) };
+                let spec = SshKeySpec {
+                    display_name: None,
+                    public_key: specs::public_key(*key),
+                    default: default.then_some(true),
+                };
                 let _ = cluster.create(SshKey { metadata, spec, status: None });
             }
             Self::EditSshDefault(at, default) => with_one::<SshKey>(cluster, *at, |cluster, place| {

@@ -65,7 +65,7 @@ fn start() -> Cluster {
     cluster.create(keyplane_crds::Account { metadata, spec, status: None }).unwrap();
     converge(&mut cluster, 1);
     let metadata = Place::within("a", "ssh-0").metadata();
-    let spec = SshKeySpec { public_key: specs::public_key(0), default: None };
+    let spec = SshKeySpec { display_name: None, public_key: specs::public_key(0), default: None };
     cluster.create(keyplane_crds::SshKey { metadata, spec, status: None }).unwrap();
     for (at, maker) in
         [Maker::Holder(0), Maker::DeliveredToSecret, Maker::SealedTo(0)].into_iter().enumerate()

@@ -40,7 +40,7 @@ fn registration(
             deletion_timestamp: is_deleting.then(|| time(9)),
             ..ObjectMeta::default()
         },
-        spec: SshKeySpec { public_key: specs::public_key(key), default: Some(default) },
+        spec: SshKeySpec { display_name: None, public_key: specs::public_key(key), default: Some(default) },
         status: None,
     })
 }

@@ -312,7 +312,7 @@ pub fn ssh_keys() -> impl Strategy<Value = SshKey> {
     let line = prop_oneof![2 => (0..crate::specs::PUBLIC_KEYS).prop_map(crate::specs::public_key), 1 => ".*"];
     (metadata(), line, prop::option::of(any::<bool>())).prop_map(|(metadata, public_key, default)| SshKey {
         metadata,
-        spec: SshKeySpec { public_key, default },
+        spec: SshKeySpec { display_name: None, public_key, default },
         status: None,
     })
 }

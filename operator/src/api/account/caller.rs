@@ -74,6 +74,31 @@ impl AccountApi {
         let home = Home::of(self.client.clone(), &account);
         Ok(AccountCaller { api: self, user, home, address })
     }
+
+    /// Takes down that `actor` asked for a change of a resource in `home`, before it is made.
+    ///
+    /// # Errors
+    /// 503 when it cannot be taken down: then it must not be made.
+    pub(crate) async fn record(
+        &self,
+        actor: Actor,
+        home: &Home,
+        address: Option<ClientAddress>,
+        change: RequestedChange,
+        metadata: &ObjectMeta,
+    ) -> Result<(), Problem> {
+        let id = EventId::random(*uuid::Uuid::new_v4().as_bytes());
+        let metadata = ObjectMeta { namespace: Some(home.name().to_owned()), ..metadata.clone() };
+        let event = AuditEvent::new(Code::ChangeRequested, self.source.clone(), id, Utc::now())
+            .about(Some(Subject::new(change.kind(), &metadata)))
+            .because(Some(change.as_str()), None)
+            .by(Some(actor))
+            .asked_from(address);
+        self.audit.write(&event).await.map_err(|error| {
+            tracing::warn!(%error, "nothing is changed: the audit log cannot be written");
+            audit_unavailable()
+        })
+    }
 }
 
 impl AccountCaller<'_> {
@@ -145,21 +170,11 @@ impl AccountCaller<'_> {
     /// # Errors
     /// 503 when it cannot be taken down: then it must not be made.
     pub(crate) async fn record(&self, change: RequestedChange, metadata: &ObjectMeta) -> Result<(), Problem> {
-        let id = EventId::random(*uuid::Uuid::new_v4().as_bytes());
-        let metadata = ObjectMeta { namespace: Some(self.home.name().to_owned()), ..metadata.clone() };
-        let event = AuditEvent::new(Code::ChangeRequested, self.api.source.clone(), id, Utc::now())
-            .about(Some(Subject::new(change.kind(), &metadata)))
-            .because(Some(change.as_str()), None)
-            .by(Some(self.actor()))
-            .asked_from(self.address);
-        self.api.audit.write(&event).await.map_err(|error| {
-            tracing::warn!(%error, "nothing is changed: the audit log cannot be written");
-            audit_unavailable()
-        })
+        self.api.record(self.actor(), &self.home, self.address, change, metadata).await
     }
 
     fn actor(&self) -> Actor {
-        Actor { manager: None, user: Some(self.user.name.clone()) }
+        Actor { user: Some(self.user.name.clone()), ..Actor::default() }
     }
 }
 

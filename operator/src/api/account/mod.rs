@@ -6,4 +6,4 @@ mod caller;
 pub(crate) mod namespaces;
 
 pub(crate) use account_query::AccountQuery;
-pub(crate) use caller::{AccountApi, AccountCaller, failure_problem};
+pub(crate) use caller::{AccountApi, AccountCaller, failure_problem, session_problem};

@@ -12,6 +12,7 @@ const LINE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9+8CTlTVgSHVaLqBa3MpP4
 async fn an_ssh_key_has_a_public_key_of_reasonable_length() -> Result<()> {
     let key = |text: &str| object("SshKey", "laptop", &json!({ "publicKey": text }));
     let asks = |default: Value| object("SshKey", "laptop", &json!({"publicKey": LINE, "default": default}));
+    let named = |name: Value| object("SshKey", "laptop", &json!({"publicKey": LINE, "displayName": name}));
     assert_table(vec![
         Row("a key", key(LINE), Accepted),
         Row("no key, but text", key("not a key"), Accepted),
@@ -26,6 +27,19 @@ async fn an_ssh_key_has_a_public_key_of_reasonable_length() -> Result<()> {
             rejected("spec.publicKey", "spec.publicKey in body should be at least 1 chars long"),
         ),
         Row("none", object("SshKey", "laptop", &json!({})), rejected("spec.publicKey", "Required value")),
+        Row("a display name", named(json!("Work Laptop ☕")), Accepted),
+        Row("of 255 characters", named(json!("ü".repeat(255))), Accepted),
+        Row("an empty one", named(json!("")), Accepted),
+        Row(
+            "of 256 characters",
+            named(json!("ü".repeat(256))),
+            rejected("spec.displayName", "SSH key names are limited to 255 characters"),
+        ),
+        Row(
+            "of far more",
+            named(json!("a".repeat(1025))),
+            rejected("spec.displayName", "Too long: may not be more than 1024 bytes"),
+        ),
         Row(
             "an unknown field",
             object("SshKey", "laptop", &json!({"publicKey": LINE, "comment": "x"})),
