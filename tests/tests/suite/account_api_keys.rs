@@ -1,5 +1,6 @@
 //! `/v1/account/api-keys` against the control plane: seed 003 word for word, and what kubectl shows of it.
 
+mod away;
 mod declared;
 mod idempotency;
 mod life;
