@@ -1,6 +1,7 @@
 //! The documented HTTP surfaces, one file each, thin over the core and the resources.
 
 pub(crate) mod account;
+mod envoy_ext_authz;
 mod json_body;
 pub(crate) mod kubernetes_exec_credential;
 pub(crate) mod problem;

@@ -9,8 +9,9 @@ use utoipa_axum::router::OpenApiRouter;
 use super::account::AccountApi;
 use super::kubernetes_exec_credential::{self, Exchange};
 use super::surface::Surface;
-use super::{problem, verify};
+use super::{envoy_ext_authz, problem, verify};
 use crate::caller::KeyCheck;
+use crate::exchange::Forwarding;
 
 /// What the surfaces need, and which of them are served.
 pub(crate) struct Surfaces {
@@ -20,6 +21,8 @@ pub(crate) struct Surfaces {
     pub(crate) exchange: Arc<Exchange>,
     /// Serves people.
     pub(crate) account: AccountApi,
+    /// Whose word about a client's address is taken.
+    pub(crate) forwarding: Forwarding,
     /// What an installation does without.
     pub(crate) disabled: BTreeSet<Surface>,
 }
@@ -47,7 +50,8 @@ pub(crate) fn public_router(surfaces: &Surfaces) -> Router {
     router.fallback(problem::not_found).method_not_allowed_fallback(problem::method_not_allowed)
 }
 
-/// The port for gateways beside Keyplane: verification alone.
+/// The port for gateways beside Keyplane: verification alone, over HTTP and gRPC.
 pub(crate) fn internal_router(surfaces: &Surfaces) -> Router {
-    verify::routes(surfaces.keys.clone()).fallback(problem::not_found)
+    let over_grpc = envoy_ext_authz::routes(surfaces.keys.clone(), surfaces.forwarding.clone());
+    verify::routes(surfaces.keys.clone()).merge(over_grpc).fallback(problem::not_found)
 }

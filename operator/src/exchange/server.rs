@@ -98,6 +98,7 @@ pub(crate) async fn serve(
             source,
         },
         keys: keys.clone(),
+        forwarding: Forwarding::new(&arguments),
         disabled: arguments.disable_surface.iter().copied().collect(),
     };
     let certificate = tls::certificate(&arguments).await?;
