@@ -1,6 +1,7 @@
 //! The documented HTTP surfaces, one file each, thin over the core and the resources.
 
 pub(crate) mod account;
+mod envoy_ext_authz;
 pub(crate) mod gpu_cloud_ssh_keys;
 pub(crate) mod inference;
 mod json_body;

@@ -15,8 +15,9 @@ use super::kubernetes_exec_credential::{self, Exchange};
 use super::kubernetes_kubeconfig::{self, KubeconfigApi};
 use super::ssh_keys::SshKeyApi;
 use super::surface::Surface;
-use super::{gpu_cloud_ssh_keys, panel_ssh_keys, problem, verify};
+use super::{envoy_ext_authz, gpu_cloud_ssh_keys, panel_ssh_keys, problem, verify};
 use crate::caller::KeyCheck;
+use crate::exchange::Forwarding;
 use crate::issued_kubeconfig::KubeconfigSettings;
 
 /// How long a request may take that is answered here: minting's ten seconds and a little.
@@ -34,6 +35,8 @@ pub(crate) struct Surfaces {
     pub(crate) kubeconfigs: Arc<KubeconfigSettings>,
     /// Passes on to the inference service.
     pub(crate) inference: Arc<Inference>,
+    /// Whose word about a client's address is taken.
+    pub(crate) forwarding: Forwarding,
     /// What an installation does without.
     pub(crate) disabled: BTreeSet<Surface>,
 }
@@ -90,7 +93,8 @@ pub(crate) fn public_router(surfaces: &Surfaces) -> Router {
     router.fallback(problem::not_found).method_not_allowed_fallback(problem::method_not_allowed)
 }
 
-/// The port for gateways beside Keyplane: verification alone.
+/// The port for gateways beside Keyplane: verification alone, over HTTP and gRPC.
 pub(crate) fn internal_router(surfaces: &Surfaces) -> Router {
-    verify::routes(surfaces.keys.clone()).layer(request_limit()).fallback(problem::not_found)
+    let over_grpc = envoy_ext_authz::routes(surfaces.keys.clone(), surfaces.forwarding.clone());
+    verify::routes(surfaces.keys.clone()).merge(over_grpc).layer(request_limit()).fallback(problem::not_found)
 }
