@@ -46,7 +46,7 @@ impl Surfaces {
         !self.disabled.contains(&surface)
     }
 
-    /// The surfaces that are in the OpenAPI document.
+    /// The surfaces that are in the `OpenAPI` document.
     fn documented(&self) -> OpenApiRouter {
         let mut router = OpenApiRouter::new();
         if self.serves(Surface::Account) {
