@@ -15,9 +15,9 @@ use crate::api::problem::cluster_unavailable;
 use crate::declared::{ApiFailure, Home};
 
 /// How long the controller is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often is looked.
-const LOOK_EVERY: Duration = Duration::from_millis(40);
+const LOOK_EVERY: Duration = Duration::from_millis(60);
 
 /// Makes a key the only one that asks to be the default, and waits until it is.
 ///
