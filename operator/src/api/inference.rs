@@ -40,8 +40,8 @@ pub(crate) struct Inference {
 }
 
 /// The surface's routes. An image takes its time, so that no limit for other surfaces' answers may be around them.
-pub(crate) fn routes(inference: Arc<Inference>) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(list_models)).routes(routes!(make_image)).with_state(inference)
+pub(crate) fn routes() -> OpenApiRouter<Arc<Inference>> {
+    OpenApiRouter::new().routes(routes!(list_models)).routes(routes!(make_image))
 }
 
 /// The models that can be used

@@ -3,19 +3,22 @@
 //! For nginx `auth_request`, Traefik `ForwardAuth`, Caddy `forward_auth` and Envoy `ext_authz` over HTTP. Answers have no body,
 //! so that every gateway keeps its connection; methods do not matter, because some gateways send the request's own.
 
+mod document;
+
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use axum::{Extension, Router};
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use keyplane_core::api_key::{Admitted, RequiredScope, UnknownScope};
 use keyplane_core::client_address::ClientAddress;
 use kube::ResourceExt;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::caller::{KeyCheck, KeyRefused, presented_key};
 use crate::exchange::RequestAddress;
@@ -50,12 +53,11 @@ pub(crate) fn identity_headers(admitted: &Admitted) -> [(HeaderName, String); 3]
 }
 
 /// The surface's routes.
-pub(crate) fn routes(keys: Arc<KeyCheck>) -> Router {
-    Router::new()
+pub(crate) fn routes() -> OpenApiRouter<Arc<KeyCheck>> {
+    OpenApiRouter::with_openapi(document::document())
         .route(PATH, any(verify))
         .route(WITH_PATH, any(verify_path))
         .route(WITH_ROOT, any(verify_path))
-        .with_state(keys)
 }
 
 async fn verify(

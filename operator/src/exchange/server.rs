@@ -145,7 +145,7 @@ pub(crate) async fn serve(
         .map(|tls| tls.acceptor(connections.acceptor(PeerAcceptor::new(&arguments))))
         .handle(handle.clone());
     limit_connections(public.http_builder());
-    let public = public.serve(with_limits(public_router(&surfaces)).into_make_service());
+    let public = public.serve(with_limits(public_router(&surfaces)?).into_make_service());
     let internal = match arguments.internal_listen {
         Some(address) => {
             let listener = listen(address, "--internal-listen")?;

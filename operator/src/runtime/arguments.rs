@@ -91,6 +91,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         kubeconfigs: KubeconfigArguments,
     },
+    /// Print the OpenAPI document of the HTTP API
+    ///
+    /// Of every surface, whatever an installation switches off: what it serves is at /openapi.json.
+    #[command(name = "openapi")]
+    OpenApi,
     /// Print a shell completion script
     Completion {
         /// The shell
@@ -289,6 +294,7 @@ impl Command {
             Self::All { .. } => "all",
             Self::Controller { .. } => "controller",
             Self::Api { .. } => "api",
+            Self::OpenApi => "openapi",
             Self::Completion { .. } => "completion",
         }
     }

@@ -24,6 +24,7 @@ mod kubeconfig_api;
 mod limits;
 mod locks;
 mod main_job;
+mod openapi;
 mod operations;
 mod operator_log;
 mod panel_ssh_keys;
