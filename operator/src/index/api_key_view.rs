@@ -271,22 +271,10 @@ impl ClusterView {
     }
 
     /// Whether a Namespace's core Namespace exists.
-    fn stands(&self, namespace: &Namespace) -> bool {
+    pub(super) fn stands(&self, namespace: &Namespace) -> bool {
         let core = self.core_namespaces.get(None, &keyplane_core::ownership::kubernetes_name(namespace));
         core.is_some_and(|core| {
             keyplane_core::ownership::is_made_for(&core, namespace.metadata.uid.as_deref())
         })
-    }
-
-    /// How many of the account's other namespaces take up room: those that stand, and older ones that wait.
-    pub(crate) fn namespaces_ahead(&self, namespace: &Namespace) -> u32 {
-        let own = Seniority::of(&namespace.metadata);
-        let others = self.namespaces.find(&home_key(&namespace.namespace().unwrap_or_default()));
-        let ahead = others.iter().filter(|other| {
-            let place = Seniority::of(&other.metadata);
-            let is_coming = other.metadata.deletion_timestamp.is_none() && place < own;
-            place != own && (self.stands(other) || is_coming)
-        });
-        u32::try_from(ahead.count()).unwrap_or(u32::MAX)
     }
 }

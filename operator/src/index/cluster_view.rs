@@ -17,6 +17,7 @@ use kube::Resource;
 use super::api_key_view::{Holder, Ranks, identity_keys, tombstone_keys};
 use super::decided::Decided;
 use super::indexed::Indexed;
+use super::namespace_places::NamespacePlaces;
 use super::ssh_key_reads::Reading;
 use super::ssh_key_view::SshKeyBook;
 
@@ -31,6 +32,7 @@ pub(crate) struct ClusterView {
     /// The ConfigMaps in which revoked digests are remembered.
     pub(crate) tombstones: Arc<Indexed<ConfigMap>>,
     /// The places of accounts' live keys, by home namespace.
+    pub(super) namespace_places: NamespacePlaces,
     pub(super) ranks: Decided<Ranks>,
     /// Whose each digest is.
     pub(super) holders: Decided<Holder>,
@@ -163,6 +165,7 @@ impl ClusterView {
             ssh_key_book,
             core_namespaces: Arc::new(Indexed::new(child_keys)),
             tombstones: Arc::new(Indexed::new(tombstone_keys)),
+            namespace_places: NamespacePlaces::default(),
             ranks: Decided::default(),
             holders: Decided::default(),
             service_accounts: Arc::new(Indexed::new(identity_keys)),

@@ -6,6 +6,7 @@ mod decided;
 mod freshness;
 mod guarded;
 mod indexed;
+mod namespace_places;
 mod ssh_key_reads;
 mod ssh_key_verdicts;
 mod ssh_key_view;
