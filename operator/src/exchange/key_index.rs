@@ -13,7 +13,7 @@ use kube::runtime::watcher::Config;
 use kube::{Api, ResourceExt};
 use tokio::task::JoinSet;
 
-use crate::index::{Change, Indexed, Watching, api_key_keys, contenders, identity_keys, watch_into};
+use crate::index::{Change, Indexed, Watching, api_key_keys, contenders, identity_keys, uid_key, watch_into};
 
 /// The keys, records and anchors of the cluster.
 pub(crate) struct KeyIndex {
@@ -98,6 +98,20 @@ impl KeyIndex {
     pub(crate) fn declared(&self, digest: &KeyDigest) -> Option<Arc<ApiKey>> {
         let digest = digest.to_string();
         holder(&self.naming(&digest), &digest).map(|known| known.key.clone())
+    }
+
+    /// A key as it was last seen.
+    pub(crate) fn seen(&self, namespace: Option<&str>, name: &str) -> Option<Arc<ApiKey>> {
+        self.keys.get(namespace, name)
+    }
+
+    /// The name of the key with this UID in a namespace, as far as a watch has told of it.
+    pub(crate) fn name_of(&self, namespace: &str, uid: &str) -> Option<String> {
+        let found = self.keys.find(&uid_key(uid));
+        found
+            .iter()
+            .find(|key| key.metadata.namespace.as_deref() == Some(namespace))
+            .map(|key| key.name_any())
     }
 
     /// Decides about a use of a key, from memory.
