@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::known_digests::{KnownDigests, Named};
 use crate::index::{
     Change, Indexed, Watching, api_key_keys, contenders, digest_of_key, identity_keys, owner_key,
-    owner_of_key, uid_of_key, watch_into,
+    owner_of_key, uid_key, uid_of_key, watch_into,
 };
 
 /// More look-up keys than one object has: they are a relist's.
@@ -113,6 +113,20 @@ impl KeyIndex {
     /// Who names a digest, from memory.
     pub(crate) fn named(&self, digest: &KeyDigest) -> Arc<Named> {
         self.records.named(digest)
+    }
+
+    /// A key as it was last seen.
+    pub(crate) fn seen(&self, namespace: Option<&str>, name: &str) -> Option<Arc<ApiKey>> {
+        self.records.keys.get(namespace, name)
+    }
+
+    /// The name of the key with this UID in a namespace, as far as a watch has told of it.
+    pub(crate) fn name_of(&self, namespace: &str, uid: &str) -> Option<String> {
+        let found = self.records.keys.find(&uid_key(uid));
+        found
+            .iter()
+            .find(|key| key.metadata.namespace.as_deref() == Some(namespace))
+            .map(|key| key.name_any())
     }
 
     /// The identity of an admitted key's version, once it stands.

@@ -1,6 +1,7 @@
 //! `/v1/account/api-keys` against the control plane: seed 003 word for word, and what kubectl shows of it.
 
 mod away;
+mod churn;
 mod declared;
 mod idempotency;
 mod life;
@@ -73,7 +74,9 @@ impl Own {
     async fn made_for_web(&self, name: &str) -> Result<(HeldKey, String)> {
         let scopes = json!({"kubernetes_exec": {"namespace_ids": [self.tenant.namespace_id("web").await?]}});
         let (key, made) = self.made(&json!({"name": name, "scopes": scopes})).await?;
-        Ok((key, id_of(&made)?))
+        let id = id_of(&made)?;
+        self.until_shown(&id, "the key to be active", |shown| shown["status"] == "active").await?;
+        Ok((key, id))
     }
 
     /// Keeps the key in an answer.
@@ -120,6 +123,21 @@ impl Own {
     async fn stored_as(&self, id: &str) -> Result<ApiKey> {
         let found = self.stored().await?.into_iter().find(|key| key.uid().as_deref() == Some(id));
         found.with_context(|| format!("no ApiKey with the id {id}"))
+    }
+
+    /// Ensures that the key in an answer works: at once where the answer says so, soon where it is pending.
+    async fn ensure_works(&self, key: &HeldKey, answer: &HttpAnswer) -> Result<()> {
+        if answer.at("/status").as_deref() == Some("active") {
+            let exchanged = self.tenant.exchange(key).await?;
+            ensure!(exchanged.status == 200, "{exchanged:?}, and was said to be active");
+            return Ok(());
+        }
+        self.until_taken(key).await
+    }
+
+    /// Waits until the exchange takes a key.
+    async fn until_taken(&self, key: &HeldKey) -> Result<()> {
+        self.tenant.until_exchanged(&shared_keyplane().await?.keyplane, key, &[]).await.map(drop)
     }
 
     /// Waits until the exchange refuses a key.

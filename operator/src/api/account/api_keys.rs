@@ -97,7 +97,7 @@ async fn list_api_keys(asked: Asked) -> Result<Response, Problem> {
                 ("idempotent-replayed" = String, description = "`true`"),
             )
         ),
-        (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such account, or somebody deleted the key meanwhile", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The account has as many active keys as it may", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The `Idempotency-Key` was used for another request", body = Problem, content_type = "application/problem+json"),
         PersonProblems,
@@ -149,7 +149,7 @@ async fn create_api_key(asked: Asked, body: Result<Bytes, BytesRejection>) -> Re
 )]
 async fn get_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
     let caller = asked.caller().await?;
-    Ok(shown(&change::standing_key(&caller, &text(id), Verb::Get).await?))
+    Ok(shown(&change::standing_key(&caller, &asked.state.keys, &text(id), Verb::Get).await?))
 }
 
 /// Changes an API key's name, scopes, expiry or addresses
@@ -173,8 +173,8 @@ async fn change_api_key(
 ) -> Result<Response, Problem> {
     to_its_end(async move {
         let caller = asked.caller().await?;
-        let key = change::standing_key(&caller, &text(id), Verb::Patch).await?;
-        Ok(shown(&change::change(&caller, key, &request::key_change(body)?).await?))
+        let key = change::standing_key(&caller, &asked.state.keys, &text(id), Verb::Patch).await?;
+        Ok(shown(&change::change(&caller, &asked.state.keys, key, &request::key_change(body)?).await?))
     })
     .await
 }
@@ -201,7 +201,7 @@ async fn change_api_key(
 async fn delete_api_key(asked: Asked, id: KeyId) -> Result<StatusCode, Problem> {
     to_its_end(async move {
         let caller = asked.caller().await?;
-        let key = change::standing_key(&caller, &text(id), Verb::Delete).await?;
+        let key = change::standing_key(&caller, &asked.state.keys, &text(id), Verb::Delete).await?;
         caller.record(RequestedChange::DeleteApiKey, &key.metadata).await?;
         caller.home.delete(&key).await.map_err(failure_problem)?;
         Ok(StatusCode::NO_CONTENT)
@@ -225,7 +225,7 @@ async fn delete_api_key(asked: Asked, id: KeyId) -> Result<StatusCode, Problem> 
 async fn revoke_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
     to_its_end(async move {
         let caller = asked.caller().await?;
-        let key = change::standing_key(&caller, &text(id), Verb::Patch).await?;
+        let key = change::standing_key(&caller, &asked.state.keys, &text(id), Verb::Patch).await?;
         Ok(shown(&change::revoke(&caller, key).await?))
     })
     .await
@@ -254,7 +254,7 @@ async fn rotate_api_key(
 ) -> Result<Response, Problem> {
     to_its_end(async move {
         let caller = asked.caller().await?;
-        let key = change::standing_key(&caller, &text(id), Verb::Patch).await?;
+        let key = change::standing_key(&caller, &asked.state.keys, &text(id), Verb::Patch).await?;
         let grace = request::grace_period_of(body)?;
         let (key, plaintext) = change::rotate(&caller, &asked.state.keys, key, grace).await?;
         let detail = ApiKeyDetail::of(&key, Utc::now());
@@ -279,8 +279,8 @@ async fn rotate_api_key(
 async fn unlock_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
     to_its_end(async move {
         let caller = asked.caller().await?;
-        let key = change::standing_key(&caller, &text(id), Verb::Patch).await?;
-        Ok(shown(&change::unlock(&caller, key).await?))
+        let key = change::standing_key(&caller, &asked.state.keys, &text(id), Verb::Patch).await?;
+        Ok(shown(&change::unlock(&caller, &asked.state.keys, key).await?))
     })
     .await
 }

@@ -43,7 +43,7 @@ async fn beyond_the_limit_none_is_made_until_one_ended() -> Result<()> {
     }
     ensure!(own.post_to(&id_of(&first)?, "revoke", &Value::Null).await?.status == 200);
     let (_, third) = own.made(&body("third")).await?;
-    ensure!(third["status"] == "active", "{third}");
+    own.until_shown(&id_of(&third)?, "the third", |shown| shown["status"] == "active").await?;
     ensure_problem("a fourth", &own.post(&body("fourth")).await?, 409, "active_key_limit_reached")?;
     set_limit(&own, 0).await?;
     ensure_problem("none at all", &own.post(&body("fourth")).await?, 409, "active_key_limit_reached")?;

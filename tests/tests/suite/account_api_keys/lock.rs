@@ -1,7 +1,6 @@
 //! A lock as its owner sees and lifts it.
 
 use anyhow::{Result, ensure};
-use keyplane_tests::waiting::{PATIENCE, Seen, until};
 use serde_json::{Value, json};
 
 use super::{Own, id_of, told};
@@ -13,6 +12,7 @@ async fn a_locked_key_tells_why_and_works_again_when_it_is_unlocked() -> Result<
     let (key, made) =
         own.made(&json!({"name": "ci", "scopes": scopes, "allowed_cidrs": ["192.0.2.0/24"]})).await?;
     let id = id_of(&made)?;
+    own.until_shown(&id, "the key to be active", |shown| shown["status"] == "active").await?;
     for _ in 0..3 {
         ensure!(own.tenant.exchange(&key).await?.status == 403);
     }
@@ -29,21 +29,15 @@ async fn a_locked_key_tells_why_and_works_again_when_it_is_unlocked() -> Result<
     // A locked key can be changed; it stays locked.
     let answer = own.patch(&id, &json!({"allowed_cidrs": ["127.0.0.1"]})).await?;
     ensure!(answer.status == 200 && answer.json()["status"] == "locked", "{}", told(&answer));
-    ensure!(answer.json()["reason"] == "Locked" && answer.json()["message"].is_string(), "{}", told(&answer));
+    let shown = own.until_shown(&id, "the controller's word", |shown| shown["reason"] == "Locked").await?;
+    ensure!(shown["message"].is_string(), "{shown}");
     ensure!(own.tenant.exchange(&key).await?.code().as_deref() == Some("key_locked"));
 
     let answer = own.post_to(&id, "unlock", &Value::Null).await?;
     ensure!(answer.status == 200, "{}", told(&answer));
-    let unlocked = answer.json();
-    ensure!(unlocked["status"] == "active" && unlocked["lock"].is_null(), "{unlocked}");
-    until("the key to be taken", PATIENCE, || async {
-        let answer = own.tenant.exchange(&key).await?;
-        Ok(match answer.status {
-            200 => Seen::Done(()),
-            _ => Seen::NotYet(format!("{answer:?}")),
-        })
-    })
-    .await?;
+    ensure!(answer.json()["lock"].is_null() && answer.json()["status"] != "locked", "{}", told(&answer));
+    own.until_shown(&id, "the key to be active", |shown| shown["status"] == "active").await?;
+    own.until_taken(&key).await?;
 
     // A key that is not locked is none the worse for it.
     let before = own.stored_as(&id).await?.metadata.generation;

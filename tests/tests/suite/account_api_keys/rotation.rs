@@ -1,5 +1,7 @@
 //! Rotation over HTTP: the new key works when it is shown, the old one as long as was asked.
 
+use std::time::Instant;
+
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
 use keyplane_core::key_format::PlaintextKey;
@@ -14,19 +16,19 @@ async fn a_rotated_key_works_when_it_is_shown_and_the_old_one_is_refused() -> Re
     let own = Own::create("rotated").await?;
     let (mut before, id) = own.made_for_web("ci").await?;
     for version in 2..6 {
+        let asking = Instant::now();
         let answer = own.post_to(&id, "rotate", &Value::Null).await?;
+        println!("rotate: answered after {} ms", asking.elapsed().as_millis());
         ensure!(answer.status == 200, "{}", told(&answer));
         let after = own.held(&answer)?;
-        ensure!(own.tenant.exchange(&after).await?.status == 200, "version {version} works when it is shown");
+        own.ensure_works(&after, &answer).await?;
         let refused = own.tenant.exchange(&before).await?;
         ensure!(refused.status == 401, "the version before {version}: {refused:?}");
         let body = answer.json();
-        ensure!(body["id"] == *id && body["status"] == "active", "{}", told(&answer));
-        ensure!(
-            body["version"]["number"] == version && body["version"]["previous_until"].is_null(),
-            "{}",
-            told(&answer)
-        );
+        ensure!(body["id"] == *id, "{}", told(&answer));
+        let is_next = |shown: &Value| shown["version"]["number"] == version && shown["status"] == "active";
+        let shown = own.until_shown(&id, "the next version", is_next).await?;
+        ensure!(shown["version"]["previous_until"].is_null(), "{shown}");
         let prefix = PlaintextKey::parse(&after.plaintext()?)?.prefix().to_string();
         ensure!(body["prefix"] == prefix && own.get(&id).await?["prefix"] == prefix, "{}", told(&answer));
         ensure!(answer.header("cache-control") == Some("no-store"));
@@ -52,7 +54,10 @@ async fn a_replaced_key_goes_on_for_the_grace_period_that_was_asked() -> Result<
     ensure!(own.get(&id).await?["version"]["number"] == 1);
     let answer = own.post_to(&id, "rotate", &json!({"grace_period_seconds": 3600})).await?;
     let second = own.held(&answer)?;
-    let until = answer.at("/version/previous_until").context("a grace period")?.parse::<DateTime<Utc>>()?;
+    own.ensure_works(&second, &answer).await?;
+    let shown = own.until_shown(&id, "two versions", |shown| shown["version"]["number"] == 2).await?;
+    let until =
+        shown["version"]["previous_until"].as_str().context("a grace period")?.parse::<DateTime<Utc>>()?;
     ensure!((3500..=3600).contains(&(until - Utc::now()).num_seconds()), "{until}");
     for key in [&first, &second] {
         ensure!(own.tenant.exchange(key).await?.status == 200);
@@ -62,6 +67,7 @@ async fn a_replaced_key_goes_on_for_the_grace_period_that_was_asked() -> Result<
     // It is the key's from now on; and it can be taken back.
     let answer = own.post_to(&id, "rotate", &json!({})).await?;
     let third = own.held(&answer)?;
+    own.ensure_works(&third, &answer).await?;
     ensure!(own.tenant.exchange(&second).await?.status == 200, "{}", told(&answer));
     own.post_to(&id, "rotate", &json!({"grace_period_seconds": 0})).await?;
     own.until_refused(&third).await
@@ -75,14 +81,18 @@ async fn of_rotations_at_once_the_last_key_works() -> Result<()> {
     let rotating = (0..6).map(|_| own.post_to(&id, "rotate", &Value::Null));
     let answers = futures::future::try_join_all(rotating).await?;
     let digest = own.stored_as(&id).await?.spec.digest.context("a digest")?;
+    own.until_shown(&id, "the key to be active", |shown| shown["status"] == "active").await?;
     let mut working = 0;
     for answer in &answers {
         ensure!([200, 409].contains(&answer.status), "{}", told(answer));
         if answer.status == 200 {
             let key = own.held(answer)?;
             let is_last = PlaintextKey::parse(&key.plaintext()?)?.digest().to_string() == digest;
-            let status = own.tenant.exchange(&key).await?.status;
-            ensure!(status == if is_last { 200 } else { 401 }, "{status}");
+            if is_last {
+                own.until_taken(&key).await?;
+            } else {
+                own.until_refused(&key).await?;
+            }
             working += i32::from(is_last);
         }
     }
@@ -101,7 +111,7 @@ async fn a_key_that_keyplane_delivers_is_delivered_anew_and_not_shown() -> Resul
     for version in 2..4 {
         let answer = own.post_to(&id, "rotate", &Value::Null).await?;
         ensure!(answer.status == 200 && answer.json().get("key").is_none(), "{}", told(&answer));
-        ensure!(answer.json()["version"]["number"] == version, "{}", told(&answer));
+        own.until_shown(&id, "the next version", |shown| shown["version"]["number"] == version).await?;
     }
     let third = own.tenant.delivered_key("ci-key").await?;
     until("the new key to be taken", PATIENCE, || async {

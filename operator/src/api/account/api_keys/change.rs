@@ -24,11 +24,11 @@ use crate::caller::{KeyCheck, Verb};
 use crate::declared::{ApiFailure, Home};
 
 /// How long a change may take to have its effect. It has it anyhow; the answer is then given earlier.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How often is looked at the API server.
-const LOOK_EVERY: Duration = Duration::from_millis(40);
-/// How often is looked into this process's own memory.
-const RECALL_EVERY: Duration = Duration::from_millis(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long this replica may lag behind what the controller says. It is milliseconds, unless the machine is overloaded.
+const LAG: Duration = Duration::from_secs(1);
+/// How often is looked into this process's own memory. The API server is not asked: many requests wait at once.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Why a key is not changed.
 enum Unchanged {
@@ -67,11 +67,26 @@ impl From<Unchanged> for Problem {
 /// 403, 404.
 pub(super) async fn standing_key(
     caller: &AccountCaller<'_>,
+    keys: &KeyCheck,
     id: &str,
     verb: Verb,
 ) -> Result<ApiKey, Problem> {
-    let key: ApiKey = caller.find(id, verb, key_not_found).await?;
+    let key = match by_name(caller, keys, id).await? {
+        Some(key) => {
+            caller.may::<ApiKey>(verb, Some(&key.name_any())).await?;
+            key
+        }
+        None => caller.find(id, verb, key_not_found).await?,
+    };
     if key.metadata.deletion_timestamp.is_some() { Err(key_not_found()) } else { Ok(key) }
+}
+
+/// The key with this id, where a watch has told its name: it need not be looked for among all of the account's.
+async fn by_name(caller: &AccountCaller<'_>, keys: &KeyCheck, id: &str) -> Result<Option<ApiKey>, Problem> {
+    let home = &caller.home;
+    let Some(name) = keys.index.name_of(home.name(), id) else { return Ok(None) };
+    let found: Option<ApiKey> = home.named(&name).await.map_err(failure_problem)?;
+    Ok(found.filter(|key| key.metadata.uid.as_deref() == Some(id)))
 }
 
 /// Changes what people say of a key.
@@ -80,6 +95,7 @@ pub(super) async fn standing_key(
 /// 400, 404, 409.
 pub(super) async fn change(
     caller: &AccountCaller<'_>,
+    keys: &KeyCheck,
     key: ApiKey,
     change: &KeyChange,
 ) -> Result<ApiKey, Problem> {
@@ -90,7 +106,7 @@ pub(super) async fn change(
     }
     let changed =
         apply(caller, RequestedChange::UpdateApiKey, key, |_| json!({"spec": change.spec_patch()})).await?;
-    Ok(until(&caller.home, changed, PATIENCE, is_decided).await)
+    Ok(until(&caller.home, keys, changed, PATIENCE, is_decided).await)
 }
 
 /// Ends a key.
@@ -128,7 +144,7 @@ pub(super) async fn rotate(
         })
         .await?;
         let is_another = |key: &ApiKey| is_decided(key) && (version_of(key) > before || !is_ready(key));
-        return Ok((until(home, changed, PATIENCE, is_another).await, None));
+        return Ok((until(home, keys, changed, PATIENCE, is_another).await, None));
     }
     let plaintext = PlaintextKey::generate(&KeyType::account(), getrandom::fill).map_err(|_| failed())?;
     let (digest, prefix) = (plaintext.digest(), plaintext.prefix().to_string());
@@ -140,7 +156,7 @@ pub(super) async fn rotate(
     })
     .await?;
     let declares = |key: &ApiKey| key.spec.digest.as_deref() == Some(&*digest.to_string());
-    let seen = until(home, changed, PATIENCE, |key| is_decided(key) || !declares(key)).await;
+    let seen = until(home, keys, changed, PATIENCE, |key| is_decided(key) || !declares(key)).await;
     if !declares(&seen) {
         // Another rotation came right after, and its key is the one that verifies.
         return Err(failure_problem(ApiFailure::Conflict));
@@ -152,7 +168,11 @@ pub(super) async fn rotate(
 ///
 /// # Errors
 /// 404, 409.
-pub(super) async fn unlock(caller: &AccountCaller<'_>, key: ApiKey) -> Result<ApiKey, Problem> {
+pub(super) async fn unlock(
+    caller: &AccountCaller<'_>,
+    keys: &KeyCheck,
+    key: ApiKey,
+) -> Result<ApiKey, Problem> {
     may_change(&key)?;
     if next_unlock(&key, Utc::now()).is_none() {
         return Ok(key);
@@ -161,7 +181,7 @@ pub(super) async fn unlock(caller: &AccountCaller<'_>, key: ApiKey) -> Result<Ap
         next_unlock(key, Utc::now()).map_or_else(|| json!({}), |at| json!({"spec": {"unlockedAt": at}}))
     })
     .await?;
-    Ok(until(&caller.home, changed, PATIENCE, is_decided).await)
+    Ok(until(&caller.home, keys, changed, PATIENCE, is_decided).await)
 }
 
 /// Asks whether a key can still be changed.
@@ -188,24 +208,34 @@ async fn apply(
     Ok(changing.await?)
 }
 
-/// Looks at a key until it is as wanted, or the patience is over; gives what was seen last.
+/// Waits until a watch shows a key, of this generation or a later one, as wanted, or the patience is over. Gives the key as
+/// it stands then at the API server.
 pub(super) async fn until(
     home: &Home,
+    keys: &KeyCheck,
     key: ApiKey,
     patience: Duration,
     is_it: impl Fn(&ApiKey) -> bool,
 ) -> ApiKey {
     let end = Instant::now() + patience;
-    let mut seen = key;
-    while !is_it(&seen) && Instant::now() < end {
+    let name = key.name_any();
+    let mut was_there = false;
+    let is_over = |was_there: &mut bool| {
+        let seen = keys.index.seen(key.metadata.namespace.as_deref(), &name);
+        let Some(seen) = seen.filter(|seen| seen.metadata.uid == key.metadata.uid) else { return *was_there };
+        *was_there = true;
+        seen.metadata.generation >= key.metadata.generation && is_it(&seen)
+    };
+    while !is_over(&mut was_there) && Instant::now() < end {
         sleep(LOOK_EVERY).await;
-        match home.named::<ApiKey>(&seen.name_any()).await {
-            Ok(Some(found)) if found.metadata.uid == seen.metadata.uid => seen = found,
-            // It is gone, or the API server does not say: the change was made nevertheless.
-            Ok(_) | Err(_) => break,
-        }
     }
-    seen
+    present(home, key).await
+}
+
+/// A key as it stands now; as it was, where it is gone or the API server does not say: what was asked is done nevertheless.
+async fn present(home: &Home, key: ApiKey) -> ApiKey {
+    let found = home.named::<ApiKey>(&key.name_any()).await.ok().flatten();
+    found.filter(|found| found.metadata.uid == key.metadata.uid).unwrap_or(key)
 }
 
 /// Waits until the exchange of this replica takes a key that is Ready.
@@ -213,7 +243,7 @@ pub(super) async fn until_it_works(home: &Home, keys: &KeyCheck, key: ApiKey, di
     if !is_ready(&key) {
         return key;
     }
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + LAG;
     // From an address that its list allows, where it has one.
     let first = key.spec.allowed_cidrs.first().and_then(|entry| entry.split('/').next());
     let address: Option<IpAddr> = first.and_then(|address| address.parse().ok());
@@ -222,18 +252,13 @@ pub(super) async fn until_it_works(home: &Home, keys: &KeyCheck, key: ApiKey, di
         admitted.is_ok_and(|admitted| keys.index.identity_of(&admitted, digest).is_some())
     };
     while !works() && Instant::now() < end {
-        sleep(RECALL_EVERY).await;
+        sleep(LOOK_EVERY).await;
         // It ended meanwhile: nobody waits for that.
         if may_change(&key).is_err() {
             break;
         }
     }
-    home.named::<ApiKey>(&key.name_any())
-        .await
-        .ok()
-        .flatten()
-        .filter(|now| now.uid() == key.uid())
-        .unwrap_or(key)
+    present(home, key).await
 }
 
 fn is_ready(key: &ApiKey) -> bool {

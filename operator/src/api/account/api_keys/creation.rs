@@ -16,7 +16,7 @@ use keyplane_core::seniority::timestamp;
 use keyplane_crds::{ApiKey, ApiKeySpec, KEY_PREFIX_ANNOTATION, Namespace, Scope};
 use kube::ResourceExt;
 
-use super::change::{until, until_it_works};
+use super::change::{PATIENCE, until, until_it_works};
 use super::problems::{idempotency_key_reused, limit_reached, request_problem};
 use crate::api::account::AccountCaller;
 use crate::api::account::caller::failure_problem;
@@ -29,7 +29,7 @@ const ATTEMPTS: usize = 4;
 /// A key is young while another request may be waiting for what becomes of it, in seconds.
 const YOUNG_SECONDS: i64 = 8;
 /// How long the controller may lag behind what the keys' own ages say.
-const LAG: Duration = Duration::from_secs(3);
+const LAG: Duration = Duration::from_secs(2);
 
 /// What a creation comes to.
 pub(super) enum Made {
@@ -55,7 +55,7 @@ pub(super) async fn create(
     if let Some(name) = &fixed_name
         && let Some(earlier) = home.named::<ApiKey>(name).await.map_err(failure_problem)?
     {
-        return replay(caller, earlier, &digest).await;
+        return replay(caller, keys, earlier, &digest).await;
     }
     check_expiry(request.expires_at, Utc::now()).map_err(|error| request_problem(&error))?;
     names_own_namespaces(caller, &request.scope).await?;
@@ -77,7 +77,7 @@ pub(super) async fn create(
         caller.record(RequestedChange::CreateApiKey, &object.metadata).await?;
         match home.create(object.clone()).await {
             Ok(made) => {
-                let stands = with_room(caller, made, limit).await?;
+                let stands = with_room(caller, keys, made, limit).await?;
                 let stands = until_it_works(home, keys, stands, &plaintext.digest()).await;
                 return Ok(Made::New(stands, plaintext));
             }
@@ -88,14 +88,19 @@ pub(super) async fn create(
             let earlier = home.named::<ApiKey>(name).await.map_err(failure_problem)?;
             // Gone again: there was no room for it.
             let earlier = earlier.ok_or_else(|| failure_problem(ApiFailure::Conflict))?;
-            return replay(caller, earlier, &digest).await;
+            return replay(caller, keys, earlier, &digest).await;
         }
     }
     Err(failure_problem(ApiFailure::AlreadyExists))
 }
 
 /// The answer to another attempt.
-async fn replay(caller: &AccountCaller<'_>, earlier: ApiKey, digest: &str) -> Result<Made, Problem> {
+async fn replay(
+    caller: &AccountCaller<'_>,
+    keys: &KeyCheck,
+    earlier: ApiKey,
+    digest: &str,
+) -> Result<Made, Problem> {
     if earlier.annotations().get(REQUEST_DIGEST_ANNOTATION).is_none_or(|earlier| earlier != digest) {
         return Err(idempotency_key_reused());
     }
@@ -109,7 +114,7 @@ async fn replay(caller: &AccountCaller<'_>, earlier: ApiKey, digest: &str) -> Re
     }
     // The attempt that made it may not know yet whether it stays.
     let limit = limit_of(caller).await?;
-    with_room(caller, earlier, limit).await.map(Made::Replayed)
+    with_room(caller, keys, earlier, limit).await.map(Made::Replayed)
 }
 
 /// Asks whether all namespaces that a scope names are the account's.
@@ -132,20 +137,29 @@ async fn limit_of(caller: &AccountCaller<'_>) -> Result<u32, Problem> {
 ///
 /// The controller decides. What the ages of the account's keys say is asked as well: the controller may not have seen yet
 /// that of two which were made in one second this is the younger.
-async fn with_room(caller: &AccountCaller<'_>, made: ApiKey, limit: u32) -> Result<ApiKey, Problem> {
+async fn with_room(
+    caller: &AccountCaller<'_>,
+    keys: &KeyCheck,
+    made: ApiKey,
+    limit: u32,
+) -> Result<ApiKey, Problem> {
     let home = &caller.home;
-    let (seen, is_decided) = match home.verdict_on(&made, is_decided).await.map_err(failure_problem)? {
-        Awaited::Decided(seen) => (seen, true),
-        Awaited::Undecided(seen) => (seen, false),
-    };
+    // The one waits for the controller, by the watch; the other until its place is certain.
+    let (_, certain) =
+        tokio::join!(until(home, keys, made.clone(), PATIENCE, is_decided), home.verdict_on(&made, |_| true));
+    let (Awaited::Decided(mut seen) | Awaited::Undecided(mut seen)) = certain.map_err(failure_problem)?;
+    if !is_decided(&seen) {
+        let found = home.named::<ApiKey>(&made.name_any()).await.map_err(failure_problem)?;
+        let found = found.filter(|found| found.metadata.uid == made.metadata.uid);
+        seen = found.ok_or_else(|| failure_problem(ApiFailure::NotFound))?;
+    }
     let mut is_beyond = is_beyond_limit(&seen);
     if !is_beyond {
-        let keys: Vec<ApiKey> = home.list().await.map_err(failure_problem)?;
-        let uid = seen.uid().unwrap_or_default();
-        if place_of(&uid, &keys, Utc::now()) >= limit {
-            let later =
-                if is_decided { until(home, seen.clone(), LAG, is_beyond_limit).await } else { seen.clone() };
-            is_beyond = !is_decided || is_beyond_limit(&later);
+        let present: Vec<ApiKey> = home.list().await.map_err(failure_problem)?;
+        if place_of(&seen.uid().unwrap_or_default(), &present, Utc::now()) >= limit {
+            let is_away = !is_decided(&seen);
+            is_beyond =
+                is_away || is_beyond_limit(&until(home, keys, seen.clone(), LAG, is_beyond_limit).await);
         }
     }
     if is_beyond {
