@@ -21,7 +21,7 @@ pub(crate) struct Beside {
     pub(crate) hyper: String,
     /// nginx.
     pub(crate) nginx: Nginx,
-    _processes: [Supervised; 2],
+    processes: [Supervised; 2],
 }
 
 /// Where nginx serves the same small picture.
@@ -35,6 +35,18 @@ pub(crate) struct Nginx {
 }
 
 impl Beside {
+    /// The process of the server that does nothing.
+    pub(crate) fn hyper_pid(&self) -> u32 {
+        let [hyper, _] = &self.processes;
+        hyper.pid()
+    }
+
+    /// nginx's master, whose children answer.
+    pub(crate) fn nginx_pid(&self) -> u32 {
+        let [_, nginx] = &self.processes;
+        nginx.pid()
+    }
+
     /// Starts them.
     pub(crate) async fn start(cluster: &ControlPlane, keyplane: &Keyplane, keys: &Keys) -> Result<Self> {
         let [hyper, open, map, asking] = ports::free()?;
@@ -71,7 +83,7 @@ impl Beside {
         }
         let url = |port: u16| format!("http://{}/", local(port));
         let places = Nginx { open: url(open), map: url(map), asking: url(asking) };
-        Ok(Self { hyper: url(hyper), nginx: places, _processes: [nothing, nginx] })
+        Ok(Self { hyper: url(hyper), nginx: places, processes: [nothing, nginx] })
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Target {
     pub(crate) keys: PathBuf,
     /// Which part of them must be refused.
     pub(crate) refused: f64,
+    /// The processes that take part in answering.
+    pub(crate) processes: Vec<u32>,
 }
 
 /// How load is put on.
@@ -56,6 +58,8 @@ pub(crate) struct Load {
 pub(crate) struct Measured {
     /// Answers a second.
     pub(crate) rate: f64,
+    /// How much time of a processor an answer took, in microseconds, of all processes that took part.
+    pub(crate) cpu_micros: f64,
     /// How long half of the answers took at most, in microseconds.
     pub(crate) p50_micros: u64,
     /// How long all but a hundredth of them took at most, in microseconds.
@@ -72,6 +76,7 @@ pub(crate) fn script(dir: &Path) -> Result<PathBuf> {
 impl Load {
     /// Measures a target. Answers other than expected make it fail: what is wrong may well be fast.
     pub(crate) async fn put_on(&self, target: &Target) -> Result<Measured> {
+        let before = cpu_seconds(&target.processes)?;
         let output = Command::new("wrk")
             .args(["--threads", "1", "--connections", &self.connections.to_string()])
             .args(["--duration", &format!("{}s", self.duration.as_secs()), "--timeout", "10s", "--script"])
@@ -81,6 +86,7 @@ impl Load {
             .output()
             .await
             .context("wrk cannot be started: apt-get install wrk")?;
+        let cpu_seconds = cpu_seconds(&target.processes)? - before;
         let text = String::from_utf8_lossy(&output.stdout);
         let line = text.lines().find_map(|line| line.strip_prefix("measured "));
         let numbers = line.with_context(|| format!("{text}{}", String::from_utf8_lossy(&output.stderr)))?;
@@ -92,6 +98,26 @@ impl Load {
         #[expect(clippy::cast_precision_loss, reason = "numbers of requests and microseconds of a minute")]
         let (count, refused, seconds) = (requests as f64, refused as f64, micros as f64 / 1e6);
         ensure!((refused / count - target.refused).abs() < 0.02, "{refused} of {count} were refused");
-        Ok(Measured { rate: count / seconds, p50_micros, p99_micros })
+        let cpu_micros = cpu_seconds * 1e6 / count;
+        Ok(Measured { rate: count / seconds, cpu_micros, p50_micros, p99_micros })
     }
+}
+
+/// How much time of processors these processes and their children have taken until now.
+fn cpu_seconds(processes: &[u32]) -> Result<f64> {
+    let mut all = processes.to_vec();
+    for process in processes {
+        let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children"))?;
+        all.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+    }
+    let mut ticks = 0;
+    for process in all {
+        // Fields 14 and 15 of proc(5), counted from after the name, which may hold anything.
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+        let (_, fields) = stat.rsplit_once(") ").context("a name in parentheses")?;
+        let times = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
+        ticks += times.sum::<Result<u64, _>>()?;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "ticks of minutes")]
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }

@@ -84,39 +84,42 @@ async fn main() -> Result<()> {
 
 fn targets(keyplane: &Keyplane, beside: &beside::Beside, keys: &Keys) -> Vec<Target> {
     let verify = format!("{}/v1/verify?scope=inference", keyplane.internal_url());
-    let target = |name: &str, url: &str, file: &PathBuf, refused: f64| Target {
+    let target = |name: &str, url: &str, file: &PathBuf, refused: f64, processes: &[u32]| Target {
         name: name.to_owned(),
         url: url.to_owned(),
         keys: file.clone(),
         refused,
+        processes: processes.to_vec(),
     };
     let (good, bad, mixed) = (&keys.good, &keys.bad, &keys.mixed);
+    let (own, hyper, nginx) = ([keyplane.pid()], [beside.hyper_pid()], [beside.nginx_pid()]);
+    let both = [own, nginx].concat();
     vec![
-        target("hyper that answers nothing", &beside.hyper, good, 0.0),
-        target("/v1/verify, good keys", &verify, good, 0.0),
-        target("/v1/verify, unknown keys", &verify, bad, 1.0),
-        target("/v1/verify, half of each", &verify, mixed, 0.5),
-        target("nginx without a check", &beside.nginx.open, good, 0.0),
-        target("nginx, map of the keys", &beside.nginx.map, good, 0.0),
-        target("nginx auth_request to Keyplane, good keys", &beside.nginx.asking, good, 0.0),
-        target("nginx auth_request to Keyplane, unknown keys", &beside.nginx.asking, bad, 1.0),
-        target("nginx auth_request to Keyplane, half of each", &beside.nginx.asking, mixed, 0.5),
+        target("hyper that answers nothing", &beside.hyper, good, 0.0, &hyper),
+        target("/v1/verify, good keys", &verify, good, 0.0, &own),
+        target("/v1/verify, unknown keys", &verify, bad, 1.0, &own),
+        target("/v1/verify, half of each", &verify, mixed, 0.5, &own),
+        target("nginx without a check", &beside.nginx.open, good, 0.0, &nginx),
+        target("nginx, map of the keys", &beside.nginx.map, good, 0.0, &nginx),
+        target("nginx auth_request to Keyplane, good keys", &beside.nginx.asking, good, 0.0, &both),
+        target("nginx auth_request to Keyplane, unknown keys", &beside.nginx.asking, bad, 1.0, &both),
+        target("nginx auth_request to Keyplane, half of each", &beside.nginx.asking, mixed, 0.5, &both),
     ]
 }
 
 /// As a table of Markdown: of each target the round in the middle, and its share of what the first one does.
 #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
 fn print(targets: &[Target], rounds: Vec<Vec<Measured>>) {
-    println!("| target | requests a second | of hyper | p50 µs | p99 µs |");
-    println!("| --- | ---: | ---: | ---: | ---: |");
+    println!("| target | requests a second | of hyper | CPU µs each | p50 µs | p99 µs |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
     let mut ceiling = None;
     for (target, mut measured) in targets.iter().zip(rounds) {
         measured.sort_by(|one, other| one.rate.total_cmp(&other.rate));
         let Some(middle) = measured.get(measured.len() / 2) else { continue };
         let share = middle.rate / *ceiling.get_or_insert(middle.rate);
         println!(
-            "| {} | {:.0} | {share:.2} | {} | {} |",
-            target.name, middle.rate, middle.p50_micros, middle.p99_micros
+            "| {} | {:.0} | {share:.2} | {:.1} | {} | {} |",
+            target.name, middle.rate, middle.cpu_micros, middle.p50_micros, middle.p99_micros
         );
     }
 }

@@ -151,12 +151,16 @@ fn tell(records: &Records, told: &Told) {
         }
         Told::Keys { left } => {
             let left = left.iter().filter_map(|name| key_named(*name)).map(|key| key.as_ref().clone());
-            list(left.collect()).iter().for_each(|event| records.apply_key(event));
+            for event in list(left.collect()) {
+                records.apply_key(&event);
+            }
         }
         Told::Identities { left } => {
             let left =
                 left.iter().filter_map(|of| identity_of(*of)).map(|identity| identity.as_ref().clone());
-            list(left.collect()).iter().for_each(|event| records.apply_identity(event));
+            for event in list(left.collect()) {
+                records.apply_identity(&event);
+            }
         }
     }
 }
@@ -227,7 +231,7 @@ fn nobody_who_asks_after_a_revocation_was_applied_is_told_the_key_from_before() 
                 }
             });
         }
-        for number in 0..KEYS {
+        for (number, over) in over.iter().enumerate() {
             match number % 4 {
                 // The status is written all the time, which changes nothing of the decision.
                 0 => records.apply_key(&Event::Apply(key(number, &uid(number), Some(number), false))),
@@ -239,7 +243,7 @@ fn nobody_who_asks_after_a_revocation_was_applied_is_told_the_key_from_before() 
                 1 => records.apply_identity(&Event::Apply(identity(&uid(number), None, Some(number)))),
                 _ => records.apply_key(&Event::Delete(key(number, &uid(number), Some(number), false))),
             }
-            over[number].store(true, Ordering::Release);
+            over.store(true, Ordering::Release);
         }
         is_done.store(true, Ordering::Release);
     });
