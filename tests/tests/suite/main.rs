@@ -7,6 +7,7 @@ mod account_namespaces;
 mod addresses;
 mod admission;
 mod adoption;
+mod agreement;
 mod audit;
 mod control_plane;
 mod convergence;

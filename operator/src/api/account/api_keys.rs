@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
-use keyplane_core::audit::RequestedChange;
 use keyplane_core::key_format::PlaintextKey;
 use keyplane_crds::ApiKey;
 use serde::Serialize;
@@ -202,8 +201,7 @@ async fn delete_api_key(asked: Asked, id: KeyId) -> Result<StatusCode, Problem> 
     to_its_end(async move {
         let caller = asked.caller().await?;
         let key = change::standing_key(&caller, &asked.state.keys, &text(id), Verb::Delete).await?;
-        caller.record(RequestedChange::DeleteApiKey, &key.metadata).await?;
-        caller.home.delete(&key).await.map_err(failure_problem)?;
+        change::delete(&caller, &asked.state.keys, &key).await?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
@@ -226,7 +224,7 @@ async fn revoke_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
     to_its_end(async move {
         let caller = asked.caller().await?;
         let key = change::standing_key(&caller, &asked.state.keys, &text(id), Verb::Patch).await?;
-        Ok(shown(&change::revoke(&caller, key).await?))
+        Ok(shown(&change::revoke(&caller, &asked.state.keys, key).await?))
     })
     .await
 }

@@ -113,9 +113,27 @@ pub(super) async fn change(
 ///
 /// # Errors
 /// 404, 409.
-pub(super) async fn revoke(caller: &AccountCaller<'_>, key: ApiKey) -> Result<ApiKey, Problem> {
+pub(super) async fn revoke(
+    caller: &AccountCaller<'_>,
+    keys: &KeyCheck,
+    key: ApiKey,
+) -> Result<ApiKey, Problem> {
     may_change(&key)?;
-    apply(caller, RequestedChange::RevokeApiKey, key, |_| json!({"spec": {"revoked": true}})).await
+    let revoked =
+        apply(caller, RequestedChange::RevokeApiKey, key, |_| json!({"spec": {"revoked": true}})).await?;
+    until_refused(keys, &revoked).await;
+    Ok(revoked)
+}
+
+/// Deletes a key.
+///
+/// # Errors
+/// 503.
+pub(super) async fn delete(caller: &AccountCaller<'_>, keys: &KeyCheck, key: &ApiKey) -> Result<(), Problem> {
+    caller.record(RequestedChange::DeleteApiKey, &key.metadata).await?;
+    caller.home.delete(key).await.map_err(failure_problem)?;
+    until_refused(keys, key).await;
+    Ok(())
 }
 
 /// Replaces a key by another: one that is given back, or, where Keyplane delivers it, one that it makes and delivers.
@@ -244,11 +262,8 @@ pub(super) async fn until_it_works(home: &Home, keys: &KeyCheck, key: ApiKey, di
         return key;
     }
     let end = Instant::now() + LAG;
-    // From an address that its list allows, where it has one.
-    let first = key.spec.allowed_cidrs.first().and_then(|entry| entry.split('/').next());
-    let address: Option<IpAddr> = first.and_then(|address| address.parse().ok());
     let works = || {
-        let admitted = keys.index.named(digest).admit(address, Utc::now());
+        let admitted = keys.index.named(digest).admit(allowed_address(&key), Utc::now());
         admitted.is_ok_and(|admitted| keys.index.identity_of(&admitted, digest).is_some())
     };
     while !works() && Instant::now() < end {
@@ -259,6 +274,20 @@ pub(super) async fn until_it_works(home: &Home, keys: &KeyCheck, key: ApiKey, di
         }
     }
     present(home, key).await
+}
+
+/// Waits until this replica refuses a key that ended: whoever is told so may rely on it here.
+async fn until_refused(keys: &KeyCheck, key: &ApiKey) {
+    let end = Instant::now() + PATIENCE;
+    while keys.index.takes(key, allowed_address(key), Utc::now()) && Instant::now() < end {
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// An address that a key's list allows, where it has one.
+fn allowed_address(key: &ApiKey) -> Option<IpAddr> {
+    let first = key.spec.allowed_cidrs.first().and_then(|entry| entry.split('/').next());
+    first.and_then(|address| address.parse().ok())
 }
 
 fn is_ready(key: &ApiKey) -> bool {
