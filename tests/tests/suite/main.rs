@@ -8,6 +8,7 @@ mod addresses;
 mod admission;
 mod adoption;
 mod audit;
+mod authorization_matrix;
 mod control_plane;
 mod convergence;
 mod crashes;
