@@ -16,9 +16,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use http::Method;
 
 use self::callers::Caller;
-use self::operations::{Operation, operations};
+use self::operations::{MODELS, Operation, operations};
 use self::outcome::Outcome;
 use self::stage::Stage;
 
@@ -39,59 +40,59 @@ const AT_ONCE: usize = 6;
 /// | `scope` `kube` | 403: the key's scope does not include it; no Kubernetes |
 /// | `addr` `lock` `ready` | 403: from this address not; locked; its declaration cannot be met |
 const MATRIX: &str = "
-                              | account       | kubernetes    | verify with the scope         | panel's SSH keys | gpu-cloud's |
-caller                        | read   write  | config swap   | any  all   infer ssh   exec   | panel  panel+    | gpu         |
-nobody                        | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         |
-another scheme                | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         |
-a garbage token               | token  token  | token  key    | key  key   key   key   key    | token  token     | key         |
-a key with a slip, as token   | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         |
-a key with a slip             | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         |
-an owner's ended token        | token  token  | token  key    | key  key   key   key   key    | token  token     | key         |
-an owner's token, elsewhere   | token  token  | token  key    | key  key   key   key   key    | token  token     | key         |
-another owner                 | theirs theirs | theirs key    | key  key   key   key   key    | theirs theirs    | key         |
-another owner, naming it      | rbac   rbac   | rbac   key    | key  key   key   key   key    | rbac   rbac      | key         |
-another owner, in the query   | rbac   rbac   | rbac   key    | key  key   key   key   key    | rbac   rbac      | key         |
-viewer                        | which  which  | which  key    | key  key   key   key   key    | which  which     | key         |
-viewer, naming it             | ok     rbac   | ok     key    | key  key   key   key   key    | ok     rbac      | key         |
-owner                         | ok     ok     | ok     key    | key  key   key   key   key    | ok     ok        | key         |
-owner, naming it              | ok     ok     | ok     key    | key  key   key   key   key    | ok     ok        | key         |
-administrator                 | which  which  | which  key    | key  key   key   key   key    | which  which     | key         |
-administrator, naming it      | ok     ok     | ok     key    | key  key   key   key   key    | ok     ok        | key         |
-key's token                   | which  which  | which  key    | key  key   key   key   key    | which  which     | key         |
-key's token, naming it        | rbac   rbac   | rbac   key    | key  key   key   key   key    | rbac   rbac      | key         |
-all                           | miss   miss   | ok     ok     | ok   ok    ok    ok    ok     | miss   miss      | ok          |
-inference                     | miss   miss   | scope  kube   | ok   scope ok    scope scope  | miss   miss      | scope       |
-sshKeys                       | miss   miss   | scope  kube   | ok   scope scope ok    scope  | miss   miss      | ok          |
-kubernetesExec                | miss   miss   | ok     ok     | ok   scope scope scope ok     | miss   miss      | scope       |
-all, bearer                   | miss   miss   | miss   key    | ok   ok    ok    ok    ok     | ok     ok        | key         |
-inference, bearer             | miss   miss   | miss   key    | ok   scope ok    scope scope  | scope  scope     | key         |
-sshKeys, bearer               | miss   miss   | miss   key    | ok   scope scope ok    scope  | ok     ok        | key         |
-kubernetesExec, bearer        | miss   miss   | miss   key    | ok   scope scope scope ok     | scope  scope     | key         |
-unknown                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         |
-expired                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         |
-revoked                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         |
-deleted                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         |
-rotated out                   | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         |
-locked                        | miss   miss   | lock   lock   | lock lock  lock  lock  lock   | miss   miss      | lock        |
-not ready                     | miss   miss   | ready  ready  | ready ready ready ready ready | miss   miss      | ready       |
-elsewhere                     | miss   miss   | addr   addr   | addr addr  addr  addr  addr   | miss   miss      | addr        |
-unknown, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         |
-expired, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         |
-revoked, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         |
-deleted, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         |
-rotated out, bearer           | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         |
-locked, bearer                | miss   miss   | miss   key    | lock lock  lock  lock  lock   | lock   lock      | key         |
-not ready, bearer             | miss   miss   | miss   key    | ready ready ready ready ready | ready  ready     | key         |
-elsewhere, bearer             | miss   miss   | miss   key    | addr addr  addr  addr  addr   | addr   addr      | key         |
-another account's             | miss   miss   | theirs theirs | theirs theirs theirs theirs theirs | miss miss    | theirs      |
-another account's, naming it  | miss   miss   | theirs theirs | theirs theirs theirs theirs theirs | miss miss    | theirs      |
-another account's, bearer     | miss   miss   | miss   key    | theirs theirs theirs theirs theirs | theirs theirs | key        |
-a key twice                   | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         |
-a key twice, bearer           | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         |
-two keys in a list            | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         |
-a key in both headers         | miss   miss   | key    ok     | key  key   key   key   key    | ok     ok        | ok          |
-owner with a key              | ok     ok     | key    ok     | key  key   key   key   key    | ok     ok        | ok          |
-owner's token twice           | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         |
+                              | account       | kubernetes    | verify with the scope         | panel's SSH keys | gpu-cloud's | inference |
+caller                        | read   write  | config swap   | any  all   infer ssh   exec   | panel  panel+    | gpu         | models    |
+nobody                        | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         | key       |
+another scheme                | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         | key       |
+a garbage token               | token  token  | token  key    | key  key   key   key   key    | token  token     | key         | key       |
+a key with a slip, as token   | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
+a key with a slip             | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+an owner's ended token        | token  token  | token  key    | key  key   key   key   key    | token  token     | key         | key       |
+an owner's token, elsewhere   | token  token  | token  key    | key  key   key   key   key    | token  token     | key         | key       |
+another owner                 | theirs theirs | theirs key    | key  key   key   key   key    | theirs theirs    | key         | key       |
+another owner, naming it      | rbac   rbac   | rbac   key    | key  key   key   key   key    | rbac   rbac      | key         | key       |
+another owner, in the query   | rbac   rbac   | rbac   key    | key  key   key   key   key    | rbac   rbac      | key         | key       |
+viewer                        | which  which  | which  key    | key  key   key   key   key    | which  which     | key         | key       |
+viewer, naming it             | ok     rbac   | ok     key    | key  key   key   key   key    | ok     rbac      | key         | key       |
+owner                         | ok     ok     | ok     key    | key  key   key   key   key    | ok     ok        | key         | key       |
+owner, naming it              | ok     ok     | ok     key    | key  key   key   key   key    | ok     ok        | key         | key       |
+administrator                 | which  which  | which  key    | key  key   key   key   key    | which  which     | key         | key       |
+administrator, naming it      | ok     ok     | ok     key    | key  key   key   key   key    | ok     ok        | key         | key       |
+key's token                   | which  which  | which  key    | key  key   key   key   key    | which  which     | key         | key       |
+key's token, naming it        | rbac   rbac   | rbac   key    | key  key   key   key   key    | rbac   rbac      | key         | key       |
+all                           | miss   miss   | ok     ok     | ok   ok    ok    ok    ok     | miss   miss      | ok          | ok        |
+inference                     | miss   miss   | scope  kube   | ok   scope ok    scope scope  | miss   miss      | scope       | ok        |
+sshKeys                       | miss   miss   | scope  kube   | ok   scope scope ok    scope  | miss   miss      | ok          | scope     |
+kubernetesExec                | miss   miss   | ok     ok     | ok   scope scope scope ok     | miss   miss      | scope       | scope     |
+all, bearer                   | miss   miss   | miss   key    | ok   ok    ok    ok    ok     | ok     ok        | key         | key       |
+inference, bearer             | miss   miss   | miss   key    | ok   scope ok    scope scope  | scope  scope     | key         | key       |
+sshKeys, bearer               | miss   miss   | miss   key    | ok   scope scope ok    scope  | ok     ok        | key         | key       |
+kubernetesExec, bearer        | miss   miss   | miss   key    | ok   scope scope scope ok     | scope  scope     | key         | key       |
+unknown                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+expired                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+revoked                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+deleted                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+rotated out                   | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+locked                        | miss   miss   | lock   lock   | lock lock  lock  lock  lock   | miss   miss      | lock        | lock      |
+not ready                     | miss   miss   | ready  ready  | ready ready ready ready ready | miss   miss      | ready       | ready     |
+elsewhere                     | miss   miss   | addr   addr   | addr addr  addr  addr  addr   | miss   miss      | addr        | addr      |
+unknown, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
+expired, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
+revoked, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
+deleted, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
+rotated out, bearer           | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
+locked, bearer                | miss   miss   | miss   key    | lock lock  lock  lock  lock   | lock   lock      | key         | key       |
+not ready, bearer             | miss   miss   | miss   key    | ready ready ready ready ready | ready  ready     | key         | key       |
+elsewhere, bearer             | miss   miss   | miss   key    | addr addr  addr  addr  addr   | addr   addr      | key         | key       |
+another account's             | miss   miss   | theirs theirs | theirs theirs theirs theirs theirs | miss miss    | theirs      | theirs    |
+another account's, naming it  | miss   miss   | theirs theirs | theirs theirs theirs theirs theirs | miss miss    | theirs      | theirs    |
+another account's, bearer     | miss   miss   | miss   key    | theirs theirs theirs theirs theirs | theirs theirs | key        | key       |
+a key twice                   | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+a key twice, bearer           | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         | key       |
+two keys in a list            | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+a key in both headers         | miss   miss   | key    ok     | key  key   key   key   key    | ok     ok        | ok          | ok        |
+owner with a key              | ok     ok     | key    ok     | key  key   key   key   key    | ok     ok        | ok          | ok        |
+owner's token twice           | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         | key       |
 ";
 
 /// The cells, by caller and column.
@@ -137,10 +138,14 @@ async fn every_caller_gets_what_the_matrix_says_of_every_operation_and_nothing_e
     let cells = cells()?;
     let known: Vec<&str> = stage.callers.iter().map(|caller| caller.name).collect();
     ensure!(known.len() == cells.len() && known.iter().all(|name| cells.contains_key(name)), "{known:?}");
+    // An installation may do without the inference surface.
+    let models = stage.public.send(Method::GET, MODELS, &[], b"").await?;
+    let has_models = models.status != 404;
     let mut all = Vec::new();
     for caller in &stage.callers {
         let row = cells.get(caller.name).context("a row")?;
-        for operation in operations(&stage.ids) {
+        for operation in operations(&stage.ids).into_iter().filter(|one| has_models || one.column != "models")
+        {
             let outcome = *row.get(operation.column).with_context(|| operation.column.to_owned())?;
             all.push(Cell { caller, operation, outcome });
         }

@@ -73,6 +73,14 @@ impl Neighbours {
     }
 }
 
+/// A server that does not read a body to its end closes the connection, which a client may learn when it asks next.
+async fn again(ask: impl AsyncFn() -> Result<HttpAnswer>) -> Result<HttpAnswer> {
+    match ask().await {
+        Ok(answer) => Ok(answer),
+        Err(_) => ask().await,
+    }
+}
+
 #[tokio::test]
 async fn no_other_way_to_write_a_path_and_no_other_method_leads_past_the_checks() -> Result<()> {
     let all = Neighbours::meet("paths").await?;
@@ -105,9 +113,13 @@ async fn no_other_way_to_write_a_path_and_no_other_method_leads_past_the_checks(
     ];
     for path in paths {
         for method in [Method::GET, Method::POST, Method::PATCH, Method::DELETE] {
-            let answer = all.http.json(method.clone(), path, &[], &json!({"name": "x"})).await?;
+            let answer =
+                again(async || all.http.json(method.clone(), path, &[], &json!({"name": "x"})).await).await?;
             all.ensure_nothing(&format!("nobody: {method} {path}"), &answer, &[401, 404, 405])?;
-            let answer = all.ask(&all.stranger, method.clone(), path, &naming, &json!({"name": "x"})).await?;
+            let answer = again(async || {
+                all.ask(&all.stranger, method.clone(), path, &naming, &json!({"name": "x"})).await
+            })
+            .await?;
             all.ensure_nothing(&format!("stranger: {method} {path}"), &answer, &[401, 403, 404, 405])?;
         }
     }
@@ -123,9 +135,11 @@ async fn no_other_way_to_write_a_path_and_no_other_method_leads_past_the_checks(
             "/v1/kubernetes/exec-credential",
         ] {
             let method = Method::from_bytes(method.as_bytes())?;
-            let answer = all.http.send(method.clone(), path, &[], b"").await?;
+            let answer = again(async || all.http.send(method.clone(), path, &[], b"").await).await?;
             all.ensure_nothing(&format!("nobody: {method} {path}"), &answer, &[401, 403, 404, 405])?;
-            let answer = all.ask(&all.stranger, method.clone(), path, &naming, &Value::Null).await?;
+            let answer =
+                again(async || all.ask(&all.stranger, method.clone(), path, &naming, &Value::Null).await)
+                    .await?;
             all.ensure_nothing(&format!("stranger: {method} {path}"), &answer, &[401, 403, 404, 405])?;
         }
     }

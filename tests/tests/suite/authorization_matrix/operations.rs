@@ -18,6 +18,8 @@ pub(super) const KEYS: &str = "/v1/account/api-keys";
 pub(super) const NAMESPACES: &str = "/v1/account/namespaces";
 pub(super) const PANEL: &str = "/api/account/ssh-keys";
 pub(super) const GPU: &str = "/gpu-cloud/ssh-keys";
+pub(super) const MODELS: &str = "/v1/inference/runtime/models";
+const IMAGE: &str = "/v1/inference/image";
 const SWAP: &str = "/v1/kubernetes/exec-credential";
 
 /// What the operations are about.
@@ -130,6 +132,8 @@ pub(super) fn operations(ids: &Ids) -> Vec<Operation> {
         new("write", Method::DELETE, &namespace).changing(Effect::DeleteNamespace),
         new("config", Method::GET, "/v1/kubernetes/kubeconfig"),
         new("swap", Method::POST, SWAP),
+        new("models", Method::GET, MODELS),
+        new("models", Method::POST, IMAGE).with(json!({"model": "m", "prompt": "p"})),
         new("panel", Method::GET, PANEL),
         new("panel+", Method::POST, PANEL).with(ssh_key()).changing(Effect::PanelMake),
         new("panel+", Method::DELETE, &panel).changing(Effect::PanelDelete),
@@ -154,7 +158,7 @@ pub(super) fn operations(ids: &Ids) -> Vec<Operation> {
     }
     all.into_iter()
         .map(|one| match one.path.as_str() {
-            SWAP | "/v1/kubernetes/kubeconfig" => Operation { names_one: false, ..one },
+            SWAP | MODELS | IMAGE | "/v1/kubernetes/kubeconfig" => Operation { names_one: false, ..one },
             _ => one,
         })
         .collect()

@@ -84,6 +84,10 @@ fn done(
     here: bool,
     ids: [&String; 3],
 ) -> Result<()> {
+    if operation.column == "models" {
+        // Nothing stands behind this replica: whoever is let in is told so.
+        return refused(operation, answer, 503, "inference_not_configured", "no inference service");
+    }
     let status = if operation.effect.is_some() { 201 } else { 200 };
     ensure!(answer.status == status, "{status} expected: {}", told(answer));
     if operation.effect.is_some() {

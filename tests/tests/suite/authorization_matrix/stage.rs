@@ -22,8 +22,8 @@ use crate::replicas::{BEHIND_PROXY, replica};
 
 /// The namespace of the ServiceAccounts that stand in for people.
 const PEOPLE: &str = "default";
-/// How long an expiring key lives: long enough to become Ready.
-const LIFE: TimeDelta = TimeDelta::seconds(8);
+/// How long an expiring key lives: long enough to become Ready and be seen to work.
+const LIFE: TimeDelta = TimeDelta::seconds(30);
 /// How many denied uses lock a key, at this replica.
 const DENIALS: usize = 20;
 /// Where the keys with a list may be used: from documentation addresses (RFC 5737).
@@ -196,7 +196,6 @@ async fn keys(own: &Tenant, other: &Tenant, public: &HttpApi, has: &mut Credenti
         }
     }
     own.kubectl.apply(&manifests.join("\n---\n")).await?;
-    let of_another = other.key("all", &["--scope", "all"]).await?.plaintext()?;
     let plain: [String; 13] = plain.try_into().ok().context("thirteen keys")?;
     let [
         all,
@@ -215,13 +214,14 @@ async fn keys(own: &Tenant, other: &Tenant, public: &HttpApi, has: &mut Credenti
     ] = plain;
 
     // All are live first: a key that never was proves nothing.
-    for key in [&all, &inference, &ssh_keys, &exec, &revoked, &deleted, &rotated, &of_another] {
+    for key in [&expired, &all, &inference, &ssh_keys, &exec, &revoked, &deleted, &rotated] {
         until_verified(public, key, &[], 200).await?;
     }
     for key in [&locked, &one, &two] {
         until_verified(public, key, &[("x-forwarded-for", "203.0.113.7")], 200).await?;
     }
-    until_verified(public, &expired, &[], 200).await?;
+    let of_another = other.key("all", &["--scope", "all"]).await?.plaintext()?;
+    until_verified(public, &of_another, &[], 200).await?;
     own.key_with_reason("not-ready", "NamespaceNotOwned").await?;
     until_verified(public, &not_ready, &[], 403).await?;
 
