@@ -3,7 +3,6 @@
 mod api;
 mod client;
 pub mod connections;
-mod packages;
 mod proxy;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -15,6 +15,7 @@
 //! | that no key or token is left anywhere after a run | [`test_run`], [`plaintext_registry`], [`plaintext_scan`] |
 //! | a Redis of a test's own | [`redis`] |
 //! | nginx, Caddy, Envoy and Traefik that ask Keyplane about keys | [`gateways`] |
+//! | programs that come from Python's registry | [`python_packages`] |
 //! | `make up`, `make down`, `make demo` | [`dev`] |
 
 pub mod access;
@@ -44,6 +45,7 @@ mod private_file;
 pub mod processes;
 pub mod programs;
 pub mod progress;
+pub mod python_packages;
 pub mod readiness;
 pub mod redis;
 pub mod shared;

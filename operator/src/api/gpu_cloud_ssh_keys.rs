@@ -32,12 +32,11 @@ const KEY_NOT_FOUND: &str = "API key not found";
 const ABSENT: &str = "Not found";
 
 /// The surface's routes.
-pub(crate) fn routes(api: Arc<SshKeyApi>) -> OpenApiRouter {
+pub(crate) fn routes() -> OpenApiRouter<Arc<SshKeyApi>> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
         .routes(routes!(mark_as_default))
         .routes(routes!(delete_one))
-        .with_state(api)
 }
 
 /// An SSH key.
@@ -202,7 +201,7 @@ async fn answered(
     path = "/gpu-cloud/ssh-keys",
     operation_id = "GPUCloudSSHKeysController_create",
     tag = TAG,
-    params(("x-api-key" = String, Header, description = "The API Key secret should be sent through this header to authenticate the request.")),
+    security(("apiKey" = [])),
     request_body = CreateSshKey,
     responses(
         (status = 201, description = "Return the created ssh key", body = SshKeyDto),
@@ -227,7 +226,7 @@ async fn create(
     answered(uri, async move {
         let caller = asked.caller().await?;
         let body: CreateSshKey = json_body(&body?).map_err(Refusal::Unusable)?;
-        let key = register(&caller, NewSshKey::try_from(body)?).await?;
+        let key = Box::pin(register(&caller, NewSshKey::try_from(body)?)).await?;
         Ok(answer(StatusCode::CREATED, Json(SshKeyDto::from(key))))
     })
     .await
@@ -241,7 +240,7 @@ async fn create(
     path = "/gpu-cloud/ssh-keys",
     operation_id = "GPUCloudSSHKeysController_getUserSSHKeys",
     tag = TAG,
-    params(("x-api-key" = String, Header, description = "The API Key secret should be sent through this header to authenticate the request.")),
+    security(("apiKey" = [])),
     responses(
         (status = 200, description = "Returns the list of user ssh keys", body = Vec<SshKeyDto>),
         (status = 403, description = "API key invalid", body = ErrorBody),
@@ -274,8 +273,8 @@ async fn list(
     path = "/gpu-cloud/ssh-keys/{id}/makedefault",
     operation_id = "GPUCloudSSHKeysController_makeDefault",
     tag = TAG,
+    security(("apiKey" = [])),
     params(
-        ("x-api-key" = String, Header, description = "The API Key secret should be sent through this header to authenticate the request."),
         ("id" = String, Path, description = "The key's id."),
     ),
     responses(
@@ -302,7 +301,7 @@ async fn mark_as_default(
         // What is no text is no id.
         let id = id.map(|Path(id)| id).unwrap_or_default();
         let key = caller.find(&id, Verb::Patch).await?;
-        make_default(&caller, key).await?;
+        Box::pin(make_default(&caller, key)).await?;
         Ok(answer(StatusCode::NO_CONTENT, ()))
     })
     .await
@@ -316,8 +315,8 @@ async fn mark_as_default(
     path = "/gpu-cloud/ssh-keys/{id}",
     operation_id = "GPUCloudSSHKeysController_delete",
     tag = TAG,
+    security(("apiKey" = [])),
     params(
-        ("x-api-key" = String, Header, description = "The API Key secret should be sent through this header to authenticate the request."),
         ("id" = String, Path, description = "The key's id."),
     ),
     responses(

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use chrono::{SecondsFormat, Utc};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -17,13 +16,17 @@ use keyplane_core::key_format::PlaintextKey;
 use keyplane_core::readiness::ResourceKind;
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::documented_problems::{BodyProblems, KeyHolderProblems};
+use super::json_body::json_body;
 use super::problem::{Problem, audit_unavailable, cluster_unavailable, failed, key_problem};
 use crate::audit::AuditLog;
 use crate::caller::{KeyCheck, KeyRefused, api_key_header};
 use crate::exchange::{RequestAddress, Token, TokenError, TokenIssuer};
 
-const PATH: &str = "/v1/kubernetes/exec-credential";
 const V1: &str = "client.authentication.k8s.io/v1";
 const V1BETA1: &str = "client.authentication.k8s.io/v1beta1";
 const KIND: &str = "ExecCredential";
@@ -41,34 +44,66 @@ pub(crate) struct Exchange {
 }
 
 /// The surface's routes.
-pub(crate) fn routes(exchange: Arc<Exchange>) -> Router {
-    Router::new().route(PATH, post(exchange_key)).with_state(exchange)
+pub(crate) fn routes() -> OpenApiRouter<Arc<Exchange>> {
+    OpenApiRouter::new().routes(routes!(exchange_key))
 }
 
 /// What is read of a request's ExecCredential; the rest of it is the client's own business.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ExecCredentialRequest)]
 struct RequestedCredential {
+    /// `client.authentication.k8s.io/v1` or `client.authentication.k8s.io/v1beta1`: the answer's version.
+    #[schema(
+        pattern = "^client\\.authentication\\.k8s\\.io/(v1|v1beta1)$",
+        example = "client.authentication.k8s.io/v1"
+    )]
     api_version: String,
+    /// `ExecCredential`.
+    #[schema(pattern = "^ExecCredential$", example = "ExecCredential")]
     kind: String,
 }
 
 /// The ExecCredential of the answer (Kubernetes, `client.authentication.k8s.io`).
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ExecCredential)]
 struct IssuedCredential<'a> {
+    /// As it was asked for; `client.authentication.k8s.io/v1` without a body.
     api_version: &'static str,
+    /// `ExecCredential`.
     kind: &'static str,
+    /// What was issued.
     status: IssuedStatus<'a>,
 }
 
-#[derive(Serialize)]
+/// What was issued.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ExecCredentialStatus)]
 struct IssuedStatus<'a> {
+    /// Until when the token is accepted.
+    #[schema(format = DateTime)]
     expiration_timestamp: String,
+    /// The token, for the cluster's API server.
     token: &'a str,
 }
 
+/// Swaps an API key for a short-lived cluster token
+///
+/// kubectl-keyplane does this for kubectl. The token ends with the key at the latest.
+#[utoipa::path(
+    post,
+    path = "/v1/kubernetes/exec-credential",
+    tag = "kubernetes",
+    security(("apiKey" = [])),
+    request_body(content = Option<RequestedCredential>, description = "An ExecCredential that names the version wanted; may be left out"),
+    responses(
+        (status = 200, description = "The token", body = IssuedCredential),
+        KeyHolderProblems,
+        BodyProblems,
+    )
+)]
 async fn exchange_key(
     State(exchange): State<Arc<Exchange>>,
     Extension(RequestAddress(client)): Extension<RequestAddress>,
@@ -157,7 +192,7 @@ fn requested_version(body: &[u8]) -> Result<&'static str, Problem> {
         return Ok(V1);
     }
     let invalid = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "invalid_exec_credential", detail);
-    let requested: RequestedCredential = serde_json::from_slice(body)
+    let requested: RequestedCredential = json_body(body)
         .map_err(|error| invalid(format!("The body must be empty or an ExecCredential as JSON: {error}")))?;
     match requested.api_version.as_str() {
         _ if requested.kind != KIND => Err(invalid(format!("The body's kind must be {KIND}"))),

@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::account::{AccountApi, AccountQuery, failure_problem};
+use super::documented_problems::PersonProblems;
 use super::problem::{Problem, failed, key_problem};
 use crate::caller::{KeyCheck, Verb, has_api_key, presented_key};
 use crate::exchange::RequestAddress;
@@ -34,14 +35,14 @@ pub(crate) struct KubeconfigApi {
 }
 
 /// The surface's routes.
-pub(crate) fn routes(api: KubeconfigApi) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(get_kubeconfig)).with_state(api)
+pub(crate) fn routes() -> OpenApiRouter<KubeconfigApi> {
+    OpenApiRouter::new().routes(routes!(get_kubeconfig))
 }
 
 /// A kubeconfig with a context for each namespace
 ///
 /// With a key in x-api-key: for the namespaces that it reaches. With an access token: for all namespaces of the account
-/// that are ready. kubectl calls kubectl-keyplane, which takes the key from KEYPLANE_API_KEY; the key is not in the
+/// that are ready. kubectl calls kubectl-keyplane, which takes the key from `KEYPLANE_API_KEY`; the key is not in the
 /// kubeconfig.
 #[utoipa::path(
     get,
@@ -51,11 +52,7 @@ pub(crate) fn routes(api: KubeconfigApi) -> OpenApiRouter {
     security(("apiKey" = []), ("accessToken" = [])),
     responses(
         (status = 200, description = "The kubeconfig", body = String, content_type = "application/yaml"),
-        (status = 400, description = "Not clear which account", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No key and no access token that is accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The key's scope, or RBAC, does not allow it", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The cluster does not answer, or it is not configured", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "No answer in time", body = Problem, content_type = "application/problem+json"),
+        PersonProblems,
     )
 )]
 async fn get_kubeconfig(

@@ -1,10 +1,15 @@
 //! The documented HTTP surfaces, one file each, thin over the core and the resources.
 
 pub(crate) mod account;
+mod documented_problems;
+mod envoy_ext_authz;
+mod framework_problem;
 pub(crate) mod gpu_cloud_ssh_keys;
+pub(crate) mod inference;
 mod json_body;
 pub(crate) mod kubernetes_exec_credential;
 mod kubernetes_kubeconfig;
+mod openapi;
 pub(crate) mod panel_ssh_keys;
 pub(crate) mod problem;
 pub(crate) mod request_id;
@@ -13,5 +18,5 @@ pub(crate) mod ssh_keys;
 mod surface;
 pub(crate) mod verify;
 
-pub(crate) use router::{Surfaces, internal_router, public_router};
+pub(crate) use router::{Surfaces, document, internal_router, public_router};
 pub(crate) use surface::Surface;

@@ -33,13 +33,12 @@ const MISSING_ID: &str = "Missing SSH key ID in request.";
 const DELETED: &str = "SSH key deleted successfully";
 
 /// The surface's routes.
-pub(crate) fn routes(api: Arc<SshKeyApi>) -> OpenApiRouter {
+pub(crate) fn routes() -> OpenApiRouter<Arc<SshKeyApi>> {
     OpenApiRouter::new()
         .routes(routes!(list, create, delete_nothing))
         .routes(routes!(delete_one))
         // The same with an id that is empty.
         .route("/api/account/ssh-keys/", delete(delete_nothing))
-        .with_state(api)
 }
 
 /// Who calls. A query that cannot be used is told to nobody who is not known.
@@ -60,6 +59,7 @@ async fn caller<'a>(
     path = "/api/account/ssh-keys",
     operation_id = "panelListSshKeys",
     tag = TAG,
+    security(("bearer" = [])),
     params(Query),
     responses(
         (status = 200, description = "One page of SSH keys", body = SshKeyPage),
@@ -104,6 +104,7 @@ async fn list(
     path = "/api/account/ssh-keys",
     operation_id = "panelCreateSshKey",
     tag = TAG,
+    security(("bearer" = [])),
     params(("account" = Option<String>, Query, description = "For people who own several accounts: which one is meant.")),
     request_body = CreateSshKey,
     responses(
@@ -131,7 +132,7 @@ async fn create(
         caller.may(Verb::Create).await?;
         Query::usable(query)?;
         let asked: CreateSshKey = json_body(&body?).map_err(Refusal::Unusable)?;
-        let key = register(&caller, NewSshKey::try_from(asked)?).await?;
+        let key = Box::pin(register(&caller, NewSshKey::try_from(asked)?)).await?;
         Ok(answer(StatusCode::CREATED, Created { data: key.into() }))
     })
     .await
@@ -145,6 +146,7 @@ async fn create(
     path = "/api/account/ssh-keys/{id}",
     operation_id = "panelDeleteSshKey",
     tag = TAG,
+    security(("bearer" = [])),
     params(
         ("id" = String, Path, description = "The unique identifier of the SSH key to delete."),
         ("account" = Option<String>, Query, description = "For people who own several accounts: which one is meant."),
@@ -188,6 +190,7 @@ async fn delete_one(
     path = "/api/account/ssh-keys",
     operation_id = "panelDeleteNoSshKey",
     tag = TAG,
+    security(("bearer" = [])),
     responses(
         (status = 400, description = "Missing SSH key ID in request.", body = ErrorBody),
         (status = 401, description = "Missing, invalid, revoked or expired credentials", body = ErrorBody),

@@ -36,7 +36,7 @@ const MAX_LENGTH: usize = 536;
 /// The other end of a connection, which every request on it carries as an extension. Not yet the client's address:
 /// a trusted proxy may tell of another in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer(pub(super) ClientAddress);
+pub(crate) struct Peer(pub(crate) ClientAddress);
 
 /// Learns who is at the other end of each connection before TLS begins.
 #[derive(Clone, Debug)]

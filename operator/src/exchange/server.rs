@@ -12,7 +12,6 @@ use axum_server::Handle;
 use chrono::Utc;
 use futures::FutureExt;
 use futures::future;
-use http::StatusCode;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use keyplane_core::api_key::LockPolicy;
@@ -23,7 +22,6 @@ use kube::runtime::watcher::Config;
 use secrecy::ExposeSecret;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tower_http::timeout::TimeoutLayer;
 
 use super::connections::Connections;
 use super::failed_authentications::FailedAuthentications;
@@ -34,6 +32,7 @@ use super::tls;
 use super::token::TokenIssuer;
 use crate::api;
 use crate::api::account::AccountApi;
+use crate::api::inference::{Inference, Upstream};
 use crate::api::kubernetes_exec_credential::Exchange;
 use crate::api::{Surfaces, internal_router, public_router};
 use crate::audit::{self, AuditLog, RefusalLog};
@@ -46,8 +45,6 @@ use crate::runtime::{ApiArguments, shutdown_requested};
 
 /// The largest body that is read. An ExecCredential with a cluster's CA bundle in it is a few kilobytes.
 const BODY_LIMIT: usize = 64 * 1024;
-/// How long a request may take: minting's ten seconds and a little.
-const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 /// How long a connection may take to send a request's head, and how long one may be idle.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// How large a request's head may be, and of how many lines. Access tokens with many groups in them are some 20 kilobytes.
@@ -121,6 +118,8 @@ pub(crate) async fn serve(
         },
         keys: keys.clone(),
         kubeconfigs: Arc::new(kubeconfigs),
+        inference: Arc::new(Inference { keys: keys.clone(), upstream: Upstream::of(&arguments.inference)? }),
+        forwarding: Forwarding::new(&arguments),
         disabled: arguments.disable_surface.iter().copied().collect(),
     };
     let certificate = tls::certificate(&arguments).await?;
@@ -128,7 +127,6 @@ pub(crate) async fn serve(
         router
             .layer(middleware::from_fn_with_state(Forwarding::new(&arguments), peer::learn))
             .layer(DefaultBodyLimit::max(BODY_LIMIT))
-            .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_LIMIT))
             .layer(middleware::from_fn_with_state(metrics.http.clone(), metrics::measure))
             .layer(api::request_id::layers())
     };
@@ -147,7 +145,7 @@ pub(crate) async fn serve(
         .map(|tls| tls.acceptor(connections.acceptor(PeerAcceptor::new(&arguments))))
         .handle(handle.clone());
     limit_connections(public.http_builder());
-    let public = public.serve(with_limits(public_router(&surfaces)).into_make_service());
+    let public = public.serve(with_limits(public_router(&surfaces)?).into_make_service());
     let internal = match arguments.internal_listen {
         Some(address) => {
             let listener = listen(address, "--internal-listen")?;

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::Uri;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
@@ -90,6 +91,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         kubeconfigs: KubeconfigArguments,
     },
+    /// Print the OpenAPI document of the HTTP API
+    ///
+    /// Of every surface, whatever an installation switches off: what it serves is at /openapi.json.
+    #[command(name = "openapi")]
+    OpenApi,
     /// Print a shell completion script
     Completion {
         /// The shell
@@ -223,6 +229,27 @@ pub(crate) struct ApiArguments {
     /// How often one address, or IPv6 /64, may fail to authenticate in a minute before it must wait
     #[arg(long, default_value = "60")]
     pub(crate) failed_authentications_per_minute: NonZeroU32,
+    #[command(flatten)]
+    pub(crate) inference: InferenceArguments,
+}
+
+/// Arguments of the inference API.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Inference")]
+pub(crate) struct InferenceArguments {
+    /// Where requests below /v1/inference are passed on to, once their key is checked: what comes after /v1/inference is
+    /// added to this URL's path. Without it they are answered with 503
+    #[arg(long = "inference-upstream", value_name = "URL", value_parser = upstream)]
+    pub(crate) upstream: Option<Uri>,
+    /// CA certificate (PEM) of that server (default: the system's roots)
+    #[arg(long = "inference-upstream-ca-file", value_name = "FILE", requires = "upstream")]
+    pub(crate) upstream_ca_file: Option<PathBuf>,
+    /// How large a request's body may be, in bytes
+    #[arg(long = "inference-body-limit-bytes", value_name = "BYTES", default_value_t = 32 * 1024 * 1024)]
+    pub(crate) body_limit_bytes: u64,
+    /// How long that server may take until its answer begins, in seconds; what it sends then may take any time
+    #[arg(long = "inference-answer-seconds", value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) answer_seconds: u64,
 }
 
 /// From which header the address of a proxy's client is taken.
@@ -242,6 +269,16 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// The URL of a server that requests are passed on to.
+fn upstream(text: &str) -> Result<Uri, String> {
+    let uri = text.parse::<Uri>().ok().filter(|uri| {
+        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+        // What stands before an @ would be a password in the arguments, and is not sent.
+        is_web && uri.query().is_none() && uri.authority().is_some_and(|host| !host.as_str().contains('@'))
+    });
+    uri.ok_or_else(|| "a URL is needed, without user and query, such as http://inference:8000/v1".to_owned())
+}
+
 /// An address or a CIDR.
 fn network(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<std::net::IpAddr>().map(IpNet::from);
@@ -257,6 +294,7 @@ impl Command {
             Self::All { .. } => "all",
             Self::Controller { .. } => "controller",
             Self::Api { .. } => "api",
+            Self::OpenApi => "openapi",
             Self::Completion { .. } => "completion",
         }
     }

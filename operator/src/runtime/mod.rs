@@ -13,7 +13,7 @@ mod shutdown;
 mod telemetry;
 
 pub(crate) use api_error::cause;
-pub(crate) use arguments::{ApiArguments, Arguments, ForwardedHeaderName};
+pub(crate) use arguments::{ApiArguments, Arguments, ForwardedHeaderName, InferenceArguments};
 pub(crate) use processes::run;
 pub(crate) use reachability::unanswered;
 pub(crate) use shutdown::requested as shutdown_requested;

@@ -17,6 +17,7 @@ use super::cluster_client::{self, Connection};
 use super::lease::Leadership;
 use super::readiness::{Phase, Readiness};
 use super::{shutdown, telemetry};
+use crate::api;
 use crate::audit::{self, AuditLog};
 use crate::controllers;
 use crate::exchange;
@@ -33,6 +34,15 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     if let Command::Completion { shell } = arguments.command {
         clap_complete::generate(shell, &mut Arguments::command(), "keyplane", &mut std::io::stdout());
         return ExitCode::SUCCESS;
+    }
+    if matches!(arguments.command, Command::OpenApi) {
+        return match print_openapi() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "keyplane: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
     }
     if let Err(error) = telemetry::start(&arguments.common) {
         let _ = writeln!(std::io::stderr(), "keyplane: {error}");
@@ -53,6 +63,11 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print_openapi() -> anyhow::Result<()> {
+    let text = api::document().to_pretty_json().context("the OpenAPI document cannot be written")?;
+    writeln!(std::io::stdout(), "{text}").context("the OpenAPI document cannot be printed")
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
@@ -91,7 +106,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
             supervise(&common, &health, serve_api(&client, api, settings(&kubeconfigs)?, audit, &health))
                 .await
         }
-        Command::Completion { .. } => Ok(()),
+        Command::OpenApi | Command::Completion { .. } => Ok(()),
     }
 }
 

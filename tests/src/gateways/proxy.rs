@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{HOST, packages};
-use crate::programs;
+use super::HOST;
 use crate::workspace;
+use crate::{programs, python_packages};
 
 /// A proxy, and how it asks Keyplane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +155,7 @@ fn envoy(files: &Files<'_>, name: &str) -> Result<Command> {
         "--log-level".into(),
         "warning".into(),
     ];
-    Ok(Command { program: packages::envoy()?, arguments: arguments.into() })
+    Ok(Command { program: python_packages::envoy()?, arguments: arguments.into() })
 }
 
 fn traefik(files: &Files<'_>) -> Result<Command> {
@@ -168,7 +168,7 @@ fn traefik(files: &Files<'_>) -> Result<Command> {
     )?;
     let mut option = OsString::from("--configFile=");
     option.push(shipped);
-    Ok(Command { program: packages::traefik()?, arguments: vec![option] })
+    Ok(Command { program: python_packages::traefik()?, arguments: vec![option] })
 }
 
 impl Files<'_> {

@@ -7,8 +7,6 @@ mod problems;
 mod request;
 mod view;
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::Path;
@@ -25,28 +23,29 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use zeroize::Zeroizing;
 
-use self::asked::{ApiKeys, Asked};
+pub(crate) use self::asked::ApiKeys;
+use self::asked::Asked;
 use self::creation::Made;
-use self::problems::{BodyProblems, CallerProblems, KeyProblems};
+use self::problems::KeyProblems;
 use self::request::{ApiKeyChange, NewApiKey, RotationRequest, idempotency_key};
 use self::view::{ApiKeyDetail, ApiKeyList, ApiKeySummary, ApiKeyWithKey, CreatedApiKey};
 use super::account_query::AccountQuery;
-use super::caller::{AccountApi, failure_problem};
+use super::caller::failure_problem;
+use crate::api::documented_problems::{BodyProblems, PersonProblems};
 use crate::api::problem::{Problem, failed};
-use crate::caller::{KeyCheck, Verb};
+use crate::caller::Verb;
 
 /// Says that a creation made nothing, because an earlier attempt had.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The surface's routes.
-pub(crate) fn routes(account: AccountApi, keys: Arc<KeyCheck>) -> OpenApiRouter {
+pub(crate) fn routes() -> OpenApiRouter<ApiKeys> {
     OpenApiRouter::new()
         .routes(routes!(list_api_keys, create_api_key))
         .routes(routes!(get_api_key, change_api_key, delete_api_key))
         .routes(routes!(revoke_api_key))
         .routes(routes!(rotate_api_key))
         .routes(routes!(unlock_api_key))
-        .with_state(ApiKeys { account, keys })
 }
 
 /// The id of a key in a path. One that is no text is nobody's.
@@ -59,7 +58,7 @@ type KeyId = Result<Path<String>, PathRejection>;
     tag = "api keys",
     params(AccountQuery, ("x-keyplane-account" = Option<String>, Header, description = "The account, by name")),
     security(("accessToken" = [])),
-    responses((status = 200, description = "The keys", body = ApiKeyList), CallerProblems)
+    responses((status = 200, description = "The keys", body = ApiKeyList), PersonProblems)
 )]
 async fn list_api_keys(asked: Asked) -> Result<Response, Problem> {
     let caller = asked.caller().await?;
@@ -101,7 +100,7 @@ async fn list_api_keys(asked: Asked) -> Result<Response, Problem> {
         (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The account has as many active keys as it may", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The `Idempotency-Key` was used for another request", body = Problem, content_type = "application/problem+json"),
-        CallerProblems,
+        PersonProblems,
         BodyProblems,
     )
 )]
@@ -145,7 +144,7 @@ async fn create_api_key(asked: Asked, body: Result<Bytes, BytesRejection>) -> Re
     responses(
         (status = 200, description = "The key", body = ApiKeyDetail),
         (status = 404, description = "API key not found", body = Problem, content_type = "application/problem+json"),
-        CallerProblems,
+        PersonProblems,
     )
 )]
 async fn get_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
@@ -165,7 +164,7 @@ async fn get_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
     ),
     security(("accessToken" = [])),
     request_body = ApiKeyChange,
-    responses((status = 200, description = "The changed key", body = ApiKeyDetail), KeyProblems, CallerProblems, BodyProblems)
+    responses((status = 200, description = "The changed key", body = ApiKeyDetail), KeyProblems, PersonProblems, BodyProblems)
 )]
 async fn change_api_key(
     asked: Asked,
@@ -196,7 +195,7 @@ async fn change_api_key(
     responses(
         (status = 204, description = "It is deleted"),
         (status = 404, description = "API key not found", body = Problem, content_type = "application/problem+json"),
-        CallerProblems,
+        PersonProblems,
     )
 )]
 async fn delete_api_key(asked: Asked, id: KeyId) -> Result<StatusCode, Problem> {
@@ -221,7 +220,7 @@ async fn delete_api_key(asked: Asked, id: KeyId) -> Result<StatusCode, Problem> 
         ("x-keyplane-account" = Option<String>, Header, description = "The account, by name"),
     ),
     security(("accessToken" = [])),
-    responses((status = 200, description = "The revoked key", body = ApiKeyDetail), KeyProblems, CallerProblems)
+    responses((status = 200, description = "The revoked key", body = ApiKeyDetail), KeyProblems, PersonProblems)
 )]
 async fn revoke_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
     to_its_end(async move {
@@ -246,7 +245,7 @@ async fn revoke_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
     ),
     security(("accessToken" = [])),
     request_body = Option<RotationRequest>,
-    responses((status = 200, description = "The rotated key", body = ApiKeyWithKey), KeyProblems, CallerProblems, BodyProblems)
+    responses((status = 200, description = "The rotated key", body = ApiKeyWithKey), KeyProblems, PersonProblems, BodyProblems)
 )]
 async fn rotate_api_key(
     asked: Asked,
@@ -275,7 +274,7 @@ async fn rotate_api_key(
         ("x-keyplane-account" = Option<String>, Header, description = "The account, by name"),
     ),
     security(("accessToken" = [])),
-    responses((status = 200, description = "The unlocked key", body = ApiKeyDetail), KeyProblems, CallerProblems)
+    responses((status = 200, description = "The unlocked key", body = ApiKeyDetail), KeyProblems, PersonProblems)
 )]
 async fn unlock_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
     to_its_end(async move {

@@ -18,17 +18,17 @@ use utoipa_axum::routes;
 use self::view::{NamespaceList, NamespaceView, NewNamespace};
 use super::account_query::AccountQuery;
 use super::caller::{AccountApi, failure_problem};
+use crate::api::documented_problems::{BodyProblems, PersonProblems};
 use crate::api::json_body::json_of_request;
 use crate::api::problem::{Problem, failed};
 use crate::caller::Verb;
 use crate::exchange::RequestAddress;
 
 /// The surface's routes.
-pub(crate) fn routes(api: AccountApi) -> OpenApiRouter {
+pub(crate) fn routes() -> OpenApiRouter<AccountApi> {
     OpenApiRouter::new()
         .routes(routes!(list_namespaces, create_namespace))
         .routes(routes!(get_namespace, delete_namespace))
-        .with_state(api)
 }
 
 /// The account's namespaces, the oldest first
@@ -40,11 +40,7 @@ pub(crate) fn routes(api: AccountApi) -> OpenApiRouter {
     security(("accessToken" = [])),
     responses(
         (status = 200, description = "The namespaces", body = NamespaceList),
-        (status = 400, description = "Not clear which account", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No access token that is accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "RBAC does not allow it", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The cluster does not answer", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "No answer in time", body = Problem, content_type = "application/problem+json"),
+        PersonProblems,
     )
 )]
 async fn list_namespaces(
@@ -72,14 +68,10 @@ async fn list_namespaces(
             status = 201, description = "It is made: `ready`, or `pending` where that takes longer", body = NamespaceView,
             headers(("location" = String, description = "Where it is"))
         ),
-        (status = 400, description = "A body or a name that cannot be used, or not clear which account", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No access token that is accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "RBAC does not allow it", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such account", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The name is taken, or the account has as many namespaces as it may", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The cluster or the audit log does not do its part", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "No answer in time", body = Problem, content_type = "application/problem+json"),
+        PersonProblems,
+        BodyProblems,
     )
 )]
 async fn create_namespace(
@@ -118,12 +110,8 @@ async fn create_namespace(
     security(("accessToken" = [])),
     responses(
         (status = 200, description = "The namespace", body = NamespaceView),
-        (status = 400, description = "Not clear which account", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No access token that is accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "RBAC does not allow it", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The account has no such namespace", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The cluster does not answer", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "No answer in time", body = Problem, content_type = "application/problem+json"),
+        PersonProblems,
     )
 )]
 async fn get_namespace(
@@ -151,12 +139,8 @@ async fn get_namespace(
     security(("accessToken" = [])),
     responses(
         (status = 204, description = "It is being deleted"),
-        (status = 400, description = "Not clear which account", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No access token that is accepted", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "RBAC does not allow it", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The account has no such namespace", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The cluster or the audit log does not do its part", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "No answer in time", body = Problem, content_type = "application/problem+json"),
+        PersonProblems,
     )
 )]
 async fn delete_namespace(

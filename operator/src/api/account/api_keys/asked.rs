@@ -16,10 +16,11 @@ use crate::exchange::RequestAddress;
 
 /// What the surface needs.
 #[derive(Clone)]
-pub(super) struct ApiKeys {
-    pub(super) account: AccountApi,
+pub(crate) struct ApiKeys {
+    /// Knows people, and writes at the API server.
+    pub(crate) account: AccountApi,
     /// Tells whether a key works by now.
-    pub(super) keys: Arc<KeyCheck>,
+    pub(crate) keys: Arc<KeyCheck>,
 }
 
 /// A request, without its body.

@@ -1,13 +1,10 @@
 //! What is wrong with a request, as the surface says it.
 
-use std::collections::BTreeMap;
-
 use http::StatusCode;
 use keyplane_core::api_key::KeyRequestError;
-use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::IntoResponses;
 
+use crate::api::documented_problems::{Answers, problems};
 use crate::api::problem::Problem;
 
 /// The answer to a request that cannot be met as it stands.
@@ -58,48 +55,14 @@ pub(super) fn idempotency_key_reused() -> Problem {
     )
 }
 
-/// What every route may answer.
-pub(super) struct CallerProblems;
-
-/// What a route that changes a key may answer besides.
+/// What a route about one key that changes it may answer besides.
 pub(super) struct KeyProblems;
 
-/// What a route that takes a body may answer besides.
-pub(super) struct BodyProblems;
-
-impl IntoResponses for CallerProblems {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        documented(&[
-            ("400", "The request cannot be used as it stands, or it is not clear which account is meant"),
-            ("401", "No access token that is accepted"),
-            ("403", "RBAC does not allow it"),
-            ("503", "The cluster or the audit log does not do its part"),
-            ("504", "No answer in time"),
-        ])
-    }
-}
-
 impl IntoResponses for KeyProblems {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        documented(&[
+    fn responses() -> Answers {
+        problems(&[
             ("404", "API key not found"),
             ("409", "Revoked or expired keys cannot be modified, or others change the key at the same time"),
         ])
     }
-}
-
-impl IntoResponses for BodyProblems {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        documented(&[("413", "The body is too large")])
-    }
-}
-
-fn documented(problems: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
-    let schema = || Ref::from_schema_name(Problem::name());
-    let content = || ContentBuilder::new().schema(Some(schema())).build();
-    let response = |description: &str| {
-        let response = ResponseBuilder::new().description(description);
-        RefOr::T(response.content("application/problem+json", content()).build())
-    };
-    problems.iter().map(|(status, text)| ((*status).to_owned(), response(text))).collect()
 }
