@@ -38,7 +38,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Credential {
     let Some(text) = only(headers, &AUTHORIZATION).and_then(bearer_text) else { return Credential::None };
     match PlaintextKey::parse(text) {
         Ok(key) => Credential::Key(key),
-        Err(_) if looks_like_a_key(text) => Credential::BrokenKey,
+        Err(_) if holds_a_key(text) => Credential::BrokenKey,
         Err(_) if text.is_empty() || text.len() > LONGEST_TOKEN => Credential::None,
         Err(_) => Credential::Token(SecretString::from(text)),
     }
@@ -63,6 +63,13 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 fn bearer_text(value: &str) -> Option<&str> {
     let (scheme, text) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| text.trim())
+}
+
+/// Whether anything in a text looks like a key: alone, or behind what can be in no access token (RFC 6750, section 2.1), such
+/// as `Bearer kpk_…` where the header has said `Bearer` already, or a key in quotation marks.
+fn holds_a_key(text: &str) -> bool {
+    let is_of_a_token = |byte: char| byte.is_ascii_alphanumeric() || "-._~+/".contains(byte);
+    text.split(|byte| !is_of_a_token(byte)).any(looks_like_a_key)
 }
 
 /// Whether a text begins as keys do, `kpk_`: access tokens are JWTs or opaque texts without such a beginning.
@@ -124,12 +131,22 @@ mod tests {
             format!("{whole}x"),
             whole.replace("kpk_", "abc_"),
             format!("{whole} {whole}"),
+            format!("Bearer {whole}"),
+            format!("\"{whole}\""),
+            format!("key={whole}"),
+            format!("<{whole}>"),
         ];
         for text in broken {
             let found = bearer(&headers(&[("authorization", &format!("Bearer {text}"))]));
             assert!(matches!(found, Credential::BrokenKey));
         }
-        let token = bearer(&headers(&[("authorization", "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln_bmF0dXJl")]));
-        assert!(matches!(token, Credential::Token(_)));
+        for token in [
+            "eyJhbGciOiJSUzI1NiJ9.e30.c2ln_bmF0dXJl",
+            "eyJhbGciOiJSUzI1NiJ9.eyJhIjoiYiJ9.ab_0123456789abcdefghijklmnopqrstuvwxyz",
+            "opaque+token/0123456789abcdef==",
+        ] {
+            let found = bearer(&headers(&[("authorization", &format!("Bearer {token}"))]));
+            assert!(matches!(found, Credential::Token(_)), "{token}");
+        }
     }
 }

@@ -9,6 +9,7 @@ mod admission;
 mod adoption;
 mod agreement;
 mod audit;
+mod authorization_matrix;
 mod control_plane;
 mod convergence;
 mod crashes;
