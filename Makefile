@@ -11,10 +11,10 @@ OPENAPI := $(CARGO) run --locked -p keyplane-operator --bin keyplane -- openapi
 THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 3); echo $$((n < 3 ? 3 : n)))
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs demo test up down generate check fmt clippy drift deny
+.PHONY: help build programs demo test bench-verify up down generate check fmt clippy drift deny
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build keyplane, kubectl-keyplane and the harness
 	$(CARGO) build --locked --workspace
@@ -32,6 +32,10 @@ test: programs ## Run all tests, the ones on a real control plane included
 	code=0; $(CARGO) test --locked --workspace --exclude keyplane-tests --no-fail-fast || code=$$?; \
 		KEYPLANE_TEST_RUN_DIR=$(RUN) RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked -p keyplane-tests --no-fail-fast -- --show-output || code=$$?; \
 		$(DEV) scan $(RUN) || code=$$?; exit $$code
+
+bench-verify: programs ## Measure how fast keys are verified, beside hyper and nginx (needs wrk and nginx)
+	$(CARGO) build --locked --release -p keyplane-operator -p keyplane-benches
+	target/release/bench-verify
 
 up: programs ## Start a control plane and Keyplane and leave them running (CONTEXT=name: on an existing cluster)
 	$(DEV) up $(if $(CONTEXT),--context $(CONTEXT))

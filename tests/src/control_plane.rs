@@ -249,6 +249,17 @@ impl ControlPlane {
         self.own.iter().flat_map(OwnPrograms::all).map(Supervised::pid).collect()
     }
 
+    /// Where its etcd is; the certificate `etcd-client` of its [`crate::pki`] opens it.
+    ///
+    /// # Errors
+    /// When it is an existing one.
+    pub fn etcd_url(&self) -> Result<String> {
+        let own = self.own.as_ref().context("an existing control plane's etcd is nobody's business")?;
+        let arguments = own.kube_apiserver.launch().arguments.iter();
+        let url = arguments.filter_map(|argument| argument.to_str()?.strip_prefix("--etcd-servers="));
+        url.map(str::to_owned).next().context("the API server is told where etcd is")
+    }
+
     /// The program that keeps others from outliving us.
     #[must_use]
     pub fn supervise(&self) -> &Path {

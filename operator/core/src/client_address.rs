@@ -24,6 +24,8 @@ pub enum AddressSource {
     XForwardedFor,
     /// A trusted proxy told it in the PROXY protocol.
     ProxyProtocol,
+    /// A trusted Envoy told it when it asked about the request.
+    ExtAuthz,
 }
 
 impl AddressSource {
@@ -35,6 +37,7 @@ impl AddressSource {
             Self::Forwarded => "forwarded",
             Self::XForwardedFor => "x-forwarded-for",
             Self::ProxyProtocol => "proxy-protocol",
+            Self::ExtAuthz => "ext-authz",
         }
     }
 }

@@ -38,7 +38,10 @@ impl IntoResponses for KeyHolderProblems {
     fn responses() -> Answers {
         problems(&[
             ("401", "Missing, invalid, revoked, or expired API key"),
-            ("403", "The key's scope does not include this, the key is locked, or it may not be used from this address"),
+            (
+                "403",
+                "The key's scope does not include this, the key is locked, or it may not be used from this address",
+            ),
             ("429", "Too many requests from this address had no valid credential"),
             ("500", "Keyplane failed to answer"),
             ("503", "The key's access is being set up, or the cluster or the audit log does not do its part"),
@@ -49,10 +52,7 @@ impl IntoResponses for KeyHolderProblems {
 
 impl IntoResponses for BodyProblems {
     fn responses() -> Answers {
-        problems(&[
-            ("400", "The request cannot be used as it stands"),
-            ("413", "The body is too large"),
-        ])
+        problems(&[("400", "The request cannot be used as it stands"), ("413", "The body is too large")])
     }
 }
 

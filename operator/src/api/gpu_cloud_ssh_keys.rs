@@ -226,7 +226,7 @@ async fn create(
     answered(uri, async move {
         let caller = asked.caller().await?;
         let body: CreateSshKey = json_body(&body?).map_err(Refusal::Unusable)?;
-        let key = register(&caller, NewSshKey::try_from(body)?).await?;
+        let key = Box::pin(register(&caller, NewSshKey::try_from(body)?)).await?;
         Ok(answer(StatusCode::CREATED, Json(SshKeyDto::from(key))))
     })
     .await
@@ -301,7 +301,7 @@ async fn mark_as_default(
         // What is no text is no id.
         let id = id.map(|Path(id)| id).unwrap_or_default();
         let key = caller.find(&id, Verb::Patch).await?;
-        make_default(&caller, key).await?;
+        Box::pin(make_default(&caller, key)).await?;
         Ok(answer(StatusCode::NO_CONTENT, ()))
     })
     .await

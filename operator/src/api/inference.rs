@@ -4,13 +4,17 @@ mod headers;
 mod upstream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::StatusCode;
-use keyplane_core::api_key::RequiredScope;
+use futures::StreamExt;
+use http::header::EXPECT;
+use http::{HeaderMap, StatusCode};
+use keyplane_core::api_key::{Admitted, RequiredScope};
+use keyplane_core::client_address::ClientAddress;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -23,6 +27,9 @@ use crate::exchange::{Peer, RequestAddress};
 
 /// What the server's own path takes the place of.
 const BASE: &str = "/v1/inference";
+/// How much of a refused request's body is read, in bytes, and for how long.
+const DISCARDED: usize = 1024 * 1024;
+const DISCARD_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the surface needs.
 pub(crate) struct Inference {
@@ -97,13 +104,16 @@ impl Inference {
         request: Request,
     ) -> Result<Response, Problem> {
         let client = client.ok();
-        let key = api_key_header(request.headers());
-        let required = [RequiredScope::Inference];
-        let admitted = self.keys.admit(key.as_ref(), client, &required).await.map_err(key_problem)?;
-        drop(key);
-        let upstream = self.upstream.as_ref().ok_or_else(not_configured)?;
-        self.keys.used(&admitted, client);
         let (parts, body) = request.into_parts();
+        let length = body.size_hint().lower();
+        let (admitted, upstream) = match self.admit(&parts.headers, client, length).await {
+            Ok(admitted) => admitted,
+            Err(problem) => {
+                discard(&parts.headers, body).await;
+                return Err(problem);
+            }
+        };
+        self.keys.used(&admitted, client);
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
         let passed = Passed {
             method: parts.method,
@@ -117,6 +127,38 @@ impl Inference {
         *response.headers_mut() = headers::towards_client(&answer.headers);
         Ok(response)
     }
+
+    /// Whether a request may go on, with a body of at least this length, and where to.
+    async fn admit(
+        &self,
+        headers: &HeaderMap,
+        client: Option<ClientAddress>,
+        length: u64,
+    ) -> Result<(Admitted, &Upstream), Problem> {
+        let key = api_key_header(headers);
+        let required = [RequiredScope::Inference];
+        let admitted = self.keys.admit(key.as_ref(), client, &required).await.map_err(key_problem)?;
+        let upstream = self.upstream.as_ref().ok_or_else(not_configured)?;
+        upstream.check(length).map_err(no_answer)?;
+        Ok((admitted, upstream))
+    }
+}
+
+/// Reads what there is of a refused request's body, where that is little: whoever still sends when the connection ends may
+/// lose the answer with it. Who asks first whether to send (`Expect`) is not told to.
+async fn discard(headers: &HeaderMap, body: Body) {
+    if headers.contains_key(EXPECT) {
+        return;
+    }
+    let reading = async {
+        let mut left = DISCARDED;
+        let mut body = body.into_data_stream();
+        while let (1.., Some(Ok(part))) = (left, body.next().await) {
+            left = left.saturating_sub(part.len());
+        }
+    };
+    // Whoever takes longer has had their chance.
+    drop(tokio::time::timeout(DISCARD_LIMIT, reading).await);
 }
 
 fn not_configured() -> Problem {

@@ -54,7 +54,10 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Exchange>> {
 #[schema(as = ExecCredentialRequest)]
 struct RequestedCredential {
     /// `client.authentication.k8s.io/v1` or `client.authentication.k8s.io/v1beta1`: the answer's version.
-    #[schema(pattern = "^client\\.authentication\\.k8s\\.io/(v1|v1beta1)$", example = "client.authentication.k8s.io/v1")]
+    #[schema(
+        pattern = "^client\\.authentication\\.k8s\\.io/(v1|v1beta1)$",
+        example = "client.authentication.k8s.io/v1"
+    )]
     api_version: String,
     /// `ExecCredential`.
     #[schema(pattern = "^ExecCredential$", example = "ExecCredential")]

@@ -42,7 +42,7 @@ pub(crate) fn routes() -> OpenApiRouter<KubeconfigApi> {
 /// A kubeconfig with a context for each namespace
 ///
 /// With a key in x-api-key: for the namespaces that it reaches. With an access token: for all namespaces of the account
-/// that are ready. kubectl calls kubectl-keyplane, which takes the key from KEYPLANE_API_KEY; the key is not in the
+/// that are ready. kubectl calls kubectl-keyplane, which takes the key from `KEYPLANE_API_KEY`; the key is not in the
 /// kubeconfig.
 #[utoipa::path(
     get,

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 mod documented_problems;
+mod envoy_ext_authz;
 mod framework_problem;
 pub(crate) mod gpu_cloud_ssh_keys;
 pub(crate) mod inference;

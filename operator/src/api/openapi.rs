@@ -133,7 +133,9 @@ fn security_schemes() -> [(&'static str, SecurityScheme); 3] {
         ("apiKey", SecurityScheme::ApiKey(ApiKey::Header(key))),
         (
             "accessToken",
-            bearer("A person's access token, as the cluster's API server accepts it: of its OIDC issuer, or a ServiceAccount's"),
+            bearer(
+                "A person's access token, as the cluster's API server accepts it: of its OIDC issuer, or a ServiceAccount's",
+            ),
         ),
         ("bearer", bearer("An API key, or, where people are served, an access token")),
     ]
@@ -149,7 +151,10 @@ fn complete(operation: &mut Operation) {
     for (status, response) in responses {
         let RefOr::T(response) = response else { continue };
         let mut header = |name: &str, text: &str, type_, is_required| {
-            response.headers.entry(name.to_owned()).or_insert_with(|| header(text, type_, is_required).into());
+            response
+                .headers
+                .entry(name.to_owned())
+                .or_insert_with(|| header(text, type_, is_required).into());
         };
         header("x-request-id", "Names the request", Type::String, true);
         if PASSING.contains(&status.as_str()) {
@@ -247,7 +252,11 @@ mod tests {
             for (status, answer) in operation["responses"].as_object().unwrap() {
                 let what = format!("{method} {path} {status}");
                 assert_eq!(answer["headers"]["x-request-id"]["required"], true, "{what}");
-                assert_eq!(answer["headers"]["retry-after"].is_object(), PASSING.contains(&&**status), "{what}");
+                assert_eq!(
+                    answer["headers"]["retry-after"].is_object(),
+                    PASSING.contains(&&**status),
+                    "{what}"
+                );
                 let is_error = status.starts_with(['4', '5']);
                 if is_error && path.starts_with("/v1") && !path.starts_with("/v1/verify") {
                     let schema = &answer["content"]["application/problem+json"]["schema"]["$ref"];
@@ -289,13 +298,19 @@ mod tests {
             router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
         };
         let first = answer(None).await;
-        assert_eq!((first.status(), &first.headers()[CONTENT_TYPE]), (StatusCode::OK, &"application/json".parse().unwrap()));
+        assert_eq!(
+            (first.status(), &first.headers()[CONTENT_TYPE]),
+            (StatusCode::OK, &"application/json".parse().unwrap())
+        );
         let tag = first.headers()[ETAG].to_str().unwrap().to_owned();
         let body = to_bytes(first.into_body(), usize::MAX).await.unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), whole());
         for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
             let again = answer(Some(&known)).await;
-            assert_eq!((again.status(), &again.headers()[ETAG]), (StatusCode::NOT_MODIFIED, &tag.parse().unwrap()));
+            assert_eq!(
+                (again.status(), &again.headers()[ETAG]),
+                (StatusCode::NOT_MODIFIED, &tag.parse().unwrap())
+            );
             assert!(to_bytes(again.into_body(), 1).await.unwrap().is_empty());
         }
         assert_eq!(answer(Some("\"other\"")).await.status(), StatusCode::OK);

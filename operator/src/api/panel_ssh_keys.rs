@@ -132,7 +132,7 @@ async fn create(
         caller.may(Verb::Create).await?;
         Query::usable(query)?;
         let asked: CreateSshKey = json_body(&body?).map_err(Refusal::Unusable)?;
-        let key = register(&caller, NewSshKey::try_from(asked)?).await?;
+        let key = Box::pin(register(&caller, NewSshKey::try_from(asked)?)).await?;
         Ok(answer(StatusCode::CREATED, Created { data: key.into() }))
     })
     .await

@@ -17,8 +17,11 @@ use super::kubernetes_exec_credential::{self, Exchange};
 use super::kubernetes_kubeconfig::{self, KubeconfigApi};
 use super::ssh_keys::SshKeyApi;
 use super::surface::Surface;
-use super::{framework_problem, gpu_cloud_ssh_keys, openapi, panel_ssh_keys, problem, verify};
+use super::{
+    envoy_ext_authz, framework_problem, gpu_cloud_ssh_keys, openapi, panel_ssh_keys, problem, verify,
+};
 use crate::caller::KeyCheck;
+use crate::exchange::Forwarding;
 use crate::issued_kubeconfig::KubeconfigSettings;
 
 /// How long a request may take that is answered here: minting's ten seconds and a little.
@@ -36,6 +39,8 @@ pub(crate) struct Surfaces {
     pub(crate) kubeconfigs: Arc<KubeconfigSettings>,
     /// Passes on to the inference service.
     pub(crate) inference: Arc<Inference>,
+    /// Whose word about a client's address is taken.
+    pub(crate) forwarding: Forwarding,
     /// What an installation does without.
     pub(crate) disabled: BTreeSet<Surface>,
 }
@@ -73,9 +78,8 @@ fn visit_all(visitor: &mut impl Visitor) {
         account: surfaces.account.clone(),
         settings: surfaces.kubeconfigs.clone(),
     });
-    visitor.visit(Surface::Exchange, kubernetes_exec_credential::routes(), |surfaces| {
-        surfaces.exchange.clone()
-    });
+    visitor
+        .visit(Surface::Exchange, kubernetes_exec_credential::routes(), |surfaces| surfaces.exchange.clone());
     visitor.visit(Surface::Verify, verify::routes(), |surfaces| surfaces.keys.clone());
     visitor.visit(Surface::PanelSshKeys, panel_ssh_keys::routes(), Surfaces::ssh_keys);
     visitor.visit(Surface::GpuCloudSshKeys, gpu_cloud_ssh_keys::routes(), Surfaces::ssh_keys);
@@ -152,10 +156,11 @@ pub(crate) fn public_router(surfaces: &Surfaces) -> anyhow::Result<Router> {
         .layer(middleware::from_fn(framework_problem::as_problems)))
 }
 
-/// The port for gateways beside Keyplane: verification alone.
+/// The port for gateways beside Keyplane: verification alone, over HTTP and gRPC.
 pub(crate) fn internal_router(surfaces: &Surfaces) -> Router {
-    let routes = Router::from(verify::routes()).layer(request_limit());
-    routes.with_state(surfaces.keys.clone()).fallback(problem::not_found)
+    let over_grpc = envoy_ext_authz::routes(surfaces.keys.clone(), surfaces.forwarding.clone());
+    let over_http = Router::from(verify::routes()).with_state(surfaces.keys.clone());
+    over_http.merge(over_grpc).layer(request_limit()).fallback(problem::not_found)
 }
 
 #[cfg(test)]
@@ -187,11 +192,8 @@ mod tests {
         visit_all(&mut paths);
         paths.0.insert("/openapi.json".to_owned());
         // A wildcard has no form in a document, and no segment behind a slash is the path without it.
-        let served: BTreeSet<String> = paths
-            .0
-            .into_iter()
-            .map(|path| path.trim_end_matches('/').replace("{*", "{"))
-            .collect();
+        let served: BTreeSet<String> =
+            paths.0.into_iter().map(|path| path.trim_end_matches('/').replace("{*", "{")).collect();
         let documented: BTreeSet<String> = document().paths.paths.into_keys().collect();
         assert_eq!(served, documented);
     }

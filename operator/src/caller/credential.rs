@@ -6,7 +6,7 @@ use keyplane_core::key_format::PlaintextKey;
 use secrecy::SecretString;
 
 /// The header of seeds 003 and 004.
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(crate) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// How long an access token may be: the API server's own limit for a whole request head is above this.
 const LONGEST_TOKEN: usize = 64 * 1024;
 

@@ -12,5 +12,5 @@ mod session;
 pub(crate) use account_choice::{AccountChoice, NoAccount};
 pub(crate) use api_key::{KeyCheck, KeyRefused};
 pub(crate) use authorization::{Authorizer, Verb};
-pub(crate) use credential::{Credential, api_key_header, bearer, has_api_key, presented_key};
+pub(crate) use credential::{API_KEY, Credential, api_key_header, bearer, has_api_key, presented_key};
 pub(crate) use session::{NoSession, Sessions, User};

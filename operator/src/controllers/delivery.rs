@@ -45,13 +45,13 @@ pub(super) fn secret_of(
     }]);
     let mut data = BTreeMap::from([(KEY_ENTRY.to_owned(), ByteString(key.expose().as_bytes().to_vec()))]);
     let kubeconfig = issue.namespaces.as_ref().map(|namespaces| settings.kubeconfig(namespaces, Some(key)));
-    if let Some(text) = kubeconfig.transpose().map_err(undeliverable)?.flatten() {
+    if let Some(text) = kubeconfig.transpose().map_err(|error| undeliverable(&error))?.flatten() {
         data.insert(KUBECONFIG_ENTRY.to_owned(), ByteString(text.as_bytes().to_vec()));
     }
     Ok(Secret { metadata, type_: Some("Opaque".to_owned()), data: Some(data), ..Secret::default() })
 }
 
-fn undeliverable(error: KubeconfigError) -> ReconcileError {
+fn undeliverable(error: &KubeconfigError) -> ReconcileError {
     match error {
         KubeconfigError::UnreadableCa(_) => {
             ReconcileError::Undeliverable { reason: Reason::DeliveryConflict, message: error.to_string() }

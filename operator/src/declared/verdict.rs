@@ -11,8 +11,10 @@ use super::home::{Declared, Home};
 
 /// How long the controller is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often is looked.
-const LOOK_EVERY: Duration = Duration::from_millis(40);
+/// After how long is looked for the first time, and how long the pauses become: many who wait at once must not keep the API
+/// server from the controller that they wait for.
+const FIRST_LOOK: Duration = Duration::from_millis(40);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 /// How long after something was made its place is certain. Creation times have whole seconds, and of what is made in one
 /// second any may come first; besides, the controller needs a moment to see it all. By this process's own clock only the
 /// length counts: the clocks of two machines need not agree.
@@ -37,19 +39,33 @@ impl Home {
         made: &K,
         is_decided: impl Fn(&K) -> bool,
     ) -> Result<Awaited<K>, ApiFailure> {
-        self.awaited(made, is_decided, CERTAIN_AFTER).await
+        self.awaited(made, is_decided, CERTAIN_AFTER, PATIENCE).await
+    }
+
+    /// [`Home::verdict_on`] with a patience of one's own.
+    ///
+    /// # Errors
+    /// As [`Home::verdict_on`].
+    pub(crate) async fn verdict_within<K: Declared>(
+        &self,
+        patience: Duration,
+        made: &K,
+        is_decided: impl Fn(&K) -> bool,
+    ) -> Result<Awaited<K>, ApiFailure> {
+        self.awaited(made, is_decided, CERTAIN_AFTER, patience).await
     }
 
     /// Waits until `is_decided` is so of a resource, whose place is certain already or does not matter.
     ///
     /// # Errors
-    /// `NotFound` when it is gone, or the API server does not say.
-    pub(crate) async fn until_decided<K: Declared>(
+    /// As [`Home::verdict_on`].
+    pub(crate) async fn decided_within<K: Declared>(
         &self,
+        patience: Duration,
         standing: &K,
         is_decided: impl Fn(&K) -> bool,
     ) -> Result<Awaited<K>, ApiFailure> {
-        self.awaited(standing, is_decided, Duration::ZERO).await
+        self.awaited(standing, is_decided, Duration::ZERO, patience).await
     }
 
     async fn awaited<K: Declared>(
@@ -57,9 +73,11 @@ impl Home {
         object: &K,
         is_decided: impl Fn(&K) -> bool,
         certain_after: Duration,
+        patience: Duration,
     ) -> Result<Awaited<K>, ApiFailure> {
         let begun = Instant::now();
-        let (certain, end) = (begun + certain_after, begun + PATIENCE);
+        let (certain, end) = (begun + certain_after, begun + patience);
+        let mut pause = FIRST_LOOK;
         let mut seen = object.clone();
         loop {
             let now = Instant::now();
@@ -68,8 +86,9 @@ impl Home {
                 false if now >= end => return Ok(Awaited::Undecided(seen)),
                 // What is decided is looked at once more when it is certain, not before.
                 true => tokio::time::sleep_until(certain).await,
-                false => tokio::time::sleep(LOOK_EVERY).await,
+                false => tokio::time::sleep(pause).await,
             }
+            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
             let found = self.named::<K>(&seen.name_any()).await?;
             seen = found.filter(|found| found.meta().uid == object.meta().uid).ok_or(ApiFailure::NotFound)?;
         }

@@ -14,7 +14,7 @@ mod token;
 
 pub(crate) use failed_authentications::FailedAuthentications;
 pub(crate) use key_index::KeyIndex;
-pub(crate) use peer::RequestAddress;
+pub(crate) use peer::{Forwarding, RequestAddress};
 pub(crate) use proxy_protocol::Peer;
 pub(crate) use server::serve;
 pub(crate) use token::{Token, TokenError, TokenIssuer};

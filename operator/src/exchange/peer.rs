@@ -1,14 +1,17 @@
 //! Puts the client's address into each request, from the connection's other end and the header that trusted proxies
 //! write.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::HeaderMap;
 use ipnet::IpNet;
 use keyplane_core::client_address::{ClientAddress, ForwardedHeader, UnreadableForwarded, client_address};
+use keyplane_core::ip_network::any_holds;
 
 use super::proxy_protocol::Peer;
 use crate::runtime::{ApiArguments, ForwardedHeaderName};
@@ -20,7 +23,7 @@ pub(crate) struct RequestAddress(pub(crate) Result<ClientAddress, UnreadableForw
 
 /// Whose word about a client's address is taken, and in which header.
 #[derive(Clone, Debug)]
-pub(super) struct Forwarding {
+pub(crate) struct Forwarding {
     trusted: Arc<[IpNet]>,
     header: ForwardedHeader,
 }
@@ -34,6 +37,32 @@ impl Forwarding {
         };
         Self { trusted: arguments.trusted_proxy.clone().into(), header }
     }
+
+    /// Whether an address is a trusted proxy's.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        any_holds(&self.trusted, address)
+    }
+
+    /// The name of the header in which trusted proxies name their client.
+    pub(crate) fn header_name(&self) -> &'static str {
+        self.header.name()
+    }
+
+    /// The client of a request with these headers, who is at the other end or behind it.
+    ///
+    /// # Errors
+    /// When a trusted proxy does not tell.
+    pub(crate) fn client(
+        &self,
+        peer: ClientAddress,
+        headers: &HeaderMap,
+    ) -> Result<ClientAddress, UnreadableForwarded> {
+        let lines = headers.get_all(self.header.name()).iter();
+        // What is not text is unreadable only where it stands, lest a client spoil what a proxy adds to its line.
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+        let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
+        client_address(peer, &self.trusted, self.header, &lines)
+    }
 }
 
 /// Middleware: adds the [`RequestAddress`].
@@ -43,11 +72,7 @@ pub(super) async fn learn(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let lines = request.headers().get_all(forwarding.header.name());
-    // What is not text is unreadable only where it stands, lest a client spoil what a proxy adds to its line.
-    let lines: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
-    let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
-    let address = client_address(peer, &forwarding.trusted, forwarding.header, &lines);
+    let address = forwarding.client(peer, request.headers());
     request.extensions_mut().insert(RequestAddress(address));
     next.run(request).await
 }

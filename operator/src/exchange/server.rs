@@ -119,6 +119,7 @@ pub(crate) async fn serve(
         keys: keys.clone(),
         kubeconfigs: Arc::new(kubeconfigs),
         inference: Arc::new(Inference { keys: keys.clone(), upstream: Upstream::of(&arguments.inference)? }),
+        forwarding: Forwarding::new(&arguments),
         disabled: arguments.disable_surface.iter().copied().collect(),
     };
     let certificate = tls::certificate(&arguments).await?;

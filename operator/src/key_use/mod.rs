@@ -65,6 +65,7 @@ pub struct KeyUse {
     /// What waits for the statuses: `counted` itself, or the totals of Redis.
     written: Arc<Ledger>,
     redis: Option<Mutex<RedisStore>>,
+    writer: StatusWriter,
     flush: Flush,
     denials: Denials,
     revocations: Revocations,
@@ -96,7 +97,8 @@ impl KeyUse {
             pass: usize::try_from(pass).unwrap_or(usize::MAX),
             flush: Flush::new(written.clone(), writer.clone(), pace.clone(), rate),
             denials: Denials::new(writer.clone(), settings.lock),
-            revocations: Revocations::new(writer, pace),
+            revocations: Revocations::new(writer.clone(), pace),
+            writer,
             counted,
             written,
             redis,
@@ -138,6 +140,7 @@ impl KeyUse {
 
     /// Takes note of a key as the watch tells of it: for every key that is added or changed.
     pub fn observed(&self, key: &Arc<ApiKey>, now: DateTime<Utc>) {
+        self.writer.observed(key);
         self.denials.observed(key, now);
         self.revocations.observed(key);
     }
@@ -146,6 +149,7 @@ impl KeyUse {
     pub fn deleted(&self, uid: &str) {
         self.counted.take(uid);
         self.written.take(uid);
+        self.writer.forget(uid);
         self.denials.forget(uid);
         self.revocations.forget(uid);
     }

@@ -1,8 +1,9 @@
 //! Writes the API's fields of a key's status: compare-and-swap on the key's version, so that nothing that another
 //! replica or the controller wrote is lost.
 
+use std::collections::HashMap;
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper_util::client::legacy;
@@ -63,11 +64,47 @@ enum Failure {
 #[derive(Clone)]
 pub(super) struct StatusWriter {
     client: Client,
+    /// The versions that its last writes gave to keys, by UID: of those that the watch has not told of since.
+    written: Arc<Mutex<HashMap<String, u64>>>,
 }
 
 impl StatusWriter {
     pub(super) fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, written: Arc::default() }
+    }
+
+    /// Takes note of a key as the watch tells of it.
+    pub(super) fn observed(&self, key: &ApiKey) {
+        let (Some(uid), Some(version)) = (key.metadata.uid.as_deref(), version_of(key)) else { return };
+        let mut written = self.written();
+        if written.get(uid).is_some_and(|written| *written <= version) {
+            written.remove(uid);
+        }
+    }
+
+    /// Forgets a key that was deleted.
+    pub(super) fn forget(&self, uid: &str) {
+        self.written().remove(uid);
+    }
+
+    /// Whether this is the key as it was before the last write. Of two equal writes on top of one version (a use each, of
+    /// one millisecond) nobody could tell which was accepted, if the answer to one is lost.
+    fn is_outdated(&self, key: &ApiKey, uid: &str) -> bool {
+        let written = self.written().get(uid).copied();
+        written.is_some_and(|written| version_of(key).is_some_and(|version| version < written))
+    }
+
+    /// The end of a write that gave the key this version, or an earlier one.
+    fn done(&self, uid: String, live: Arc<ApiKey>) -> Written {
+        if let Some(version) = version_of(&live) {
+            self.written().insert(uid, version);
+        }
+        Written::Done(live)
+    }
+
+    /// A panic elsewhere leaves whole entries behind.
+    fn written(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the change on top of `known`, or of what is there when that is not the newest version any more.
@@ -89,7 +126,7 @@ impl StatusWriter {
         let keys: Api<ApiKey> = Api::namespaced(self.client.clone(), &namespace);
         let name = known.name_any();
         let mut live = known.clone();
-        let mut must_read = unsettled.is_some();
+        let mut must_read = unsettled.is_some() || self.is_outdated(known, &uid);
         let mut unknown = 0;
         for turn in 0..ATTEMPTS {
             if must_read {
@@ -103,14 +140,14 @@ impl StatusWriter {
                 None => None,
                 Some(attempt) => match attempt.settle(&live) {
                     Settled::Open => Some(attempt),
-                    Settled::Committed => return Ok(Written::Done(live)),
+                    Settled::Committed => return Ok(self.done(uid, live)),
                     Settled::NotCommitted => None,
                     Settled::Doubtful => {
                         tracing::warn!(
                             key = uid,
                             "an answer was lost while another replica wrote the same key's uses: its count may be short"
                         );
-                        return Ok(Written::Done(live));
+                        return Ok(self.done(uid, live));
                     }
                 },
             };
@@ -126,7 +163,7 @@ impl StatusWriter {
                 pace.turn().await;
             }
             match send(&keys, &name, &attempt.patch(&uid)).await {
-                Ok(stored) => return Ok(Written::Done(Arc::new(stored))),
+                Ok(stored) => return Ok(self.done(uid, Arc::new(stored))),
                 Err(Failure::Gone) => return Ok(Written::Gone),
                 Err(failure) => {
                     // What was sent before with an unknown end is not settled by this one's refusal: it may be what
@@ -154,6 +191,11 @@ impl StatusWriter {
         }
         Err(WriteError::Overtaken)
     }
+}
+
+/// A key's version as a number: the API server counts up. One that is none is compared with no other.
+fn version_of(key: &ApiKey) -> Option<u64> {
+    key.metadata.resource_version.as_deref()?.parse().ok()
 }
 
 /// The key as it is now; `None` when it is gone, or another one has its name.

@@ -239,17 +239,17 @@ pub(crate) struct ApiArguments {
 pub(crate) struct InferenceArguments {
     /// Where requests below /v1/inference are passed on to, once their key is checked: what comes after /v1/inference is
     /// added to this URL's path. Without it they are answered with 503
-    #[arg(long, value_name = "URL", value_parser = upstream)]
-    pub(crate) inference_upstream: Option<Uri>,
+    #[arg(long = "inference-upstream", value_name = "URL", value_parser = upstream)]
+    pub(crate) upstream: Option<Uri>,
     /// CA certificate (PEM) of that server (default: the system's roots)
-    #[arg(long, value_name = "FILE", requires = "inference_upstream")]
-    pub(crate) inference_upstream_ca_file: Option<PathBuf>,
+    #[arg(long = "inference-upstream-ca-file", value_name = "FILE", requires = "upstream")]
+    pub(crate) upstream_ca_file: Option<PathBuf>,
     /// How large a request's body may be, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 32 * 1024 * 1024)]
-    pub(crate) inference_body_limit_bytes: u64,
+    #[arg(long = "inference-body-limit-bytes", value_name = "BYTES", default_value_t = 32 * 1024 * 1024)]
+    pub(crate) body_limit_bytes: u64,
     /// How long that server may take until its answer begins, in seconds; what it sends then may take any time
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub(crate) inference_answer_seconds: u64,
+    #[arg(long = "inference-answer-seconds", value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) answer_seconds: u64,
 }
 
 /// From which header the address of a proxy's client is taken.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::demo_http;
 use super::walkthrough::{Expect, Walkthrough};
 
 /// Walks through all of it.
@@ -15,6 +16,7 @@ pub(super) async fn walk(walk: &mut Walkthrough) -> Result<()> {
     grow(walk).await?;
     deliver(walk).await?;
     lock(walk).await?;
+    demo_http::walk(walk).await?;
     revoke(walk).await?;
     leave(walk).await
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::HOST;
-use crate::{programs, python_packages};
 use crate::workspace;
+use crate::{programs, python_packages};
 
 /// A proxy, and how it asks Keyplane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

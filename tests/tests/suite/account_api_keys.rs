@@ -1,5 +1,6 @@
 //! `/v1/account/api-keys` against the control plane: seed 003 word for word, and what kubectl shows of it.
 
+mod away;
 mod declared;
 mod idempotency;
 mod life;
@@ -148,7 +149,10 @@ fn told(answer: &HttpAnswer) -> String {
 fn ensure_problem(what: &str, answer: &HttpAnswer, status: u16, code: &str) -> Result<String> {
     let kind = answer.header("content-type").unwrap_or_default();
     let body = answer.json();
-    let is_it = answer.status == status && body["code"] == code && body["status"] == status;
+    let told_status = body.pointer("/status").and_then(Value::as_u64);
+    let is_it = answer.status == status
+        && answer.at("/code").as_deref() == Some(code)
+        && told_status == Some(u64::from(status));
     ensure!(is_it && kind == "application/problem+json", "{what}: {} as {kind}", told(answer));
     answer.at("/detail").context("a detail")
 }

@@ -33,6 +33,11 @@ async fn envoy_over_http_lets_in_whom_keyplane_accepts_and_nobody_else() -> Resu
 }
 
 #[tokio::test]
+async fn envoy_over_grpc_lets_in_whom_keyplane_accepts_and_nobody_else() -> Result<()> {
+    behind(Proxy::EnvoyGrpc).await
+}
+
+#[tokio::test]
 async fn traefik_lets_in_whom_keyplane_accepts_and_nobody_else() -> Result<()> {
     behind(Proxy::Traefik).await
 }

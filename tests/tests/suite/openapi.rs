@@ -168,11 +168,8 @@ async fn schemathesis_finds_no_answer_that_the_document_does_not_have() -> Resul
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let output = schemathesis.output().await.context("schemathesis does not start")?;
-    let told = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let told =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{told}");
     ensure!(output.status.success(), "schemathesis found something: {}\n{told}", output.status);
     Ok(())

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod connections;
+mod grpc;
 mod presented;
 mod scopes;
 mod secrecy;

@@ -117,7 +117,8 @@ pub fn trace(base: Option<&Usage>, tried: &Usage, stored: Option<&Usage>) -> Set
     if now.count < wanted.count || now.last < wanted.last {
         Settled::NotCommitted
     } else if now == wanted || (now.last == wanted.last && wanted.last > before.last) {
-        // The last use that this write brought stands there: nobody else knew of it.
+        // The last use that this write brought stands there. Nobody else knew of it, unless another replica had one of the
+        // same millisecond, version and address; that cannot be told, and is taken for accepted as what is doubtful is.
         Settled::Committed
     } else {
         Settled::Doubtful

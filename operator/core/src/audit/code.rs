@@ -62,7 +62,7 @@ fields! {
     Message "message": "Why, for a person; at most 1024 characters.";
     Actor "actor": "Who asked for it, as far as the resource tells: `manager`, the field manager that last wrote its `spec`, `user`, where Keyplane's API authenticated one, and `key`, the id of the ApiKey that was presented to it for the change.";
     Address "address": "The client's address. In a repeated event of an IPv6 client, its network of 64 bits.";
-    AddressSource "addressSource": "How the address was learnt: `connection`, `x-forwarded-for`, `forwarded` or `proxy-protocol`.";
+    AddressSource "addressSource": "How the address was learnt: `connection`, `x-forwarded-for`, `forwarded`, `proxy-protocol` or `ext-authz` (Envoy's word).";
     TokenId "tokenId": "The `jti` of the token that was issued.";
     Version "version": "Which version of the key, from 1; each rotation makes another.";
     Generation "generation": "`from` and `to`: the generations of the resource's `spec`.";

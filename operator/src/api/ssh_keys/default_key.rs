@@ -15,9 +15,9 @@ use crate::api::problem::cluster_unavailable;
 use crate::declared::{ApiFailure, Home};
 
 /// How long the controller is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often is looked.
-const LOOK_EVERY: Duration = Duration::from_millis(40);
+const LOOK_EVERY: Duration = Duration::from_millis(60);
 
 /// Makes a key the only one that asks to be the default, and waits until it is.
 ///
@@ -51,19 +51,18 @@ pub(crate) async fn make_default(caller: &SshKeyCaller<'_>, key: SshKey) -> Resu
         if Instant::now() >= end {
             return Err(cluster_unavailable().into());
         }
-        if !asks(&own) {
-            // Another request came between. Where two took the default from each other, one asks again.
-            if others.iter().any(asks) {
-                return Err(Refusal::Overtaken);
-            }
-            ask(home, own).await?;
-        } else {
+        if asks(&own) {
             // Who asked since then and is younger is in nobody's way, and may be another request's under way.
             let place = Seniority::of(&own.metadata);
             let before = |other: &SshKey| asks(other) && Seniority::of(&other.metadata) < place;
             for other in others.into_iter().filter(before) {
                 ask_no_more(home, other).await?;
             }
+        } else if others.iter().any(asks) {
+            return Err(Refusal::Overtaken);
+        } else {
+            // Two requests took the default from each other.
+            ask(home, own).await?;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -9,6 +9,7 @@ use keyplane_core::ssh_public_key::{SshPublicKey, SshPublicKeyError};
 use keyplane_crds::{SshKey, SshKeySpec};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::caller::SshKeyCaller;
@@ -22,6 +23,8 @@ use crate::declared::{ApiFailure, Awaited, Home};
 const LONGEST_NAME: usize = 255;
 /// The name of a resource whose display name has nothing that a name can hold.
 const FALLBACK_NAME: &str = "ssh-key";
+/// How long the controller is waited for altogether: less than a request may take, by enough to take away what does not stand.
+const PATIENCE: Duration = Duration::from_secs(11);
 /// How often a key that does not stand is deleted before it is left behind.
 const ATTEMPTS: u32 = 3;
 /// How long is waited before the second attempt.
@@ -120,7 +123,8 @@ pub(crate) async fn register(caller: &SshKeyCaller<'_>, new: NewSshKey) -> Resul
 /// When the place among those of one second is certain, it may still not have seen them all. It takes changes in the order in
 /// which they were made: when it has answered one of this key that means nothing, it has seen whatever came before.
 async fn verdict(home: &Home, made: &SshKey) -> Result<Awaited<SshKey>, ApiFailure> {
-    let standing = match home.verdict_on(made, is_decided).await? {
+    let end = Instant::now() + PATIENCE;
+    let standing = match home.verdict_within(PATIENCE, made, is_decided).await? {
         Awaited::Decided(key) if is_registered(&key) => key,
         other => return Ok(other),
     };
@@ -131,7 +135,8 @@ async fn verdict(home: &Home, made: &SshKey) -> Result<Awaited<SshKey>, ApiFailu
             Some(true) | None => json!({}),
         })
     });
-    home.until_decided(&asked.await?, is_decided).await
+    let asked = asked.await?;
+    home.decided_within(end.saturating_duration_since(Instant::now()), &asked, is_decided).await
 }
 
 /// Why a key does not stand.

@@ -9,11 +9,8 @@ use super::PATH;
 const WITH_PATH: &str = "/v1/verify/{path}";
 
 /// The methods, and what the operations are called that they make.
-const METHODS: [(HttpMethod, &str); 3] = [
-    (HttpMethod::Get, "verify"),
-    (HttpMethod::Post, "verifyByPost"),
-    (HttpMethod::Head, "verifyByHead"),
-];
+const METHODS: [(HttpMethod, &str); 3] =
+    [(HttpMethod::Get, "verify"), (HttpMethod::Post, "verifyByPost"), (HttpMethod::Head, "verifyByHead")];
 
 /// Whether an API key may be served, and whose it is
 ///

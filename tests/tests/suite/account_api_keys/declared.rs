@@ -33,7 +33,8 @@ async fn keys_that_kubectl_declared_are_shown_and_changed_like_any_other() -> Re
     };
     let shown = find("generated")?;
     ensure!(
-        shown["status"] == "active" && shown["scopes"] == json!({"kubernetes_exec": {"namespaces": ["web"]}}),
+        shown["status"] == "active"
+            && shown["scopes"] == json!({"kubernetes_exec": {"namespaces": ["web"], "role": "edit"}}),
         "{shown}"
     );
     ensure!(generated.plaintext()?.starts_with(shown["prefix"].as_str().context("a prefix")?));

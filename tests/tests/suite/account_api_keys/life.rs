@@ -41,7 +41,8 @@ async fn a_key_is_shown_once_works_at_once_and_is_what_kubectl_shows() -> Result
         "key",
     ];
     let mut found = fields(&made);
-    (expected.sort_unstable(), found.sort_unstable());
+    expected.sort_unstable();
+    found.sort_unstable();
     ensure!(found == expected, "{found:?}");
     for field in ["name", "scopes", "expires_at", "allowed_cidrs"] {
         ensure!(made[field] == asked[field], "{field}: {}", told(&answer));

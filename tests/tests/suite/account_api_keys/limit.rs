@@ -7,6 +7,7 @@ use futures::future::try_join_all;
 use http::Method;
 use keyplane_crds::{Account, ApiKeyState};
 use keyplane_tests::http_api::HttpApi;
+use keyplane_tests::waiting::{PATIENCE, Seen, until};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
@@ -70,7 +71,7 @@ async fn race(own: &Own, other: &HttpApi, count: usize, room: usize) -> Result<(
         }
     }
     ensure!(made.len() == room, "{} of {count} made, and there was room for {room}", made.len());
-    keyplane_tests::waiting::until("what was too much to go", keyplane_tests::waiting::PATIENCE, || async {
+    until("what was too much to go", PATIENCE, || async {
         let stored = own.stored().await?;
         let is_new = |uid: &String| !before.contains(uid);
         let left: BTreeSet<String> =
@@ -80,9 +81,10 @@ async fn race(own: &Own, other: &HttpApi, count: usize, room: usize) -> Result<(
             key.status.as_ref().is_some_and(|status| status.state == Some(ApiKeyState::Active))
         });
         let is_settled = left == made && active.count() == made.len();
-        Ok(match is_settled {
-            true => keyplane_tests::waiting::Seen::Done(()),
-            false => keyplane_tests::waiting::Seen::NotYet(format!("{} of {}", left.len(), made.len())),
+        Ok(if is_settled {
+            Seen::Done(())
+        } else {
+            Seen::NotYet(format!("{} of {}", left.len(), made.len()))
         })
     })
     .await

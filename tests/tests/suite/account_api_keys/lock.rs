@@ -1,6 +1,7 @@
 //! A lock as its owner sees and lifts it.
 
 use anyhow::{Result, ensure};
+use keyplane_tests::waiting::{PATIENCE, Seen, until};
 use serde_json::{Value, json};
 
 use super::{Own, id_of, told};
@@ -35,12 +36,11 @@ async fn a_locked_key_tells_why_and_works_again_when_it_is_unlocked() -> Result<
     ensure!(answer.status == 200, "{}", told(&answer));
     let unlocked = answer.json();
     ensure!(unlocked["status"] == "active" && unlocked["lock"].is_null(), "{unlocked}");
-    own.until_shown(&id, "a use", |shown| shown["status"] == "active").await?;
-    keyplane_tests::waiting::until("the key to be taken", keyplane_tests::waiting::PATIENCE, || async {
+    until("the key to be taken", PATIENCE, || async {
         let answer = own.tenant.exchange(&key).await?;
         Ok(match answer.status {
-            200 => keyplane_tests::waiting::Seen::Done(()),
-            _ => keyplane_tests::waiting::Seen::NotYet(format!("{answer:?}")),
+            200 => Seen::Done(()),
+            _ => Seen::NotYet(format!("{answer:?}")),
         })
     })
     .await?;

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use http::Method;
 use keyplane_tests::shared::shared_keyplane;
+use keyplane_tests::waiting::{PATIENCE, Seen, until};
 use serde_json::{Value, json};
 
 use super::{KEYS, Own, ensure_problem, told};
@@ -102,12 +103,12 @@ async fn whoever_owns_several_accounts_says_which() -> Result<()> {
     own.tenant.kubectl.run(patch).await?;
     own.tenant.wait_ready(&format!("account/{two}")).await?;
     let (_, in_two) = other.made_for_web("in two").await?;
-    keyplane_tests::waiting::until("both to be known", keyplane_tests::waiting::PATIENCE, || async {
+    until("both to be known", PATIENCE, || async {
         let answer = own.call(Method::GET, KEYS, &Value::Null).await?;
         let named = own.call_with(Method::GET, KEYS, &[("x-keyplane-account", &*two)], &Value::Null).await?;
         Ok(match (answer.status, named.status) {
-            (400, 200) => keyplane_tests::waiting::Seen::Done(()),
-            statuses => keyplane_tests::waiting::Seen::NotYet(format!("{statuses:?}")),
+            (400, 200) => Seen::Done(()),
+            statuses => Seen::NotYet(format!("{statuses:?}")),
         })
     })
     .await?;

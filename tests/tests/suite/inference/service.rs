@@ -128,6 +128,8 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
         .get(WANTED)
         .and_then(|value| serde_json::from_slice(value.as_bytes()).ok())
         .unwrap_or_else(|| json!({}));
+    let wanted_text = |name: &str| wanted.get(name).and_then(Value::as_str);
+    let wanted_number = |name: &str| wanted.get(name).and_then(Value::as_u64);
     let asked = |body: Bytes| Asked {
         method: parts.method.to_string(),
         target: parts.uri.to_string(),
@@ -136,7 +138,7 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
     };
     let keep = |asked: Asked| service.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
     let guard = Guard(service.happened.clone());
-    match wanted["kind"].as_str() {
+    match wanted_text("kind") {
         Some("parts") => {
             keep(asked(Bytes::new()));
             let parts = service.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -163,14 +165,13 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
             };
             let length = body.len();
             keep(asked(body));
-            if let Some(seconds) = wanted["after_seconds"].as_u64() {
+            if let Some(seconds) = wanted_number("after_seconds") {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
             }
-            let status =
-                wanted["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
-            let text = wanted["body"].as_str().map_or_else(|| format!("{length} bytes"), ToOwned::to_owned);
+            let status = wanted_number("status").and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
+            let text = wanted_text("body").map_or_else(|| format!("{length} bytes"), ToOwned::to_owned);
             let mut response = (StatusCode::from_u16(status).unwrap_or_default(), text).into_response();
-            for (name, value) in wanted["headers"].as_object().into_iter().flatten() {
+            for (name, value) in wanted.get("headers").and_then(Value::as_object).into_iter().flatten() {
                 let name = HeaderName::try_from(name.as_str());
                 if let (Ok(name), Ok(value)) = (name, value.as_str().unwrap_or_default().parse()) {
                     response.headers_mut().append(name, value);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,6 +18,7 @@ const SWALLOWING: u8 = 2;
 pub(super) struct Gate {
     address: SocketAddr,
     mode: Arc<AtomicU8>,
+    swallowed: Arc<AtomicU64>,
     shut: watch::Sender<u64>,
     _forwarding: JoinSet<()>,
 }
@@ -29,10 +30,12 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let mode = Arc::new(AtomicU8::new(OPEN));
+        let swallowed = Arc::new(AtomicU64::new(0));
         let shut = watch::Sender::new(0);
         let mut forwarding = JoinSet::new();
-        forwarding.spawn(accept(listener, server, mode.clone(), shut.subscribe()));
-        Ok(Self { address, mode, shut, _forwarding: forwarding })
+        let passing = Passing { server, mode: mode.clone(), swallowed: swallowed.clone() };
+        forwarding.spawn(accept(listener, passing, shut.subscribe()));
+        Ok(Self { address, mode, swallowed, shut, _forwarding: forwarding })
     }
 
     /// Where it listens.
@@ -55,27 +58,40 @@ impl Gate {
     pub(super) fn swallow_answers(&self) {
         self.mode.store(SWALLOWING, Ordering::SeqCst);
     }
+
+    /// How many answers it has swallowed.
+    pub(super) fn swallowed(&self) -> u64 {
+        self.swallowed.load(Ordering::SeqCst)
+    }
 }
 
-async fn accept(listener: TcpListener, server: String, mode: Arc<AtomicU8>, shut: watch::Receiver<u64>) {
+/// Where connections go, and what becomes of answers.
+#[derive(Clone)]
+struct Passing {
+    server: String,
+    mode: Arc<AtomicU8>,
+    swallowed: Arc<AtomicU64>,
+}
+
+async fn accept(listener: TcpListener, passing: Passing, shut: watch::Receiver<u64>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        if mode.load(Ordering::SeqCst) == SHUT {
+        if passing.mode.load(Ordering::SeqCst) == SHUT {
             continue;
         }
-        let (server, mode, mut shut) = (server.clone(), mode.clone(), shut.clone());
+        let (passing, mut shut) = (passing.clone(), shut.clone());
         shut.mark_unchanged();
         connections.spawn(async move {
             tokio::select! {
-                _ = forward(client, &server, &mode) => {}
+                _ = forward(client, &passing) => {}
                 _ = shut.changed() => {}
             }
         });
     }
 }
 
-async fn forward(mut client: TcpStream, server: &str, mode: &AtomicU8) -> Result<()> {
-    let mut server = TcpStream::connect(server).await?;
+async fn forward(mut client: TcpStream, passing: &Passing) -> Result<()> {
+    let mut server = TcpStream::connect(&passing.server).await?;
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let asking = tokio::io::copy(&mut from_client, &mut to_server);
@@ -83,8 +99,12 @@ async fn forward(mut client: TcpStream, server: &str, mode: &AtomicU8) -> Result
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let count = from_server.read(&mut buffer).await?;
-            if count == 0 || mode.load(Ordering::SeqCst) == SWALLOWING {
+            if count == 0 {
                 return anyhow::Ok(());
+            }
+            if passing.mode.load(Ordering::SeqCst) == SWALLOWING {
+                passing.swallowed.fetch_add(1, Ordering::SeqCst);
+                return Ok(());
             }
             to_client.write_all(buffer.get(..count).unwrap_or_default()).await?;
         }

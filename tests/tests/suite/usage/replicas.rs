@@ -84,6 +84,31 @@ async fn lost_answers_and_an_api_server_that_is_away_lose_and_double_no_use() ->
     ensure_counts(&stage, &keys, 2 * ROUNDS, (ROUNDS - 1) * 10).await
 }
 
+/// The watch has not told yet of the first write when the second is made: both are one use more than nothing, at one moment.
+#[tokio::test]
+async fn of_two_uses_of_one_moment_none_is_lost_with_the_answer_to_the_second_write() -> Result<()> {
+    let stage = Stage::shared("usage-one-moment").await?;
+    let keys = stage.declare(1).await?;
+    let key = keys.first().context("a key")?;
+    let gate = Gate::before(&server_url(quiet_cluster().await?.access())?).await?;
+    let replica =
+        Replica::start(stage.api_client(Some(&format!("https://{}", gate.address()))).await?, &settings())?;
+    replica.used(key, moment(1));
+    until("the first write", PATIENCE, || async {
+        Ok(if replica.key_use.writes() == 1 { Seen::Done(()) } else { Seen::NotYet("none".to_owned()) })
+    })
+    .await?;
+    gate.swallow_answers();
+    replica.used(key, moment(1));
+    until("an answer to be lost", PATIENCE, || async {
+        Ok(if gate.swallowed() > 0 { Seen::Done(()) } else { Seen::NotYet("none".to_owned()) })
+    })
+    .await?;
+    gate.open();
+    replica.end().await?;
+    ensure_counts(&stage, &keys, 2, 1).await
+}
+
 #[tokio::test]
 async fn a_key_that_is_gone_is_forgotten_and_its_successor_of_the_same_name_is_not_charged() -> Result<()> {
     let stage = Stage::shared("usage-gone").await?;

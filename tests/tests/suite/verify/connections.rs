@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 use super::{PATIENT, tenant, until_known};
 use crate::replicas::replica;
 
+/// More than comes with the head, and less than is read of what nobody looks at.
+const LONG_BODY: usize = 60_000;
 /// How long the load lasts.
 const LOAD: Duration = Duration::from_secs(5);
 /// How many connections carry it, and how many requests each has under way.
@@ -48,9 +50,10 @@ impl Kept {
     }
 }
 
-fn request(method: &str, key: Option<&str>) -> Vec<u8> {
+fn request(method: &str, key: Option<&str>, body: &str) -> Vec<u8> {
     let key = key.map(|key| format!("x-api-key: {key}\r\n")).unwrap_or_default();
-    format!("{method} /v1/verify HTTP/1.1\r\nhost: keyplane\r\n{key}\r\n").into_bytes()
+    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    format!("{method} /v1/verify HTTP/1.1\r\nhost: keyplane\r\n{key}{length}\r\n{body}").into_bytes()
 }
 
 fn status(head: &str) -> Option<&str> {
@@ -64,13 +67,16 @@ async fn a_refusal_leaves_the_connection_open_and_its_answer_without_a_body() ->
     let key = own.key("good", &["--scope", "inference"]).await?;
     until_known(&replica, &key).await?;
     let plaintext = key.plaintext()?;
-    for method in ["GET", "POST", "HEAD", "PUT"] {
+    let body = "x".repeat(LONG_BODY);
+    for (method, body) in
+        [("GET", ""), ("POST", ""), ("HEAD", ""), ("PUT", ""), ("POST", &body), ("PUT", "x")]
+    {
         let mut connection = Kept::to(&replica).await?;
         for (key, expected) in
             [(None, "401"), (Some("letmein"), "401"), (Some(plaintext.as_str()), "200"), (None, "401")]
         {
             // A second answer would begin with what is left of the first.
-            for head in connection.ask(&request(method, key), 2).await? {
+            for head in connection.ask(&request(method, key, body), 2).await? {
                 ensure!(head.starts_with("HTTP/1.1 ") && status(&head) == Some(expected), "{method}: {head}");
                 let head = head.to_ascii_lowercase();
                 ensure!(!head.contains("connection: close"), "{method}: {head}");
@@ -93,7 +99,7 @@ async fn every_use_under_load_is_counted_exactly() -> Result<()> {
     let began = Instant::now();
     let connections = (0..CONNECTIONS).map(|_| async {
         let mut connection = Kept::to(&replica).await?;
-        let request = request("GET", Some(&plaintext));
+        let request = request("GET", Some(&plaintext), "");
         let mut made = 0;
         while began.elapsed() < LOAD {
             let heads = connection.ask(&request, UNDER_WAY).await?;

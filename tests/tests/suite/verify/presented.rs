@@ -14,13 +14,13 @@ use crate::replicas::{BEHIND_PROXY, replica};
 /// Gateways ask by their own method or by their client's.
 const METHODS: [Method; 6] =
     [Method::GET, Method::POST, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS];
-const INFERENCE: [&str; 2] = ["--scope", "inference"];
+pub(super) const INFERENCE: [&str; 2] = ["--scope", "inference"];
 
 /// Headers of a request, and the status of its answer.
-type Row = (&'static str, Vec<(&'static str, String)>, u16);
+pub(super) type Row = (&'static str, Vec<(&'static str, String)>, u16);
 
 /// Keys that are not good any more, or not yet.
-async fn ended(own: &Tenant) -> Result<Vec<Row>> {
+pub(super) async fn ended(own: &Tenant) -> Result<Vec<Row>> {
     let soon = (Utc::now() + Duration::from_secs(3)).to_rfc3339_opts(SecondsFormat::Secs, true);
     let (expired, manifest) =
         own.generate("expired", &["--scope", "inference", "--expires-at", &soon]).await?;
@@ -66,7 +66,7 @@ async fn ended(own: &Tenant) -> Result<Vec<Row>> {
 }
 
 /// Ways to present one good key, of which another one is at hand.
-fn ways(key: &str, other: &str) -> Vec<Row> {
+pub(super) fn ways(key: &str, other: &str) -> Vec<Row> {
     let api_key = |key: &str| ("x-api-key", key.to_owned());
     let authorization = |text: String| ("authorization", text);
     let flipped = if key.ends_with('A') { "B" } else { "A" };

@@ -12,7 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::problems::request_problem;
-use super::view::Scopes;
+use super::view::KeyScopes;
 use crate::api::json_body::json_of_request;
 use crate::api::problem::Problem;
 
@@ -28,7 +28,7 @@ pub(super) struct NewApiKey {
     name: String,
     /// What it may do.
     #[serde(default)]
-    #[schema(value_type = Scopes, required = true)]
+    #[schema(value_type = KeyScopes, required = true)]
     scopes: ScopePayload,
     /// When it ends: a time with a zone, in the future. Without it, the key does not end by itself.
     #[serde(default)]
@@ -51,7 +51,7 @@ pub(super) struct ApiKeyChange {
     name: Option<String>,
     /// Another scope, in place of the whole one before.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<Scopes>, nullable = false)]
+    #[schema(value_type = Option<KeyScopes>, nullable = false)]
     scopes: Option<ScopePayload>,
     /// Another end, in the future; null: the key does not end by itself.
     #[serde(default, deserialize_with = "given")]
@@ -64,7 +64,7 @@ pub(super) struct ApiKeyChange {
 }
 
 /// How a key is to be replaced.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RotationRequest {
     /// For how many seconds the replaced key goes on to verify. It holds for later rotations too; left out, it stays as it is:
@@ -110,12 +110,12 @@ pub(super) fn key_change(body: Result<Bytes, BytesRejection>) -> Result<KeyChang
 /// # Errors
 /// 400 with what is wrong with it, 413.
 pub(super) fn grace_period_of(body: Result<Bytes, BytesRejection>) -> Result<Option<u32>, Problem> {
-    let wanted: RotationRequest = match &body {
-        Ok(body) if body.iter().all(u8::is_ascii_whitespace) => RotationRequest::default(),
+    let wanted: Option<RotationRequest> = match &body {
+        Ok(body) if body.iter().all(u8::is_ascii_whitespace) => None,
         _ => object(body)?,
     };
     let read: Result<Option<u32>, KeyRequestError> =
-        wanted.grace_period_seconds.map(grace_period).transpose();
+        wanted.and_then(|wanted| wanted.grace_period_seconds).map(grace_period).transpose();
     read.map_err(|error| request_problem(&error))
 }
 

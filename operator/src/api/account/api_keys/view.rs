@@ -18,19 +18,23 @@ pub(super) struct ApiKeySummary {
     /// What people call it.
     name: String,
     /// The key's first characters, to tell keys apart by; null where nobody said.
+    #[schema(required = true)]
     prefix: Option<String>,
     /// What it may do.
-    #[schema(value_type = Scopes)]
+    #[schema(value_type = KeyScopes)]
     scopes: ScopePayload,
     /// Whether it can be used.
     status: KeyStatus,
     /// When it ends; null: not by itself.
+    #[schema(required = true)]
     expires_at: Option<DateTime<Utc>>,
     /// When it was made.
+    #[schema(required = true)]
     created_at: Option<DateTime<Utc>>,
     /// From where it may be used; empty: from everywhere.
     allowed_cidrs: Vec<String>,
     /// When it was last used, as far as that is written down; null: never.
+    #[schema(required = true)]
     last_used_at: Option<DateTime<Utc>>,
 }
 
@@ -59,7 +63,7 @@ pub(super) enum KeyStatus {
     dead_code,
     reason = "describes ScopePayload in the OpenAPI document, as the shapes that are accepted"
 )]
-pub(super) enum Scopes {
+pub(super) enum KeyScopes {
     /// Everything the account has.
     All {
         /// true
@@ -78,14 +82,15 @@ pub(super) enum Scopes {
     /// kubectl only.
     KubernetesExec {
         /// Where, and as what.
-        kubernetes_exec: KubernetesExecScope,
+        kubernetes_exec: KeyKubernetesScope,
     },
 }
 
 /// Where a key may use kubectl: in some namespaces of the account, or in all.
 #[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "describes KubernetesExecPayload in the OpenAPI document")]
-pub(super) struct KubernetesExecScope {
+pub(super) struct KeyKubernetesScope {
     /// Namespaces of the account, by id.
     #[schema(max_items = 100, nullable = false)]
     namespace_ids: Option<Vec<String>>,
@@ -93,16 +98,18 @@ pub(super) struct KubernetesExecScope {
     #[schema(max_items = 100, nullable = false)]
     namespaces: Option<Vec<String>>,
     /// Every namespace of the account, those to come included; instead of either list.
+    #[schema(nullable = false)]
     all_namespaces: Option<bool>,
     /// What the key may do there; `edit` when left out.
-    role: Option<Role>,
+    #[schema(nullable = false)]
+    role: Option<KeyRole>,
 }
 
 /// The roles that a key can have in a namespace.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[allow(dead_code, reason = "describes ClusterRoleName in the OpenAPI document")]
-pub(super) enum Role {
+pub(super) enum KeyRole {
     View,
     Edit,
     Admin,
@@ -130,20 +137,24 @@ pub(super) struct ApiKeyDetail {
     #[serde(flatten)]
     summary: ApiKeySummary,
     /// How much it was used, as far as that is written down.
-    usage: Usage,
+    usage: KeyUsage,
     /// Uses from addresses outside its list, the newest first.
-    security_events: Vec<SecurityEvent>,
+    security_events: Vec<KeySecurityEvent>,
     /// Why and since when it is locked; null: it is not.
-    lock: Option<Lock>,
+    #[schema(required = true)]
+    lock: Option<KeyLock>,
     /// The namespaces that it reaches now.
-    namespaces: Vec<GrantedNamespace>,
+    namespaces: Vec<KeyNamespace>,
     /// Which version of the key verifies; null: none yet.
+    #[schema(required = true)]
     version: Option<KeyVersion>,
     /// Why it cannot be used, as one word.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reason: Option<String>,
     /// Why it cannot be used, and what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     message: Option<String>,
 }
 
@@ -160,18 +171,20 @@ pub(super) struct ApiKeyWithKey<'a> {
 
 /// How much a key was used.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Usage {
+pub(super) struct KeyUsage {
     /// How often.
     count: u64,
     /// When last; null: never.
+    #[schema(required = true)]
     last_used_at: Option<DateTime<Utc>>,
     /// From where last; null: never, or from where nobody knows.
+    #[schema(required = true)]
     last_used_ip: Option<String>,
 }
 
 /// Something that happened to a key, of which its owner should know.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SecurityEvent {
+pub(super) struct KeySecurityEvent {
     /// When; the last time of several.
     time: DateTime<Utc>,
     /// What: `AddressDenied` or `Locked`.
@@ -184,7 +197,7 @@ pub(super) struct SecurityEvent {
 
 /// A lock.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Lock {
+pub(super) struct KeyLock {
     /// Since when.
     locked_at: DateTime<Utc>,
     /// Why, as one word.
@@ -195,7 +208,7 @@ pub(super) struct Lock {
 
 /// A namespace that a key reaches.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct GrantedNamespace {
+pub(super) struct KeyNamespace {
     /// Its id.
     id: String,
     /// Its name in the account.
@@ -212,6 +225,7 @@ pub(super) struct KeyVersion {
     /// Since when it verifies.
     since: DateTime<Utc>,
     /// Until when the version before it verifies too; null: it does not.
+    #[schema(required = true)]
     previous_until: Option<DateTime<Utc>>,
 }
 
@@ -256,7 +270,7 @@ impl ApiKeyDetail {
         let reaches = matches!(summary.status, KeyStatus::Active);
         let namespaces = status.namespaces.into_iter().filter(|_| reaches);
         Self {
-            usage: Usage {
+            usage: KeyUsage {
                 count: usage.count,
                 last_used_at: usage.last_used_at,
                 last_used_ip: usage.last_used_ip,
@@ -264,24 +278,20 @@ impl ApiKeyDetail {
             security_events: status
                 .security_events
                 .into_iter()
-                .map(|event| SecurityEvent {
+                .map(|event| KeySecurityEvent {
                     time: event.time,
                     reason: event.reason,
                     address: event.address,
                     count: event.count,
                 })
                 .collect(),
-            lock: lock_of(key, now).map(|lock| Lock {
+            lock: lock_of(key, now).map(|lock| KeyLock {
                 locked_at: lock.locked_at,
                 reason: lock.reason.clone(),
                 address: lock.address.clone(),
             }),
             namespaces: namespaces
-                .map(|one| GrantedNamespace {
-                    id: one.id,
-                    name: one.name,
-                    kubernetes_name: one.kubernetes_name,
-                })
+                .map(|one| KeyNamespace { id: one.id, name: one.name, kubernetes_name: one.kubernetes_name })
                 .collect(),
             version: status.version.map(|version| KeyVersion {
                 number: version.number,
