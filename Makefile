@@ -6,6 +6,7 @@ DEV := target/debug/keyplane-dev
 # What a run of all tests leaves, until it has been looked through for keys and tokens.
 RUN := $(CURDIR)/target/test-run
 export CARGO_TARGET_DIR := $(CURDIR)/target
+OPENAPI := $(CARGO) run --locked -p keyplane-operator --bin keyplane -- openapi
 # Most tests wait for the control plane: three at once keep two cores busy.
 THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 3); echo $$((n < 3 ? 3 : n)))
 
@@ -42,10 +43,11 @@ up: programs ## Start a control plane and Keyplane and leave them running (CONTE
 down: ## Stop what `make up` started and remove its data
 	@if [ -d target/dev ]; then $(CARGO) build --locked -p keyplane-tests && $(DEV) down; else echo "Nothing is up."; fi
 
-generate: ## Write the generated files again (resource definitions, three pages of docs)
+generate: ## Write the generated files again (resource definitions, pages of docs, the OpenAPI document)
 	$(CARGO) run --locked -p keyplane-crds --bin generate-crds
 	$(CARGO) run --locked -p keyplane-tests --bin generate-permissions
 	$(CARGO) run --locked -p keyplane-tests --bin generate-documents
+	$(OPENAPI) > target/openapi.json && mv target/openapi.json docs/openapi.json
 
 check: fmt clippy drift deny ## What a change must pass besides the tests
 
@@ -62,6 +64,9 @@ drift: ## Check that the generated files are up to date
 	$(CARGO) run --locked -p keyplane-crds --bin generate-crds -- --check
 	$(CARGO) run --locked -p keyplane-tests --bin generate-permissions -- --check
 	$(CARGO) run --locked -p keyplane-tests --bin generate-documents -- --check
+	@$(OPENAPI) > target/openapi.json
+	@diff -u docs/openapi.json target/openapi.json || \
+		{ echo "docs/openapi.json differs from operator/src/api: run \`make generate\` and commit the result"; exit 1; }
 
 deny: ## Check licences, sources and banned crates (needs cargo-deny)
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }

@@ -51,7 +51,7 @@ pub(crate) fn routes() -> OpenApiRouter<KubeconfigApi> {
     params(AccountQuery, ("x-keyplane-account" = Option<String>, Header, description = "The account, by name, with an access token")),
     security(("apiKey" = []), ("accessToken" = [])),
     responses(
-        (status = 200, description = "The kubeconfig", body = String, content_type = "application/yaml"),
+        (status = 200, description = "The kubeconfig", body = Object, content_type = "application/yaml", headers(("content-disposition" = String, description = "Names the file `keyplane.kubeconfig`"))),
         PersonProblems,
     )
 )]

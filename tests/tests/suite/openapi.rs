@@ -147,14 +147,16 @@ async fn schemathesis_finds_no_answer_that_the_document_does_not_have() -> Resul
     let config = own.dir().join("schemathesis.toml");
     std::fs::write(&config, CONFIG)?;
     let seconds = std::env::var(SECONDS_VARIABLE).unwrap_or_else(|_| SECONDS.to_string());
+    let phases = std::env::var("KP_PHASES").unwrap_or_else(|_| "examples,coverage,fuzzing".to_owned());
+    let har = std::env::var("KP_HAR").unwrap_or_else(|_| "/tmp/k/contract/run.har".to_owned());
     let installed = tokio::task::spawn_blocking(python_packages::schemathesis).await??;
     let mut schemathesis = Command::from(installed);
     schemathesis
         .arg("--config-file")
         .arg(&config)
         .args(["run", "--no-color", "--workers", "4", "--seed", SEED, "--max-examples", "8", "--no-shrink"])
-        .args(["--max-time", &seconds, "--request-timeout", "30", "--phases", "examples,coverage,fuzzing"])
-        .args(["--continue-on-failure", "--generation-database", "none", "--warnings", "off", "--tls-verify"])
+        .args(["--report-har-path", &har, "--max-time", &seconds, "--request-timeout", "30", "--phases", &phases])
+        .args(["--continue-on-failure", "--generation-database", "none", "--tls-verify"])
         .arg(whole.keyplane.ca_file())
         .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance"])
         .arg(format!("{}{PATH}", whole.keyplane.url()))
