@@ -62,7 +62,7 @@ impl HttpApi {
             .http_status_as_error(false)
             .max_redirects(0)
             .allow_non_standard_methods(true)
-            .timeout_global(Some(Duration::from_secs(60)));
+            .timeout_global(Some(Duration::from_mins(1)));
         if let Some(ca) = ca {
             let pem = std::fs::read(ca).with_context(|| format!("cannot read {}", ca.display()))?;
             let tls = TlsConfig::builder()
@@ -93,9 +93,10 @@ impl HttpApi {
         let body = body.to_vec();
         let agent = self.agent.clone();
         let answer = tokio::task::spawn_blocking(move || {
-            let mut response = match body.is_empty() {
-                true => agent.run(request.body(())?)?,
-                false => agent.run(request.body(body)?)?,
+            let mut response = if body.is_empty() {
+                agent.run(request.body(())?)?
+            } else {
+                agent.run(request.body(body)?)?
             };
             let text = response.body_mut().read_to_string()?;
             anyhow::Ok(HttpAnswer {

@@ -20,8 +20,9 @@ use super::json_body::json_body;
 use super::problem::{Problem, key_problem};
 use super::ssh_keys::{
     CreateSshKey, NewSshKey, Refusal, Registered, SshKeyApi, SshKeyCaller, iso_milliseconds, make_default,
-    register, registered, to_its_end,
+    register, registered,
 };
+use super::to_its_end::to_its_end;
 use crate::caller::{KeyRefused, Verb, api_key_header};
 use crate::exchange::RequestAddress;
 

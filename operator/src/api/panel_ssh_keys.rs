@@ -22,8 +22,9 @@ use self::objects::{Created, Deleted, Pagination, SshKeyPage, answer};
 use self::query::{AskedQuery, Query};
 use super::json_body::json_body;
 use super::ssh_keys::{
-    CreateSshKey, NewSshKey, Refusal, Registered, SshKeyApi, SshKeyCaller, register, registered, to_its_end,
+    CreateSshKey, NewSshKey, Refusal, Registered, SshKeyApi, SshKeyCaller, register, registered,
 };
+use super::to_its_end::to_its_end;
 use crate::caller::Verb;
 use crate::exchange::RequestAddress;
 

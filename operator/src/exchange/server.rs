@@ -75,17 +75,7 @@ pub(crate) async fn serve(
         let key_use = key_use.clone();
         move || UseCounts { pending: key_use.pending(), writes: key_use.writes() }
     });
-    let index = KeyIndex::watching(&watching, &mut watches, {
-        let key_use = key_use.clone();
-        move |seen| match seen {
-            KeySeen::Known(key) => key_use.observed(key, Utc::now()),
-            KeySeen::Revoked(key) => {
-                key_use.observed(key, Utc::now());
-                key_use.revocation_seen(key, Utc::now());
-            }
-            KeySeen::Deleted(uid) => key_use.deleted(uid),
-        }
-    });
+    let index = KeyIndex::watching(&watching, &mut watches, telling(key_use.clone()));
     let accounts = Arc::new(Indexed::new(AccountChoice::keys));
     let all = Config::default();
     watches.spawn(watch_into(&watching, Api::all, all, accounts.clone(), |_: &Account| true, |_| {}));
@@ -175,6 +165,18 @@ pub(crate) async fn serve(
         tracing::warn!(%error, "refusals could not be written down at the end");
     }
     result
+}
+
+/// Tells who writes down how keys are used what becomes of them.
+fn telling(key_use: Arc<KeyUse>) -> impl Fn(KeySeen<'_>) + Send + 'static {
+    move |seen| match seen {
+        KeySeen::Known(key) => key_use.observed(key, Utc::now()),
+        KeySeen::Revoked(key) => {
+            key_use.observed(key, Utc::now());
+            key_use.revocation_seen(key, Utc::now());
+        }
+        KeySeen::Deleted(uid) => key_use.deleted(uid),
+    }
 }
 
 /// Listens on an address.

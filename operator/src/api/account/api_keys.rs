@@ -32,6 +32,7 @@ use super::account_query::AccountQuery;
 use super::caller::failure_problem;
 use crate::api::documented_problems::{BodyProblems, PersonProblems};
 use crate::api::problem::{Problem, failed};
+use crate::api::to_its_end::to_its_end;
 use crate::caller::Verb;
 
 /// Says that a creation made nothing, because an earlier attempt had.
@@ -109,7 +110,7 @@ async fn create_api_key(asked: Asked, body: Result<Bytes, BytesRejection>) -> Re
         caller.may::<ApiKey>(Verb::Create, None).await?;
         let wanted = request::new_key(body)?;
         let idempotency = idempotency_key(&asked.headers)?;
-        let made = creation::create(&caller, &asked.state.keys, wanted, idempotency).await?;
+        let made = Box::pin(creation::create(&caller, &asked.state.keys, wanted, idempotency)).await?;
         let (status, key, plaintext) = match &made {
             Made::New(key, plaintext) => (StatusCode::CREATED, key, Some(plaintext)),
             Made::Replayed(key) => (StatusCode::OK, key, None),
@@ -281,13 +282,6 @@ async fn unlock_api_key(asked: Asked, id: KeyId) -> Result<Response, Problem> {
         Ok(shown(&change::unlock(&caller, &asked.state.keys, key).await?))
     })
     .await
-}
-
-/// A task of its own: what a client that goes away began is still brought to its end, and what is one too many goes.
-async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::spawn(work).await.unwrap_or_else(|_| Err(failed()))
 }
 
 fn text(id: KeyId) -> String {

@@ -12,6 +12,6 @@ mod registration;
 
 pub(crate) use caller::{SshKeyApi, SshKeyCaller};
 pub(crate) use default_key::make_default;
-pub(crate) use refusal::{Refusal, to_its_end};
+pub(crate) use refusal::Refusal;
 pub(crate) use registered::{Registered, iso_milliseconds, registered};
 pub(crate) use registration::{CreateSshKey, NewSshKey, register};

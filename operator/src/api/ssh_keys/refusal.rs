@@ -4,7 +4,7 @@ use http::StatusCode;
 use keyplane_core::ssh_public_key::SshPublicKeyError;
 
 use crate::api::account::failure_problem;
-use crate::api::problem::{Problem, failed};
+use crate::api::problem::Problem;
 use crate::declared::ApiFailure;
 
 /// Why a request is not met. Nothing of what was sent is in it but names of fields.
@@ -49,15 +49,4 @@ pub(super) fn absent() -> Problem {
         "ssh_key_not_found",
         "SSH key not found or does not belong to the authenticated user.",
     )
-}
-
-/// Carries a request out to its end, though the client goes away before: what was begun must not be left half done, and no
-/// line of a refusal be lost.
-///
-/// # Errors
-/// What `work` fails with; 500 when it ends without a result.
-pub(crate) async fn to_its_end<T: Send + 'static, E: From<Problem> + Send + 'static>(
-    work: impl Future<Output = Result<T, E>> + Send + 'static,
-) -> Result<T, E> {
-    tokio::spawn(work).await.unwrap_or_else(|_| Err(failed().into()))
 }
