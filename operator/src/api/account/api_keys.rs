@@ -111,7 +111,7 @@ async fn create_api_key(asked: Asked, body: Result<Bytes, BytesRejection>) -> Re
         caller.may::<ApiKey>(Verb::Create, None).await?;
         let wanted = request::new_key(body)?;
         let idempotency = idempotency_key(&asked.headers)?;
-        let made = creation::create(&caller, &asked.state.keys, wanted, idempotency).await?;
+        let made = Box::pin(creation::create(&caller, &asked.state.keys, wanted, idempotency)).await?;
         let (status, key, plaintext) = match &made {
             Made::New(key, plaintext) => (StatusCode::CREATED, key, Some(plaintext)),
             Made::Replayed(key) => (StatusCode::OK, key, None),

@@ -55,7 +55,7 @@ pub(super) async fn create(
     if let Some(name) = &fixed_name
         && let Some(earlier) = home.named::<ApiKey>(name).await.map_err(failure_problem)?
     {
-        return replay(caller, keys, earlier, &digest).await;
+        return Box::pin(replay(caller, keys, earlier, &digest)).await;
     }
     check_expiry(request.expires_at, Utc::now()).map_err(|error| request_problem(&error))?;
     names_own_namespaces(caller, &request.scope).await?;
@@ -77,7 +77,7 @@ pub(super) async fn create(
         caller.record(RequestedChange::CreateApiKey, &object.metadata).await?;
         match home.create(object.clone()).await {
             Ok(made) => {
-                let stands = with_room(caller, keys, made, limit).await?;
+                let stands = Box::pin(with_room(caller, keys, made, limit)).await?;
                 let stands = until_it_works(home, keys, stands, &plaintext.digest()).await;
                 return Ok(Made::New(stands, plaintext));
             }
@@ -88,7 +88,7 @@ pub(super) async fn create(
             let earlier = home.named::<ApiKey>(name).await.map_err(failure_problem)?;
             // Gone again: there was no room for it.
             let earlier = earlier.ok_or_else(|| failure_problem(ApiFailure::Conflict))?;
-            return replay(caller, keys, earlier, &digest).await;
+            return Box::pin(replay(caller, keys, earlier, &digest)).await;
         }
     }
     Err(failure_problem(ApiFailure::AlreadyExists))
