@@ -59,12 +59,12 @@ impl Churn<'_> {
         ];
         let mut round = client;
         while Instant::now() < self.end {
-            let scope = &scopes[round % scopes.len()];
+            let [scope, other] = [round, round + 1].map(|at| scopes.get(at % scopes.len()));
             let body = json!({"name": format!("client {client}, {round}"), "scopes": scope});
             let made = self.ask(client, "create", Method::POST, KEYS, &body).await?;
-            let Some(id) = made["id"].as_str() else { continue };
+            let Some(id) = made.get("id").and_then(Value::as_str) else { continue };
             let path = format!("{KEYS}/{id}");
-            let change = json!({"scopes": scopes[(round + 1) % scopes.len()], "name": "changed"});
+            let change = json!({"scopes": other, "name": "changed"});
             self.ask(client, "patch", Method::PATCH, &path, &change).await?;
             match round % 4 {
                 0 => drop(
@@ -120,9 +120,12 @@ async fn over_http(own: &Own) -> Result<BTreeMap<String, (String, bool)>> {
     let listed = own.call(Method::GET, KEYS, &Value::Null).await?;
     ensure!(listed.status == 200, "{}", told(&listed));
     let listed = listed.json();
-    let data = listed["data"].as_array().context("data")?.iter();
-    let text = |key: &Value, field: &str| key[field].as_str().map(ToOwned::to_owned).context("a text");
-    let reaches = |key: &Value| key["scopes"]["all"] == true || key["scopes"]["kubernetes_exec"].is_object();
+    let data = listed.get("data").and_then(Value::as_array).context("data")?.iter();
+    let text = |key: &Value, field: &str| {
+        key.get(field).and_then(Value::as_str).map(ToOwned::to_owned).context("a text")
+    };
+    let reaches =
+        |key: &Value| ["/scopes/all", "/scopes/kubernetes_exec"].iter().any(|at| key.pointer(at).is_some());
     data.map(|key| Ok((text(key, "id")?, (text(key, "status")?, reaches(key))))).collect()
 }
 

@@ -77,7 +77,7 @@ pub(super) async fn create(
         caller.record(RequestedChange::CreateApiKey, &object.metadata).await?;
         match home.create(object.clone()).await {
             Ok(made) => {
-                let stands = with_room(caller, keys, made, limit).await?;
+                let stands = Box::pin(with_room(caller, keys, made, limit)).await?;
                 let stands = until_it_works(home, keys, stands, &plaintext.digest()).await;
                 return Ok(Made::New(stands, plaintext));
             }
