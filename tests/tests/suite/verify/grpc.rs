@@ -76,9 +76,10 @@ impl Question {
     }
 
     fn message(&self) -> CheckRequest {
-        let kind = |source: &str| match source.starts_with('/') {
-            true => Kind::Pipe(Pipe { path: source.to_owned(), ..Pipe::default() }),
-            false => {
+        let kind = |source: &str| {
+            if source.starts_with('/') {
+                Kind::Pipe(Pipe { path: source.to_owned(), ..Pipe::default() })
+            } else {
                 Kind::SocketAddress(SocketAddress { address: source.to_owned(), ..SocketAddress::default() })
             }
         };

@@ -9,6 +9,9 @@ use super::{ensure_answer, ensure_identity, ports, tenant, until_known};
 
 const SCOPES: [&str; 4] = ["all", "inference", "ssh_keys", "kubernetes_exec"];
 
+/// A path, headers besides the key, and the status of the answer.
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], u16);
+
 /// Whether a key of this scope has what is required.
 fn includes(scope: &str, required: Option<&str>) -> bool {
     scope == "all" || required.is_none_or(|required| required == scope)
@@ -64,7 +67,7 @@ async fn a_scope_that_there_is_not_is_the_gateways_mistake_and_no_permission() -
     until_known(&shared.keyplane, &key).await?;
     let plaintext = key.plaintext()?;
     let name = "x-keyplane-require-scope";
-    let rows: [(&str, &[(&str, &str)], u16); 24] = [
+    let rows: [Row<'_>; 24] = [
         ("/v1/verify?scope=gpu", &[], 400),
         ("/v1/verify?scope=", &[], 400),
         ("/v1/verify?scope", &[], 400),
