@@ -7,6 +7,7 @@ mod attacks;
 mod callers;
 mod effects;
 mod ids;
+mod inference_service;
 mod operations;
 mod outcome;
 mod resources;
@@ -16,10 +17,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use http::Method;
 
 use self::callers::Caller;
-use self::operations::{MODELS, Operation, operations};
+use self::operations::{Operation, operations};
 use self::outcome::Outcome;
 use self::stage::Stage;
 
@@ -138,14 +138,10 @@ async fn every_caller_gets_what_the_matrix_says_of_every_operation_and_nothing_e
     let cells = cells()?;
     let known: Vec<&str> = stage.callers.iter().map(|caller| caller.name).collect();
     ensure!(known.len() == cells.len() && known.iter().all(|name| cells.contains_key(name)), "{known:?}");
-    // An installation may do without the inference surface.
-    let models = stage.public.send(Method::GET, MODELS, &[], b"").await?;
-    let has_models = models.status != 404;
     let mut all = Vec::new();
     for caller in &stage.callers {
         let row = cells.get(caller.name).context("a row")?;
-        for operation in operations(&stage.ids).into_iter().filter(|one| has_models || one.column != "models")
-        {
+        for operation in operations(&stage.ids) {
             let outcome = *row.get(operation.column).with_context(|| operation.column.to_owned())?;
             all.push(Cell { caller, operation, outcome });
         }
@@ -175,6 +171,10 @@ async fn every_caller_gets_what_the_matrix_says_of_every_operation_and_nothing_e
     ensure!(wrong.is_empty(), "{} cells of {} are wrong:\n{}", wrong.len(), still.len(), wrong.join("\n"));
     let after = resources::of(&stage).await?;
     resources::ensure_same(&before, &after)?;
+    let to_inference =
+        still.iter().filter(|cell| cell.operation.column == "models" && cell.outcome.lets_in());
+    let (reached, let_in) = (stage.inference.reached(), to_inference.count());
+    ensure!(reached == let_in, "{reached} requests reached the inference service, and {let_in} were let in");
 
     // Each of these has a resource of its own, and its effect is looked for.
     let wrong: Vec<String> = stream::iter(changes.iter().enumerate())

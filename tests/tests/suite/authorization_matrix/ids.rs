@@ -36,6 +36,9 @@ fn everywhere(id: &str) -> Ids {
     Ids { key: id.to_owned(), namespace: id.to_owned(), ssh_key: id.to_owned(), new: "intruder".to_owned() }
 }
 
+/// Headers that tell nothing of what was asked for: of the moment, the request and the connection.
+const OF_THE_REQUEST: [&str; 3] = ["date", "x-request-id", "connection"];
+
 /// What an answer tells: everything but the id itself, the time and the name of the request.
 fn tells(answer: &HttpAnswer, id: &str) -> Result<String> {
     let mut body = answer.json();
@@ -45,7 +48,7 @@ fn tells(answer: &HttpAnswer, id: &str) -> Result<String> {
     let mut headers: Vec<String> = answer
         .headers
         .iter()
-        .filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()))
+        .filter(|(name, _)| !OF_THE_REQUEST.contains(&name.as_str()))
         .map(|(name, value)| Ok(format!("{name}: {}", value.to_str()?)))
         .collect::<Result<_>>()?;
     headers.sort();

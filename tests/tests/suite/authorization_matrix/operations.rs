@@ -18,7 +18,7 @@ pub(super) const KEYS: &str = "/v1/account/api-keys";
 pub(super) const NAMESPACES: &str = "/v1/account/namespaces";
 pub(super) const PANEL: &str = "/api/account/ssh-keys";
 pub(super) const GPU: &str = "/gpu-cloud/ssh-keys";
-pub(super) const MODELS: &str = "/v1/inference/runtime/models";
+const MODELS: &str = "/v1/inference/runtime/models";
 const IMAGE: &str = "/v1/inference/image";
 const SWAP: &str = "/v1/kubernetes/exec-credential";
 

@@ -17,6 +17,7 @@ use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt as _};
 
 use super::callers::{Caller, Credentials, callers};
+use super::inference_service::InferenceService;
 use super::operations::{Ids, public_key};
 use crate::replicas::{BEHIND_PROXY, replica};
 
@@ -43,6 +44,7 @@ pub(super) struct Stage {
     /// All keys' ids.
     pub(super) own_keys: Vec<String>,
     pub(super) their_keys: Vec<String>,
+    pub(super) inference: InferenceService,
     _replica: Keyplane,
 }
 
@@ -58,7 +60,9 @@ impl Stage {
             anyhow::Ok(tenant)
         };
         let (own, other) = try_join(account(name.to_owned()), account(format!("{name}-else"))).await?;
+        let inference = InferenceService::start().await?;
         let mut arguments = vec!["--lock-after-denials", "20", "--public-url", "https://keyplane.test"];
+        arguments.extend(["--inference-upstream", &inference.url]);
         arguments.extend(BEHIND_PROXY);
         let replica = replica(name, &arguments).await?;
         let public = HttpApi::at(&replica.url(), Some(replica.ca_file()))?;
@@ -79,6 +83,7 @@ impl Stage {
             their_ids,
             own_keys,
             their_keys,
+            inference,
             _replica: replica,
         })
     }
