@@ -16,6 +16,7 @@ pub(crate) mod request_id;
 mod router;
 pub(crate) mod ssh_keys;
 mod surface;
+pub(crate) mod unread_body;
 pub(crate) mod verify;
 
 pub(crate) use router::{Surfaces, document, internal_router, public_router};
