@@ -4,14 +4,11 @@ mod headers;
 mod upstream;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use futures::StreamExt;
-use http::header::EXPECT;
 use http::{HeaderMap, StatusCode};
 use keyplane_core::api_key::{Admitted, RequiredScope};
 use keyplane_core::client_address::ClientAddress;
@@ -27,9 +24,6 @@ use crate::exchange::{Peer, RequestAddress};
 
 /// What the server's own path takes the place of.
 const BASE: &str = "/v1/inference";
-/// How much of a refused request's body is read, in bytes, and for how long.
-const DISCARDED: usize = 1024 * 1024;
-const DISCARD_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the surface needs.
 pub(crate) struct Inference {
@@ -106,13 +100,7 @@ impl Inference {
         let client = client.ok();
         let (parts, body) = request.into_parts();
         let length = body.size_hint().lower();
-        let (admitted, upstream) = match self.admit(&parts.headers, client, length).await {
-            Ok(admitted) => admitted,
-            Err(problem) => {
-                discard(&parts.headers, body).await;
-                return Err(problem);
-            }
-        };
+        let (admitted, upstream) = self.admit(&parts.headers, client, length).await?;
         self.keys.used(&admitted, client);
         let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
         let passed = Passed {
@@ -142,23 +130,6 @@ impl Inference {
         upstream.check(length).map_err(no_answer)?;
         Ok((admitted, upstream))
     }
-}
-
-/// Reads what there is of a refused request's body, where that is little: whoever still sends when the connection ends may
-/// lose the answer with it. Who asks first whether to send (`Expect`) is not told to.
-async fn discard(headers: &HeaderMap, body: Body) {
-    if headers.contains_key(EXPECT) {
-        return;
-    }
-    let reading = async {
-        let mut left = DISCARDED;
-        let mut body = body.into_data_stream();
-        while let (1.., Some(Ok(part))) = (left, body.next().await) {
-            left = left.saturating_sub(part.len());
-        }
-    };
-    // Whoever takes longer has had their chance.
-    drop(tokio::time::timeout(DISCARD_LIMIT, reading).await);
 }
 
 fn not_configured() -> Problem {

@@ -17,6 +17,7 @@ mod router;
 pub(crate) mod ssh_keys;
 mod surface;
 mod to_its_end;
+pub(crate) mod unread_body;
 pub(crate) mod verify;
 
 pub(crate) use router::{Surfaces, document, internal_router, public_router};

@@ -8,13 +8,11 @@ mod document;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use keyplane_core::api_key::{Admitted, RequiredScope, UnknownScope};
 use keyplane_core::client_address::ClientAddress;
 use kube::ResourceExt;
@@ -29,9 +27,6 @@ const PATH: &str = "/v1/verify";
 const WITH_PATH: &str = "/v1/verify/{*path}";
 /// The same for the path `/`, which is nothing to a wildcard.
 const WITH_ROOT: &str = "/v1/verify/";
-
-/// How much is read of a body that nobody looks at, in bytes.
-const LONGEST_BODY: usize = 64 * 1024;
 
 /// In which a gateway names the scope that it requires; another than the query, which may be its client's.
 const REQUIRE_SCOPE: HeaderName = HeaderName::from_static("x-keyplane-require-scope");
@@ -65,9 +60,8 @@ async fn verify(
     Extension(RequestAddress(client)): Extension<RequestAddress>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Body,
 ) -> Response {
-    answer(&keys, client.ok(), &headers, query.as_deref().unwrap_or_default(), body).await
+    answer(&keys, client.ok(), &headers, query.as_deref().unwrap_or_default()).await
 }
 
 /// Here the query is that of the request which is held back, and none of the gateway's.
@@ -75,9 +69,8 @@ async fn verify_path(
     State(keys): State<Arc<KeyCheck>>,
     Extension(RequestAddress(client)): Extension<RequestAddress>,
     headers: HeaderMap,
-    body: Body,
 ) -> Response {
-    answer(&keys, client.ok(), &headers, "", body).await
+    answer(&keys, client.ok(), &headers, "").await
 }
 
 async fn answer(
@@ -85,9 +78,7 @@ async fn answer(
     client: Option<ClientAddress>,
     headers: &HeaderMap,
     query: &str,
-    body: Body,
 ) -> Response {
-    read_away(body).await;
     let mut response = StatusCode::OK.into_response();
     // A gateway that caches would go on letting a revoked key through.
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -112,13 +103,6 @@ async fn answer(
         }
     }
     response
-}
-
-/// Reads what a gateway sends along needlessly. With a part of it unread, the answer would cost the connection, and might
-/// get lost with it.
-async fn read_away(body: Body) {
-    let mut body = Limited::new(body, LONGEST_BODY);
-    while let Some(Ok(_)) = body.frame().await {}
 }
 
 /// The status that a gateway passes on: those that every one of them knows.

@@ -117,6 +117,7 @@ pub(crate) async fn serve(
         router
             .layer(middleware::from_fn_with_state(Forwarding::new(&arguments), peer::learn))
             .layer(DefaultBodyLimit::max(BODY_LIMIT))
+            .layer(middleware::from_fn(api::unread_body::discard))
             .layer(middleware::from_fn_with_state(metrics.http.clone(), metrics::measure))
             .layer(api::request_id::layers())
     };

@@ -1,5 +1,6 @@
 //! `/v1/verify` in the OpenAPI document. Any method is answered; those that gateways send are documented.
 
+use utoipa::ToSchema;
 use utoipa::openapi::{HttpMethod, OpenApi, OpenApiBuilder, Paths};
 
 use super::PATH;
@@ -12,6 +13,17 @@ const WITH_PATH: &str = "/v1/verify/{path}";
 const METHODS: [(HttpMethod, &str); 3] =
     [(HttpMethod::Get, "verify"), (HttpMethod::Post, "verifyByPost"), (HttpMethod::Head, "verifyByHead")];
 
+/// What can be required of a key.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "describes RequiredScope in the OpenAPI document")]
+enum RequirableScope {
+    All,
+    Inference,
+    SshKeys,
+    KubernetesExec,
+}
+
 /// Whether an API key may be served, and whose it is
 ///
 /// For gateways: nginx `auth_request`, Traefik `ForwardAuth`, Caddy `forward_auth`, Envoy `ext_authz`. Answers have no body.
@@ -20,8 +32,8 @@ const METHODS: [(HttpMethod, &str); 3] =
     path = "/v1/verify",
     tag = "verification",
     params(
-        ("scope" = Option<Vec<String>>, Query, description = "A scope that the key must include: `all`, `inference`, `ssh_keys` or `kubernetes_exec`. May be repeated: all are required"),
-        ("x-keyplane-require-scope" = Option<String>, Header, description = "The same, set by the gateway"),
+        ("scope" = inline(Option<Vec<RequirableScope>>), Query, description = "A scope that the key must include. May be repeated: all are required"),
+        ("x-keyplane-require-scope" = inline(Option<RequirableScope>), Header, description = "The same, set by the gateway"),
     ),
     security(("apiKey" = []), ("bearer" = [])),
     responses(
@@ -51,7 +63,7 @@ fn verify() {}
     tag = "verification",
     params(
         ("path" = String, Path, description = "The path of the request that is held back; it may have several segments, or none"),
-        ("x-keyplane-require-scope" = Option<String>, Header, description = "A scope that the key must include, set by the gateway"),
+        ("x-keyplane-require-scope" = inline(Option<RequirableScope>), Header, description = "A scope that the key must include, set by the gateway"),
     ),
     security(("apiKey" = []), ("bearer" = [])),
     responses(

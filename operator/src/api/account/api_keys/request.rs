@@ -22,9 +22,13 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// A key to make.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "name": "ci", "scopes": {"kubernetes_exec": {"all_namespaces": true}}, "expires_at": "2099-12-31T23:59:59Z",
+    "allowed_cidrs": ["127.0.0.0/8", "192.0.2.7"],
+}))]
 pub(super) struct NewApiKey {
     /// What people call it.
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = r"\S")]
     name: String,
     /// What it may do.
     #[serde(default)]
@@ -44,10 +48,11 @@ pub(super) struct NewApiKey {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[allow(clippy::option_option, reason = "left out and null differ: one keeps, one takes away")]
+#[schema(example = json!({"name": "deploy", "expires_at": null, "allowed_cidrs": ["192.0.2.0/24"]}))]
 pub(super) struct ApiKeyChange {
     /// Another name.
     #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false, min_length = 1, max_length = 64)]
+    #[schema(nullable = false, min_length = 1, max_length = 64, pattern = r"\S")]
     name: Option<String>,
     /// Another scope, in place of the whole one before.
     #[serde(default, deserialize_with = "given")]

@@ -8,6 +8,7 @@ use keyplane_crds::{ApiKey, ApiKeyState, ConditionStatus, KEY_PREFIX_ANNOTATION}
 use kube::ResourceExt;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::{Object, ObjectBuilder, Type};
 
 /// A key, without the key itself.
 #[derive(Debug, Serialize, ToSchema)]
@@ -67,16 +68,19 @@ pub(super) enum KeyScopes {
     /// Everything the account has.
     All {
         /// true
+        #[schema(schema_with = only_true)]
         all: bool,
     },
     /// The inference API only.
     Inference {
         /// true
+        #[schema(schema_with = only_true)]
         inference: bool,
     },
     /// The SSH key API only.
     SshKeys {
         /// true
+        #[schema(schema_with = only_true)]
         ssh_keys: bool,
     },
     /// kubectl only.
@@ -84,6 +88,11 @@ pub(super) enum KeyScopes {
         /// Where, and as what.
         kubernetes_exec: KeyKubernetesScope,
     },
+}
+
+/// A flag that is set or left out.
+fn only_true() -> Object {
+    ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true])).build()
 }
 
 /// Where a key may use kubectl: in some namespaces of the account, or in all.
@@ -98,7 +107,7 @@ pub(super) struct KeyKubernetesScope {
     #[schema(max_items = 100, nullable = false)]
     namespaces: Option<Vec<String>>,
     /// Every namespace of the account, those to come included; instead of either list.
-    #[schema(nullable = false)]
+    #[schema(schema_with = only_true, required = false)]
     all_namespaces: Option<bool>,
     /// What the key may do there; `edit` when left out.
     #[schema(nullable = false)]
