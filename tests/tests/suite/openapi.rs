@@ -1,6 +1,6 @@
 //! The OpenAPI document that is served: everything that is served is in it, and what is answered is what it says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::process::Stdio;
 
@@ -125,16 +125,14 @@ async fn what_an_installation_switches_off_is_not_in_its_document() -> Result<()
     Ok(())
 }
 
-/// An account with a bit of everything, and room for much more.
-async fn account() -> Result<(Tenant, String, String)> {
+/// An account with a namespace, and room for much more.
+async fn account(name: &str) -> Result<Tenant> {
     let shared = shared_keyplane().await?;
-    let own = Tenant::create(shared.cluster, &shared.keyplane, "contract").await?;
+    let own = Tenant::create(shared.cluster, &shared.keyplane, name).await?;
     let limits = r#"{"spec": {"limits": {"namespaces": 1000, "activeApiKeys": 1000, "sshKeys": 1000}}}"#;
     own.kubectl.run(["patch", "account", &own.account, "--type=merge", "-p", limits]).await?;
     own.namespace("web").await?;
-    let key = own.key("everything", &["--scope", "all"]).await?.plaintext()?;
-    let token = own.owner_token().await?;
-    Ok((own, key, token))
+    Ok(own)
 }
 
 /// What schemathesis is to call.
@@ -225,7 +223,10 @@ fn template_of(path: &str, method: &str, document: &Value) -> Option<String> {
 #[tokio::test]
 async fn schemathesis_finds_no_answer_that_the_document_does_not_have() -> Result<()> {
     let whole = Whole::start("openapi-contract").await?;
-    let (own, key, token) = account().await?;
+    // Two accounts: whoever tries everything revokes and deletes the keys of their own.
+    let (own, other) = tokio::try_join!(account("contract"), account("contract-key"))?;
+    let key = other.key("everything", &["--scope", "all"]).await?.plaintext()?;
+    let token = own.owner_token().await?;
     until("the key to be known to the replica", PATIENCE, || async {
         let answer = whole.http()?.send(Method::GET, "/v1/verify", &[("x-api-key", &key)], b"").await?;
         Ok(if answer.status == 200 { Seen::Done(()) } else { Seen::NotYet(format!("{answer:?}")) })
@@ -240,17 +241,27 @@ async fn schemathesis_finds_no_answer_that_the_document_does_not_have() -> Resul
         callee.tried("use", "^/v1/(kubernetes|verify|inference)"),
     )?;
     let tried: [Tried; 4] = tried.into();
-    let mut missing: BTreeSet<(String, String)> =
-        operations(&document).into_iter().map(|(path, method)| (path, method.to_string())).collect();
+    let mut answered = BTreeMap::new();
     for part in &tried {
         println!("{}", part.told);
-        for (operation, statuses) in part.answers(&document) {
-            println!("{operation:?}: {statuses:?}");
-            if statuses.keys().any(|status| (200..300).contains(status)) {
-                missing.remove(&operation);
-            }
-        }
+        answered.append(&mut part.answers(&document));
     }
-    println!("without a success: {missing:?}");
+    for (operation, statuses) in &answered {
+        println!("{operation:?}: {statuses:?}");
+    }
+    for (path, method) in operations(&document).into_iter().filter(|one| is_met(&one.0, &one.1)) {
+        let statuses = answered.get(&(path.clone(), method.to_string())).cloned().unwrap_or_default();
+        let is_success = |status: &u64| (200..300).contains(status);
+        ensure!(statuses.keys().any(is_success), "{method} {path} is never met: {statuses:?}");
+    }
     Ok(())
+}
+
+/// Whether some of so many requests must be met, whatever was made and deleted before them: what is refused tells little of
+/// the answers.
+fn is_met(path: &str, method: &Method) -> bool {
+    // The document's own path is not among those that schemathesis tries; and no two accounts can have one SSH key.
+    let is_chance =
+        path == PATH || path.contains('{') || path.ends_with("/ssh-keys") && method != Method::GET;
+    !is_chance || path.starts_with("/v1/verify")
 }
