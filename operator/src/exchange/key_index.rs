@@ -1,13 +1,12 @@
 //! What the exchange knows: keys by digest, the records that say which of their versions verify, and the anchors of those,
 //! fed by watches.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use keyplane_core::api_key::{ANCHOR_TYPE, Admitted, KeyRecord, Known};
+use keyplane_core::api_key::{ANCHOR_TYPE, Admitted, KeyRecord, Known, Standing, standing};
 use keyplane_core::key_format::KeyDigest;
 use keyplane_core::ownership::{anchor_name, identity_name};
 use keyplane_crds::{ApiKey, ApiKeyState, IDENTITIES_NAMESPACE};
@@ -131,12 +130,13 @@ impl KeyIndex {
             .map(|key| key.name_any())
     }
 
-    /// Whether some version of this key is taken, as far as this replica knows.
-    pub(crate) fn takes(&self, key: &ApiKey, address: Option<IpAddr>, now: DateTime<Utc>) -> bool {
+    /// Whether this replica knows that a key has ended: it takes no version of it any more.
+    pub(crate) fn knows_the_end(&self, key: &ApiKey, now: DateTime<Utc>) -> bool {
         let digests = digests_of_key(key, self.records.record_of(key).as_ref());
-        digests.iter().filter_map(|digest| digest.parse().ok()).any(|digest| {
-            let admitted = self.named(&digest).admit(address, now);
-            admitted.is_ok_and(|admitted| admitted.key.metadata.uid == key.metadata.uid)
+        digests.iter().filter_map(|digest| digest.parse().ok()).all(|digest| {
+            let named = self.named(&digest);
+            let holder = named.holder().filter(|holder| holder.metadata.uid == key.metadata.uid);
+            holder.is_none_or(|holder| standing(holder, now) != Standing::Live)
         })
     }
 

@@ -2,6 +2,8 @@
 //!
 //! One test binary, so that all tests of a run share one control plane ([`keyplane_tests::shared`]).
 
+#![allow(clippy::indexing_slicing, reason = "a test that looks at what is not there fails")]
+
 mod account_api_keys;
 mod account_namespaces;
 mod addresses;

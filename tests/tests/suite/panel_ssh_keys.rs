@@ -146,8 +146,11 @@ async fn pages_have_the_bounds_and_defaults_of_the_seed() -> Result<()> {
         ensure!(answer.status == 400, "{query}: {answer:?}");
         let json = answer.json();
         ensure!(fields(&json) == ["message", "success"] && json["success"] == false, "{query}: {json:#}");
-        let named = query.split('=').next().unwrap_or_default();
-        ensure!(json["message"].as_str().is_some_and(|message| message.contains(named)), "{query}: {json:#}");
+        let parameter = query.split('=').next().unwrap_or_default();
+        ensure!(
+            json["message"].as_str().is_some_and(|message| message.contains(parameter)),
+            "{query}: {json:#}"
+        );
     }
     Ok(())
 }

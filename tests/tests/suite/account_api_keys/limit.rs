@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{KEYS, Own, ensure_problem, id_of, told};
 use crate::replicas::replica;
 
-async fn set_limit(own: &Own, limit: u32) -> Result<()> {
+pub(super) async fn set_limit(own: &Own, limit: u32) -> Result<()> {
     let accounts: Api<Account> = Api::all(own.tenant.client());
     let patch = Patch::Merge(json!({"spec": {"limits": {"activeApiKeys": limit}}}));
     accounts.patch(&own.tenant.account, &PatchParams::default(), &patch).await?;

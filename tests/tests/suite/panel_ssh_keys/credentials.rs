@@ -54,7 +54,7 @@ async fn without_a_valid_credential_nothing_is_answered_but_401() -> Result<()> 
     let stage = Stage::start("panel-nobody").await?;
     let secret = stage.key.plaintext()?;
     let (bearer, twice) = (format!("Bearer {secret}"), format!("Bearer {secret}, {secret}"));
-    let broken = format!("Bearer {}x", secret);
+    let broken = format!("Bearer {secret}x");
     let unknown = stage.own.generate("undeclared", &["--scope", "ssh-keys"]).await?.0;
     let refused = "Missing, invalid, revoked, or expired API key";
     ensure_refused(&stage, "nothing", &[], 401, "Missing access token").await?;

@@ -37,8 +37,8 @@ async fn the_api_declares_in_home_namespaces_only_and_holds_nothing_up() -> Resu
         let held = with_metadata(at(&stage.home), "finalizers", &json!(["example.com/hold"]));
         rows.push((Attempt::create(held), Refused(NEVER_HELD)));
         let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "b"}]);
-        let owned = with_metadata(at(&stage.home), "ownerReferences", &owner);
-        rows.push((Attempt::create(owned), Refused(NEVER_HELD)));
+        let referring = with_metadata(at(&stage.home), "ownerReferences", &owner);
+        rows.push((Attempt::create(referring), Refused(NEVER_HELD)));
     }
     stage.each(API, rows).await?;
 

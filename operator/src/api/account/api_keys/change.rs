@@ -262,8 +262,11 @@ pub(super) async fn until_it_works(home: &Home, keys: &KeyCheck, key: ApiKey, di
         return key;
     }
     let end = Instant::now() + LAG;
+    // From an address that its list allows, where it has one.
+    let first = key.spec.allowed_cidrs.first().and_then(|entry| entry.split('/').next());
+    let address: Option<IpAddr> = first.and_then(|address| address.parse().ok());
     let works = || {
-        let admitted = keys.index.named(digest).admit(allowed_address(&key), Utc::now());
+        let admitted = keys.index.named(digest).admit(address, Utc::now());
         admitted.is_ok_and(|admitted| keys.index.identity_of(&admitted, digest).is_some())
     };
     while !works() && Instant::now() < end {
@@ -276,18 +279,12 @@ pub(super) async fn until_it_works(home: &Home, keys: &KeyCheck, key: ApiKey, di
     present(home, key).await
 }
 
-/// Waits until this replica refuses a key that ended: whoever is told so may rely on it here.
+/// Waits until this replica knows that a key has ended, and refuses it: whoever is told so may rely on it here.
 async fn until_refused(keys: &KeyCheck, key: &ApiKey) {
     let end = Instant::now() + PATIENCE;
-    while keys.index.takes(key, allowed_address(key), Utc::now()) && Instant::now() < end {
+    while !keys.index.knows_the_end(key, Utc::now()) && Instant::now() < end {
         sleep(LOOK_EVERY).await;
     }
-}
-
-/// An address that a key's list allows, where it has one.
-fn allowed_address(key: &ApiKey) -> Option<IpAddr> {
-    let first = key.spec.allowed_cidrs.first().and_then(|entry| entry.split('/').next());
-    first.and_then(|address| address.parse().ok())
 }
 
 fn is_ready(key: &ApiKey) -> bool {

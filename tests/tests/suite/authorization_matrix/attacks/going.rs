@@ -90,7 +90,7 @@ async fn an_account_that_goes_is_nobodys_choice_and_nothing_new_comes_to_it() ->
         let bearer = format!("Bearer {ssh}");
         let by_key = all.http.json(Method::POST, PANEL, &[("authorization", &bearer)], &late).await?;
         let statuses = [key.status, namespace.status, by_owner.status, by_key.status];
-        ensure!(!statuses.iter().any(|status| *status == 500), "{statuses:?}");
+        ensure!(!statuses.contains(&500), "{statuses:?}");
         let is_refused = statuses.iter().all(|status| *status >= 400) && by_key.status == 401;
         Ok(if is_refused { Seen::Done(()) } else { Seen::NotYet(format!("{statuses:?}")) })
     })
