@@ -215,9 +215,10 @@ fn template_of(path: &str, method: &str, document: &Value) -> Option<String> {
         asked.len() == wanted.len()
             && asked.iter().zip(&wanted).all(|(asked, wanted)| wanted.starts_with('{') || asked == wanted)
     };
-    let known = |template: &str| document["paths"][template][method.to_lowercase()].is_object();
-    let paths = document["paths"].as_object()?;
-    paths.keys().find(|template| is_like(template) && known(template)).cloned()
+    let method = method.to_lowercase();
+    let paths = document.get("paths")?.as_object()?.iter();
+    let mut known = paths.filter(|(_, item)| item.get(&method).is_some());
+    known.find(|(template, _)| is_like(template)).map(|(template, _)| template.clone())
 }
 
 #[tokio::test]
