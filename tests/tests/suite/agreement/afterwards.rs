@@ -82,8 +82,8 @@ async fn found(place: &Place, https: &[HttpApi; 2], admin: &Client) -> Result<Re
         let exec = &key["scopes"]["kubernetes_exec"];
         let role = exec["role"].as_str().unwrap_or("edit");
         let is_granted = |one: &&&Value| {
-            let named = exec["namespaces"].as_array().is_some_and(|names| names.contains(&one["name"]));
-            exec["all_namespaces"] == true || named
+            let is_named = exec["namespaces"].as_array().is_some_and(|names| names.contains(&one["name"]));
+            exec["all_namespaces"] == true || is_named
         };
         let granted: Vec<String> =
             spaces.iter().filter(is_granted).map(|one| text(one, "kubernetes_name")).collect();

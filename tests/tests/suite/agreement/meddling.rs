@@ -103,7 +103,7 @@ impl Client {
     async fn delete_common(&mut self, id: &str) -> Result<()> {
         match self.way() {
             Way::Http(_) => {
-                drop(self.common_answer(Method::DELETE, &format!("{KEYS}/{id}"), &Value::Null).await?)
+                drop(self.common_answer(Method::DELETE, &format!("{KEYS}/{id}"), &Value::Null).await?);
             }
             Way::Kubectl => {
                 let Some(object) = self.object_of(id).await else { return Ok(()) };
