@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::client::KEYS;
 use super::spaces::NAMESPACES;
-use super::stage::Place;
+use super::stage::{NAMESPACES as MOST_NAMESPACES, Place};
 
 /// What stands for one account: by place and name.
 type Made = BTreeSet<String>;
@@ -64,10 +64,13 @@ async fn found(place: &Place, https: &[HttpApi; 2], admin: &Client) -> Result<Re
         stored_spaces.iter().map(|one| (one.uid().unwrap_or_default(), one.name_any())).collect();
     let shown: BTreeSet<(String, String)> =
         spaces.iter().map(|one| (text(one, "id"), text(one, "name"))).collect();
-    if names != shown || spaces.iter().any(|one| one["status"] != "ready") {
+    if names != shown || !spaces.iter().all(is_settled) {
         return Ok(Err(format!("namespaces: {names:?} and over HTTP {}", json!(spaces))));
     }
 
+    // One that is too many waits for room, and has nothing.
+    let spaces: Vec<&Value> = spaces.iter().filter(|one| one["status"] == "ready").collect();
+    ensure!(spaces.len() <= MOST_NAMESPACES, "{} namespaces", spaces.len());
     let live: BTreeSet<String> =
         keys.iter().filter(|key| key["status"] == "active").map(|key| text(key, "id")).collect();
     let mut wanted = Made::from([format!("namespace {}", place.account)]);
@@ -78,9 +81,9 @@ async fn found(place: &Place, https: &[HttpApi; 2], admin: &Client) -> Result<Re
         wanted.insert(format!("anchor {}", anchor_name(&id, &digest)));
         let exec = &key["scopes"]["kubernetes_exec"];
         let role = exec["role"].as_str().unwrap_or("edit");
-        let is_granted = |one: &&Value| {
-            let is_listed = exec["namespaces"].as_array().is_some_and(|names| names.contains(&one["name"]));
-            exec["all_namespaces"] == true || is_listed
+        let is_granted = |one: &&&Value| {
+            let is_named = exec["namespaces"].as_array().is_some_and(|names| names.contains(&one["name"]));
+            exec["all_namespaces"] == true || is_named
         };
         let granted: Vec<String> =
             spaces.iter().filter(is_granted).map(|one| text(one, "kubernetes_name")).collect();
@@ -109,6 +112,11 @@ async fn found(place: &Place, https: &[HttpApi; 2], admin: &Client) -> Result<Re
     }
     let bindings = made.iter().filter(|name| name.starts_with("binding ")).count();
     Ok(Ok(Found { live, keys: keys.len(), bindings }))
+}
+
+/// Whether a namespace is what it stays.
+fn is_settled(namespace: &Value) -> bool {
+    namespace["status"] == "ready" || namespace["reason"] == "LimitReached"
 }
 
 async fn list(place: &Place, http: &HttpApi, path: &str) -> Result<Vec<Value>> {
