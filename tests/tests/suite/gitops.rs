@@ -20,10 +20,9 @@ async fn the_examples_become_ready_and_show_no_difference_afterwards() -> Result
             .await?;
         ensure!(waited.contains("condition met"), "{what}: {waited}");
     }
-    let examples = folder("");
-    let difference = kubectl.capture(["diff", "--recursive", "-f", &examples], "").await?;
+    let difference = kubectl.capture(["diff", "-f", &accounts, "-f", &acme], "").await?;
     ensure!(difference.code == Some(0) && difference.stdout.is_empty(), "{difference}");
-    let again = kubectl.run(["apply", "--recursive", "-f", &examples]).await?;
+    let again = kubectl.run(["apply", "-f", &accounts, "-f", &acme]).await?;
     ensure!(
         again.lines().all(|line| line.ends_with("unchanged") || line.contains("kustomization")),
         "{again}"

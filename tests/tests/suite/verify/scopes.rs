@@ -67,7 +67,7 @@ async fn a_scope_that_there_is_not_is_the_gateways_mistake_and_no_permission() -
     until_known(&shared.keyplane, &key).await?;
     let plaintext = key.plaintext()?;
     let name = "x-keyplane-require-scope";
-    let rows: [Row<'_>; 24] = [
+    let rows: [Row<'_>; 26] = [
         ("/v1/verify?scope=gpu", &[], 400),
         ("/v1/verify?scope=", &[], 400),
         ("/v1/verify?scope", &[], 400),
@@ -87,8 +87,10 @@ async fn a_scope_that_there_is_not_is_the_gateways_mistake_and_no_permission() -
         ("/v1/verify?scope=inference&scope=inference", &[], 200),
         ("/v1/verify", &[(name, "inference"), (name, "ssh_keys")], 403),
         ("/v1/verify", &[(name, "inference"), (name, "inference")], 200),
-        // What else is in a query is nobody's business.
-        ("/v1/verify?a=b&scopes=gpu&scope=inference&", &[], 200),
+        // A slip in a gateway's configuration must not require nothing.
+        ("/v1/verify?scopes=inference", &[], 400),
+        ("/v1/verify?scope=inference&a=b", &[], 400),
+        ("/v1/verify?scope=inference&", &[], 200),
         // Behind a path the query is the client's.
         ("/v1/verify/v1/chat?scope=gpu", &[], 200),
         ("/v1/verify/v1/chat?scope=ssh_keys", &[], 200),

@@ -16,8 +16,8 @@ async fn a_key_in_the_address_or_in_another_header_is_in_no_log() -> Result<()> 
     for (port, api) in ports(&replica)? {
         for (path, header, status) in [
             (format!("/v1/verify?scope={key}"), None, 400),
-            (format!("/v1/verify?x-api-key={key}"), None, 401),
-            (format!("/v1/verify?{key}"), None, 401),
+            (format!("/v1/verify?x-api-key={key}"), None, 400),
+            (format!("/v1/verify?{key}"), None, 400),
             (format!("/v1/verify/{key}?key={key}"), None, 401),
             ("/v1/verify".to_owned(), Some(("x-keyplane-require-scope", key.clone())), 400),
             ("/v1/verify".to_owned(), Some(("x-request-id", key.clone())), 401),
