@@ -53,10 +53,8 @@ async fn main() -> Result<()> {
     say(format!("{} keys in etcd after {:.1} s", arguments.keys, began.elapsed().as_secs_f64()));
 
     let options = KeyplaneOptions {
-        // nginx tells its client's address. Refusals are answered one by one however many there are.
-        extra: ["--trusted-proxy", "127.0.0.1", "--failed-authentications-per-minute", "4000000000"]
-            .map(str::to_owned)
-            .to_vec(),
+        // nginx tells its client's address.
+        extra: ["--trusted-proxy", "127.0.0.1"].map(str::to_owned).to_vec(),
         ..KeyplaneOptions::of(Mode::Api, "keyplane-api", &installation)
     };
     let began = Instant::now();
