@@ -22,7 +22,8 @@ use utoipa_axum::routes;
 
 use super::documented_problems::{BodyProblems, KeyHolderProblems};
 use super::json_body::json_body;
-use super::problem::{Problem, audit_unavailable, cluster_unavailable, failed, key_problem};
+use super::problem::{Problem, audit_unavailable, cluster_unavailable, key_problem};
+use super::to_its_end::to_its_end;
 use crate::audit::AuditLog;
 use crate::caller::{KeyCheck, KeyRefused, api_key_header};
 use crate::exchange::{RequestAddress, Token, TokenError, TokenIssuer};
@@ -110,10 +111,8 @@ async fn exchange_key(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    // A task of its own: a client that goes away at once keeps neither its denial from being written down nor a line out
-    // of the audit log.
-    let answering = tokio::spawn(answer_to(exchange, client.ok(), headers, body));
-    answering.await.unwrap_or_else(|_| Err(failed()))
+    // A client that goes away at once keeps neither its denial from being written down nor a line out of the audit log.
+    to_its_end(answer_to(exchange, client.ok(), headers, body)).await
 }
 
 async fn answer_to(

@@ -20,7 +20,8 @@ use super::account_query::AccountQuery;
 use super::caller::{AccountApi, failure_problem};
 use crate::api::documented_problems::{BodyProblems, PersonProblems};
 use crate::api::json_body::json_of_request;
-use crate::api::problem::{Problem, failed};
+use crate::api::problem::Problem;
+use crate::api::to_its_end::to_its_end;
 use crate::caller::Verb;
 use crate::exchange::RequestAddress;
 
@@ -81,14 +82,14 @@ async fn create_namespace(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    // A task of its own: what a client that goes away began is still brought to its end, and what is one too many goes.
-    let creating = tokio::spawn(async move {
+    // What is one too many goes again, whether the client waits for it or not.
+    let made = to_its_end(async move {
         let caller = api.caller(&headers, AccountQuery::account(&query), address.ok()).await?;
         caller.may::<Namespace>(Verb::Create, None).await?;
         let wanted: NewNamespace = json_of_request(body)?;
         creation::create(&caller, &wanted.name).await
     });
-    let made = NamespaceView::of(&creating.await.unwrap_or_else(|_| Err(failed()))?);
+    let made = NamespaceView::of(&made.await?);
     let location = HeaderValue::try_from(format!("/v1/account/namespaces/{}", made.id));
     let mut response = (StatusCode::CREATED, fresh(Json(made))).into_response();
     if let Ok(location) = location {

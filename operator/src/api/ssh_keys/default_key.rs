@@ -16,7 +16,7 @@ use crate::declared::{ApiFailure, Home};
 
 /// How long the controller is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often is looked.
+/// How often is looked at the API server: no watch of this process tells of SSH keys.
 const LOOK_EVERY: Duration = Duration::from_millis(60);
 
 /// Makes a key the only one that asks to be the default, and waits until it is.

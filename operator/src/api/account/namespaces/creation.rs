@@ -19,7 +19,7 @@ use crate::declared::{ApiFailure, Awaited};
 
 /// How long the controller is waited for, to say what becomes of older namespaces.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often is looked.
+/// How often is looked at the API server: no watch of this process tells of namespaces.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 
 /// Makes a namespace of this name and waits until it can be used, within bounds.
