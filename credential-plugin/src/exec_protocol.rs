@@ -143,20 +143,28 @@ impl ExecInfo {
 /// The body of the request to the exchange. It tells nothing about the client's cluster.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CredentialRequest {
+pub struct CredentialRequest<'a> {
     api_version: &'static str,
     kind: &'static str,
     spec: EmptySpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<HeldToken<'a>>,
 }
 
 #[derive(Serialize)]
 struct EmptySpec {}
 
-impl CredentialRequest {
-    /// A request for a token in this version.
+#[derive(Serialize)]
+struct HeldToken<'a> {
+    token: &'a BearerToken,
+}
+
+impl<'a> CredentialRequest<'a> {
+    /// A request for a token in this version, from somebody who may hold one already.
     #[must_use]
-    pub const fn new(version: ApiVersion) -> Self {
-        Self { api_version: version.as_str(), kind: KIND, spec: EmptySpec {} }
+    pub fn new(version: ApiVersion, held: Option<&'a BearerToken>) -> Self {
+        let status = held.map(|token| HeldToken { token });
+        Self { api_version: version.as_str(), kind: KIND, spec: EmptySpec {}, status }
     }
 }
 

@@ -33,11 +33,19 @@ pub enum FailureKind {
     ShortLived = 10,
     /// A file could not be read or written.
     File = 11,
+    /// The key is locked after uses from addresses outside its list (403 `key_locked`).
+    Locked = 12,
+    /// The key has ended (401 `api_key_expired`).
+    Expired = 13,
+    /// kubectl is missing, or the API server refused what it was asked through kubectl.
+    Kubectl = 14,
+    /// `doctor` found a problem.
+    Unhealthy = 15,
 }
 
 impl FailureKind {
     /// Every kind, in the order of their exit codes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Local,
         Self::Usage,
         Self::NoKey,
@@ -49,6 +57,10 @@ impl FailureKind {
         Self::Busy,
         Self::ShortLived,
         Self::File,
+        Self::Locked,
+        Self::Expired,
+        Self::Kubectl,
+        Self::Unhealthy,
     ];
 
     /// The process's exit code.

@@ -4,10 +4,12 @@ use std::env;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::CommandFactory as _;
-use keyplane_credential_plugin::cli::{self, Cli, Command, Parsed};
+use keyplane_credential_plugin::cli::{self, Command, Parsed};
+use keyplane_credential_plugin::commands::{
+    apikeys, completion, doctor, generate, get_token, kubeconfig, login, logout, reveal, ssh_key, whoami,
+};
 use keyplane_credential_plugin::failure::{Failure, FailureKind};
-use keyplane_credential_plugin::{generate, get_token, kubeconfig};
+use keyplane_credential_plugin::verbose;
 
 fn main() -> ExitCode {
     match run() {
@@ -22,20 +24,31 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, Failure> {
     let mut out = io::stdout().lock();
-    match cli::parse(env::args_os())? {
-        Parsed::Text(text) => out.write_all(text.as_bytes()).map_err(|error| Failure::output(&error)),
+    let mut terminal = io::stderr();
+    let cli = match cli::parse(env::args_os())? {
+        Parsed::Text(text) => {
+            out.write_all(text.as_bytes()).map_err(|error| Failure::output(&error))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Parsed::NothingAsked(help) => {
-            let _ = io::stderr().write_all(help.as_bytes());
+            let _ = terminal.write_all(help.as_bytes());
             return Ok(ExitCode::from(FailureKind::Usage.exit_code()));
         }
-        Parsed::Command(Command::GetToken(args)) => get_token::run(&args, &mut out),
-        Parsed::Command(Command::Generate(args)) => generate::run(&args, &mut out, &mut io::stderr()),
-        Parsed::Command(Command::Kubeconfig(args)) => kubeconfig::run(&args, &mut out, &mut io::stderr()),
-        Parsed::Command(Command::Completion(args)) => {
-            let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut Cli::command(), "kubectl-keyplane", &mut script);
-            out.write_all(&script).map_err(|error| Failure::output(&error))
-        }
+        Parsed::Command(cli) => cli,
+    };
+    verbose::set(cli.verbose);
+    match &cli.command {
+        Command::GetToken(args) => get_token::run(args, &mut out),
+        Command::Login(args) => login::run(args, &mut out, &mut terminal),
+        Command::Logout(args) => logout::run(args, &mut out, &mut terminal),
+        Command::Whoami(args) => whoami::run(args, &mut out, &mut terminal),
+        Command::Kubeconfig(args) => kubeconfig::run(args, &mut out, &mut terminal),
+        Command::Doctor(args) => doctor::run(args, &mut out, &mut terminal),
+        Command::Generate(args) => generate::run(args, &mut out, &mut terminal),
+        Command::ApiKeys(args) => apikeys::run(args, &mut out, &mut terminal),
+        Command::Reveal(args) => reveal::run(args, &mut out, &mut terminal),
+        Command::SshKey(args) => ssh_key::run(args, &mut out, &mut terminal),
+        Command::Completion(args) => completion::run(args, &mut out),
     }?;
     Ok(ExitCode::SUCCESS)
 }

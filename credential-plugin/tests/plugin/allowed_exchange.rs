@@ -4,7 +4,7 @@ use assert_cmd::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
-use keyplane_credential_plugin::allowed_exchange::AllowedExchange;
+use keyplane_credential_plugin::exchange::allowed::AllowedExchange;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 

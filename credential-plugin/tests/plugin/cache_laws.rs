@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use chrono::{TimeDelta, Utc};
 use keyplane_core::key_format::KeyDigest;
-use keyplane_credential_plugin::exchange_address::{BaseUrl, ExchangeAddress, Trust};
+use keyplane_credential_plugin::exchange::address::{BaseUrl, ExchangeAddress, Trust};
 use keyplane_credential_plugin::token::BearerToken;
-use keyplane_credential_plugin::token_cache::{Slot, TokenCache};
-use keyplane_credential_plugin::token_life::TokenLife;
+use keyplane_credential_plugin::token::cache::{Slot, TokenCache};
+use keyplane_credential_plugin::token::life::TokenLife;
 use proptest::prelude::*;
 use tempfile::TempDir;
 

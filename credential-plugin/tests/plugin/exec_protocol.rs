@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
-use keyplane_credential_plugin::allowed_exchange::AllowedExchange;
-use keyplane_credential_plugin::exchange_address::BaseUrl;
+use keyplane_credential_plugin::exchange::address::BaseUrl;
+use keyplane_credential_plugin::exchange::allowed::AllowedExchange;
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, credential, failure};

@@ -1,7 +1,7 @@
 //! The laws of merging: nothing of anybody else's is lost, twice is once, and what is written is what is read.
 
-use keyplane_credential_plugin::kubeconfig::to_yaml;
-use keyplane_credential_plugin::kubeconfig_merge::{Entries, Permission, merge};
+use keyplane_credential_plugin::commands::kubeconfig::to_yaml;
+use keyplane_credential_plugin::kubeconfig::merge::{Entries, Permission, merge};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

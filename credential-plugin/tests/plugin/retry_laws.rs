@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyplane_credential_plugin::retry_rule::{Setback, pause_before_retry};
+use keyplane_credential_plugin::exchange::retry_rule::{Setback, pause_before_retry};
 use proptest::prelude::*;
 
 fn setback() -> impl Strategy<Value = Setback> {

@@ -1,7 +1,7 @@
 //! The laws of a token's life: never later than the truth, never under 75 s, whatever the clocks say.
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use keyplane_credential_plugin::token_life::{LEAST_LIFE, LONGEST_LIFE, TokenLife};
+use keyplane_credential_plugin::token::life::{LEAST_LIFE, LONGEST_LIFE, TokenLife};
 use proptest::prelude::*;
 
 /// A moment of the years 1970 to 2200, in milliseconds.

@@ -3,12 +3,32 @@
 use std::env;
 use std::path::PathBuf;
 
+use clap::Args;
+
 use crate::environment::{self, CACHE_VARIABLE};
+
+/// Where tokens are cached.
+#[derive(Args, Clone, Debug)]
+pub struct CacheArgs {
+    /// Folder of the token cache [default: `KEYPLANE_CACHE_DIR`, else keyplane in the user's cache folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub cache_dir: Option<PathBuf>,
+    /// Neither read nor write the token cache
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+impl CacheArgs {
+    /// The folder, or none when there shall be no cache or the system names no folder.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        if self.no_cache { None } else { locate(self.cache_dir.clone()) }
+    }
+}
 
 /// The folder of the token cache: the given one, else `KEYPLANE_CACHE_DIR`, else `keyplane` in the user's cache folder; none when the system
 /// names no such folder.
-#[must_use]
-pub fn locate(given: Option<PathBuf>) -> Option<PathBuf> {
+fn locate(given: Option<PathBuf>) -> Option<PathBuf> {
     given
         .or_else(|| environment::path(CACHE_VARIABLE))
         .or_else(|| user_cache().map(|folder| folder.join("keyplane")))

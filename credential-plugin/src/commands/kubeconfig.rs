@@ -7,23 +7,88 @@ use std::path::{self, Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 use ureq::http::Uri;
 use zeroize::Zeroizing;
 
-use crate::allowed_exchange::{ALLOW_SERVER, AllowedExchange};
-use crate::cli::KubeconfigArgs;
+use crate::argument_values::namespace_name;
 use crate::environment::{self, CA_VARIABLE, URL_VARIABLE};
-use crate::exchange_address::{BaseUrl, read_pem};
+use crate::exchange::address::{BaseUrl, read_pem};
+use crate::exchange::allowed::{ALLOW_SERVER, AllowedExchange};
 use crate::exec_protocol::ApiVersion;
 use crate::failure::{Failure, FailureKind};
 use crate::key_source::{self, KEY_VARIABLE};
-use crate::kubeconfig_merge::{Entries, Permission, merge};
+use crate::kubeconfig::merge::{Entries, Permission, merge};
 use crate::private_file::{self, Durability};
 
 /// What kubectl prints when the plugin is not installed.
 const INSTALL_HINT: &str = "kubectl-keyplane is not on PATH. Build it with: cargo build --release \
                             -p keyplane-credential-plugin, and put target/release/kubectl-keyplane on PATH";
+
+const HELP: &str = "\
+Without --output the whole kubeconfig of this one cluster goes to standard output, and no file is touched.
+With --output FILE it is merged into that file, or makes it (mode 0600): other entries and unknown fields stay, \
+comments do not. An entry of the same name for another server, key or cluster is left alone and is an error, \
+unless --replace is given. current-context is set only when there is none, or with --set-current.
+One user serves many clusters: give each cluster the same --user and key. The user's exec args say to which exchanges \
+its key may go (--allow-server, with the SHA-256 of the CA), and each merge adds its own.
+
+Examples:
+  kubectl-keyplane kubeconfig --cluster prod \\
+    --server https://keyplane.example.com \\
+    --cluster-server https://prod.example.com:6443 \\
+    --cluster-certificate-authority prod-ca.pem \\
+    --key-file ~/.config/keyplane/key --namespace acme-web \\
+    --output ~/.kube/config
+  kubectl-keyplane kubeconfig --cluster prod \\
+    --server https://keyplane.example.com \\
+    --cluster-server https://prod.example.com:6443 > prod.kubeconfig";
+
+/// The arguments of `kubeconfig`.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("key"), after_help = HELP)]
+pub struct KubeconfigArgs {
+    /// The exchange's URL, https [default: `KEYPLANE_URL`]
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// PEM file with the exchange's CA; its content goes into the kubeconfig [default: `KEYPLANE_CA_FILE`]
+    #[arg(long, value_name = "FILE")]
+    pub certificate_authority: Option<PathBuf>,
+    /// Name of the cluster's entry
+    #[arg(long, value_name = "NAME")]
+    pub cluster: String,
+    /// The API server's URL
+    #[arg(long, value_name = "URL")]
+    pub cluster_server: String,
+    /// PEM file with the API server's CA; its content goes into the kubeconfig
+    #[arg(long, value_name = "FILE")]
+    pub cluster_certificate_authority: Option<PathBuf>,
+    /// File from which the plugin shall read the key
+    #[arg(long, value_name = "FILE", group = "key")]
+    pub key_file: Option<PathBuf>,
+    /// Write the key in `KEYPLANE_API_KEY` into the kubeconfig: who reads the file has the key
+    #[arg(long, group = "key")]
+    pub embed_key_env: bool,
+    /// Name of the user's entry
+    #[arg(long, value_name = "NAME", default_value = "keyplane")]
+    pub user: String,
+    /// Name of the context's entry [default: CLUSTER or CLUSTER-NAMESPACE]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The context's namespace
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace_name)]
+    pub namespace: Option<String>,
+    /// File to merge into, or to make
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Make the context the current one
+    #[arg(long)]
+    pub set_current: bool,
+    /// Replace entries of the same names, whatever they were for
+    #[arg(long)]
+    pub replace: bool,
+}
 
 /// Writes the kubeconfig to `out`, or merges it into `--output`; warnings go to `terminal`.
 ///

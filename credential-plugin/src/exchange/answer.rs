@@ -5,11 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use crate::exchange::retry_rule::Setback;
 use crate::exec_protocol::KIND;
 use crate::failure::{Failure, FailureKind};
-use crate::retry_rule::Setback;
 use crate::token::BearerToken;
-use crate::token_life::TokenLife;
+use crate::token::life::TokenLife;
 
 /// What the seed's API says to a key it does not accept; shown when the answer has no words of its own.
 const REFUSED: &str = "Missing, invalid, revoked, or expired API key";
@@ -36,9 +36,9 @@ pub struct Answer<'a> {
 
 /// What to do about an answer.
 #[derive(Debug)]
-pub enum Verdict {
-    /// Here is a token. Whether it lives long enough is not judged yet.
-    Token(BearerToken, TokenLife),
+pub enum Verdict<T> {
+    /// Here is what was asked for. Whether a token lives long enough is not judged yet.
+    Given(T),
     /// Not now: ask again as the retry rule says; the failure is what to tell when it says no.
     Later(Setback, Failure),
     /// No, and asking again would change nothing.
@@ -64,9 +64,18 @@ struct Problem {
     detail: Option<String>,
 }
 
-/// Judges an answer to a request that left at `asked_at` (local time) for the exchange at `base`.
+/// Judges an answer to the request for a token that left at `asked_at` (local time) for the exchange at `base`.
 #[must_use]
-pub fn judge(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdict {
+pub fn judge(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdict<(BearerToken, TokenLife)> {
+    judge_with(answer, base, |answer| credential(answer, asked_at, base))
+}
+
+/// Judges an answer of the exchange at `base`; `read` judges one that is no error.
+pub fn judge_with<T>(
+    answer: &Answer<'_>,
+    base: &str,
+    read: impl FnOnce(&Answer<'_>) -> Verdict<T>,
+) -> Verdict<T> {
     let problem: Problem = answer.body.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
     let detail = problem.detail.filter(|detail| !detail.trim().is_empty());
     // When to come back is said once, in our own words, which know the seconds.
@@ -80,7 +89,7 @@ pub fn judge(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdic
     };
     let failure = |kind, what: String, remedy: &str| Verdict::Final(Failure::new(kind, what, base, remedy));
     match answer.status {
-        200 | 201 => credential(answer, asked_at, base),
+        200 | 201 => read(answer),
         300..=399 => failure(
             FailureKind::Server,
             format!(
@@ -134,7 +143,7 @@ fn is_problem(content_type: Option<&str>) -> bool {
         .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/problem+json"))
 }
 
-fn credential(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdict {
+fn credential(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdict<(BearerToken, TokenLife)> {
     let wrong = |what: &str| {
         Verdict::Final(Failure::new(
             FailureKind::Server,
@@ -155,7 +164,7 @@ fn credential(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdi
     }
     let date = answer.date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map(|date| date.to_utc());
     let life = TokenLife::of_answer(asked_at, date, credential.status.expiration_timestamp);
-    Verdict::Token(credential.status.token, life)
+    Verdict::Given((credential.status.token, life))
 }
 
 /// `Retry-After` in seconds; its other form, a date, is not used by the exchange and not read.

@@ -8,12 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ureq::http::Uri;
 
-use crate::allowed_exchange::{AllowedExchange, check_address, check_trust};
+use crate::exchange::allowed::{AllowedExchange, check_address, check_trust};
 use crate::exec_protocol::ExchangeConfig;
 use crate::failure::{Failure, FailureKind};
 
 /// The path of the exchange under its base URL.
-const EXCHANGE_PATH: &str = "/v1/kubernetes/exec-credential";
+pub const EXCHANGE_PATH: &str = "/v1/kubernetes/exec-credential";
 
 /// Whose certificates are trusted as the exchange's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,12 +93,6 @@ impl BaseUrl {
     #[must_use]
     pub const fn is_loopback(&self) -> bool {
         self.loopback
-    }
-
-    /// The URL that swaps a key for a token.
-    #[must_use]
-    pub fn endpoint(&self) -> String {
-        format!("{}{EXCHANGE_PATH}", self.text)
     }
 }
 

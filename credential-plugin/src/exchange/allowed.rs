@@ -7,7 +7,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::exchange_address::{BaseUrl, Trust};
+use crate::exchange::address::{BaseUrl, Trust};
 use crate::failure::{Failure, FailureKind};
 
 /// The argument that allows an exchange.

@@ -2,25 +2,65 @@
 
 use std::env;
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
-use keyplane_core::key_format::PlaintextKey;
+use clap::Args;
 use zeroize::Zeroizing;
 
-use crate::allowed_exchange::AllowedExchange;
-use crate::cache_folder;
-use crate::cli::GetTokenArgs;
 use crate::environment::{self, CA_VARIABLE, URL_VARIABLE};
-use crate::exchange_address::{ExchangeAddress, Named};
-use crate::exchange_client;
+use crate::exchange::address::{ExchangeAddress, Named};
+use crate::exchange::allowed::AllowedExchange;
+use crate::exchange::arguments::ExchangeArgs;
+use crate::exchange::client;
 use crate::exec_protocol::{ApiVersion, Credential, EXEC_INFO_VARIABLE, ExecInfo};
 use crate::failure::{Failure, FailureKind};
-use crate::hand_out::{self, HandOutRecord};
-use crate::key_source::{self, KEY_VARIABLE};
+use crate::key_source::{FoundKey, KeyArgs};
 use crate::token::BearerToken;
-use crate::token_cache::{Slot, TokenCache};
-use crate::token_life::{LEAST_LIFE, TokenLife};
+use crate::token::cache::{Slot, TokenCache};
+use crate::token::cache_folder::CacheArgs;
+use crate::token::hand_out::{self, HandOutRecord};
+use crate::token::life::{LEAST_LIFE, TokenLife};
+
+const HELP: &str = "\
+The exchange is --server; else the `server` in the cluster's extension client.authentication.k8s.io/exec, which the \
+client passes on with `provideClusterInfo: true`; else KEYPLANE_URL. The extension's is used only when an \
+--allow-server is the same address, and only over https.
+The CA is --certificate-authority; else, for the extension's address, the extension's, and only when --allow-server \
+holds its SHA-256 (sha256sum ca.pem); for --server and KEYPLANE_URL it is KEYPLANE_CA_FILE. Without a CA, the \
+operating system's roots are trusted. An empty variable counts as unset.
+The key is read from --key-file, else from the environment variable KEYPLANE_API_KEY; it is never an argument.
+A client that asks again within 10 s was refused by the API server: then the cached token is not given again, and \
+the exchange is asked anew.
+
+Examples:
+  kubectl-keyplane get-token --server https://keyplane.example.com \\
+    --key-file ~/.config/keyplane/key
+  KEYPLANE_URL=https://keyplane.example.com \\
+    kubectl-keyplane get-token --no-cache
+  kubectl-keyplane get-token --key-file ~/.config/keyplane/key \\
+    --allow-server https://one.example.com
+  kubectl-keyplane get-token --key-file ~/.config/keyplane/key \\
+    --allow-server \"https://two.example.com#sha256:$(\\
+      sha256sum two-ca.pem | cut -d' ' -f1)\"";
+
+/// The arguments of `get-token`.
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub struct GetTokenArgs {
+    /// Which exchange.
+    #[command(flatten)]
+    pub exchange: ExchangeArgs,
+    /// An exchange that the cluster's extension may name, with the SHA-256 of the CA it brings; may be repeated
+    #[arg(long = "allow-server", value_name = "URL[#sha256:HEX]")]
+    pub allow_servers: Vec<String>,
+    /// Which key.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Which cache.
+    #[command(flatten)]
+    pub cache: CacheArgs,
+}
 
 /// Writes an `ExecCredential` to `out`, and nothing else.
 ///
@@ -28,14 +68,14 @@ use crate::token_life::{LEAST_LIFE, TokenLife};
 /// Any kind of failure; then nothing was written.
 pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let request = exec_info()?;
-    let key = key_source::read(args.key_file.as_deref(), env::var_os(KEY_VARIABLE))?;
+    let key = FoundKey::find(&args.key)?;
     let cluster = request.cluster.as_ref();
     let allowed =
         args.allow_servers.iter().map(|text| AllowedExchange::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let exchange = ExchangeAddress::locate(
         &Named {
-            server: args.server.as_deref(),
-            certificate_authority: args.certificate_authority.as_deref(),
+            server: args.exchange.server.as_deref(),
+            certificate_authority: args.exchange.certificate_authority.as_deref(),
         },
         cluster.and_then(|cluster| cluster.config.as_ref()),
         &allowed,
@@ -44,10 +84,8 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
             certificate_authority: environment::path(CA_VARIABLE).as_deref(),
         },
     )?;
-    let cache = (!args.no_cache)
-        .then(|| cache_folder::locate(args.cache_dir.clone()))
-        .flatten()
-        .map(|folder| TokenCache::new(folder, Slot::of(&exchange, key.digest(), cluster)));
+    let cache =
+        args.cache.folder().map(|folder| TokenCache::new(folder, Slot::of(&exchange, key.digest(), cluster)));
     let hand_outs = || {
         let client = request.from_client.then(hand_out::asking_process).flatten()?;
         Some(HandOutRecord::read(cache.as_ref()?.hand_outs(), client, now()))
@@ -60,8 +98,7 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
             return Ok(());
         }
     }
-    let swapped =
-        exchange_client::swap(&exchange, &key, request.api_version, Duration::from_secs(args.timeout));
+    let swapped = client::swap(&exchange, key.read()?, request.api_version, args.exchange.timeout(), None);
     let (token, life) = swapped.map_err(|failure| refused(failure, &key, cache.as_ref()))?;
     if !life.may_be_handed_out(now()) {
         return Err(Failure::new(
@@ -87,7 +124,7 @@ fn remember(hand_outs: Option<HandOutRecord>, life: TokenLife) {
 
 /// What a refusal brings along: the cached token of a key that is no more is forgotten, and the line says by which
 /// name its owner finds the key.
-fn refused(failure: Failure, key: &PlaintextKey, cache: Option<&TokenCache>) -> Failure {
+fn refused(failure: Failure, key: &FoundKey, cache: Option<&TokenCache>) -> Failure {
     if !matches!(failure.kind(), FailureKind::Refused | FailureKind::Forbidden) {
         return failure;
     }
@@ -97,8 +134,13 @@ fn refused(failure: Failure, key: &PlaintextKey, cache: Option<&TokenCache>) -> 
     if failure.kind() == FailureKind::Forbidden {
         return failure;
     }
-    failure
-        .or_else_do(&format!("or ask who declared it: kubectl get apikeys -A shows PREFIX {}", key.prefix()))
+    match key.read() {
+        Ok(key) => failure.or_else_do(&format!(
+            "or ask who declared it: kubectl get apikeys -A shows PREFIX {}",
+            key.prefix()
+        )),
+        Err(_) => failure,
+    }
 }
 
 fn exec_info() -> Result<ExecInfo, Failure> {

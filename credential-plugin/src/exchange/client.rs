@@ -11,16 +11,16 @@ use chrono::{DateTime, Utc};
 use keyplane_core::key_format::PlaintextKey;
 use ureq::http::{HeaderValue, Response, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, Proxy, Timeout};
+use ureq::{Agent, Body, Proxy, RequestBuilder, Timeout};
 use zeroize::Zeroizing;
 
-use crate::answer::{Answer, Verdict, judge};
-use crate::exchange_address::{ExchangeAddress, Trust};
+use crate::exchange::address::{EXCHANGE_PATH, ExchangeAddress, Trust};
+use crate::exchange::answer::{Answer, Verdict, judge, judge_with};
+use crate::exchange::retry_rule::{Setback, pause_before_retry};
 use crate::exec_protocol::{ApiVersion, CredentialRequest};
 use crate::failure::{Failure, FailureKind};
-use crate::retry_rule::{Setback, pause_before_retry};
 use crate::token::BearerToken;
-use crate::token_life::TokenLife;
+use crate::token::life::TokenLife;
 
 /// The longest wait for a name, and for a connection with its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,65 +29,105 @@ const BODY_MAX: u64 = 64 * 1024;
 /// Bytes of an answer's headers that are read.
 const HEADERS_MAX: usize = 16 * 1024;
 
-/// Swaps the key for a token, within the total `timeout`.
+/// Swaps the key for a token, within the total `timeout`. A `held` token is shown to the exchange, which gives it back
+/// while it is alive, and another one otherwise.
 ///
-/// A 503 and a failed connection are tried again by the [retry rule](crate::retry_rule); nothing else is. No redirect
-/// is followed. To this very machine no proxy is asked.
+/// A 503 and a failed connection are tried again by the [retry rule](crate::exchange::retry_rule); nothing else is. No
+/// redirect is followed. To this very machine no proxy is asked.
 ///
 /// # Errors
-/// The last attempt's failure; all kinds from [`FailureKind::Refused`] to [`FailureKind::Busy`].
+/// The last attempt's failure; all kinds from [`FailureKind::Refused`] to [`FailureKind::Busy`], and those of a key.
 pub fn swap(
     exchange: &ExchangeAddress,
     key: &PlaintextKey,
     version: ApiVersion,
     timeout: Duration,
+    held: Option<&BearerToken>,
 ) -> Result<(BearerToken, TokenLife), Failure> {
-    let started = Instant::now();
-    let request = Request {
-        agent: agent(exchange)?,
-        endpoint: exchange.base.endpoint(),
-        key: secret_header(key)?,
-        body: serde_json::to_vec(&CredentialRequest::new(version)).map_err(|_| local("the request"))?,
-        base: exchange.base.as_str(),
-    };
-    let mut attempts = 0;
-    loop {
-        let remaining = timeout.saturating_sub(started.elapsed());
-        attempts += 1;
-        let (setback, failure) = match request.attempt(remaining) {
-            Verdict::Token(token, life) => return Ok((token, life)),
-            Verdict::Final(failure) => return Err(failure),
-            Verdict::Later(setback, failure) => (setback, failure),
-        };
-        let remaining = timeout.saturating_sub(started.elapsed());
-        match pause_before_retry(setback, attempts, remaining) {
-            Some(pause) => thread::sleep(pause),
-            None => return Err(failure),
-        }
-    }
+    let body = serde_json::to_vec(&CredentialRequest::new(version, held))
+        .map(Zeroizing::new)
+        .map_err(|_| local("the request"))?;
+    let connection = Connection::new(exchange, key)?;
+    connection.ask(EXCHANGE_PATH, Some(&body), timeout, |answer, asked_at| {
+        judge(answer, asked_at, exchange.base.as_str())
+    })
 }
 
-struct Request<'a> {
+/// Gets what the exchange says to this key at a path such as `/v1/whoami`, by the same rules as [`swap`].
+///
+/// # Errors
+/// As [`swap`].
+pub fn get(
+    exchange: &ExchangeAddress,
+    key: &PlaintextKey,
+    path: &str,
+    timeout: Duration,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let base = exchange.base.as_str();
+    Connection::new(exchange, key)?.ask(path, None, timeout, |answer, _| {
+        judge_with(answer, base, |answer| match answer.body {
+            Some(body) => Verdict::Given(Zeroizing::new(body.to_vec())),
+            None => Verdict::Final(Failure::new(
+                FailureKind::Server,
+                "the exchange's answer is larger than 64 KiB",
+                base,
+                "check that --server is a Keyplane exchange",
+            )),
+        })
+    })
+}
+
+struct Connection<'a> {
     agent: Agent,
-    endpoint: String,
     key: HeaderValue,
-    body: Vec<u8>,
     base: &'a str,
 }
 
-impl Request<'_> {
-    fn attempt(&self, remaining: Duration) -> Verdict {
+impl<'a> Connection<'a> {
+    fn new(exchange: &'a ExchangeAddress, key: &PlaintextKey) -> Result<Self, Failure> {
+        Ok(Self { agent: agent(exchange)?, key: secret_header(key)?, base: exchange.base.as_str() })
+    }
+
+    fn ask<T>(
+        &self,
+        path: &str,
+        body: Option<&[u8]>,
+        timeout: Duration,
+        judge: impl Fn(&Answer<'_>, DateTime<Utc>) -> Verdict<T>,
+    ) -> Result<T, Failure> {
+        let started = Instant::now();
+        let mut attempts = 0;
+        loop {
+            let remaining = timeout.saturating_sub(started.elapsed());
+            attempts += 1;
+            let (setback, failure) = match self.attempt(path, body, remaining, &judge) {
+                Verdict::Given(given) => return Ok(given),
+                Verdict::Final(failure) => return Err(failure),
+                Verdict::Later(setback, failure) => (setback, failure),
+            };
+            let remaining = timeout.saturating_sub(started.elapsed());
+            match pause_before_retry(setback, attempts, remaining) {
+                Some(pause) => thread::sleep(pause),
+                None => return Err(failure),
+            }
+        }
+    }
+
+    fn attempt<T>(
+        &self,
+        path: &str,
+        body: Option<&[u8]>,
+        remaining: Duration,
+        judge: impl Fn(&Answer<'_>, DateTime<Utc>) -> Verdict<T>,
+    ) -> Verdict<T> {
         let asked_at = DateTime::<Utc>::from(SystemTime::now());
-        let sent = self
-            .agent
-            .post(&self.endpoint)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json")
-            .header("x-api-key", self.key.clone())
-            .config()
-            .timeout_global(Some(remaining))
-            .build()
-            .send(self.body.as_slice());
+        let url = format!("{}{path}", self.base);
+        let sent = match body {
+            Some(body) => prepared(self.agent.post(&url), &self.key, remaining)
+                .header(header::CONTENT_TYPE, "application/json")
+                .send(body),
+            None => prepared(self.agent.get(&url), &self.key, remaining).call(),
+        };
         let read = sent.and_then(|mut response| {
             let body = read_body(&mut response)?;
             Ok((response, body))
@@ -105,8 +145,13 @@ impl Request<'_> {
             location: text(header::LOCATION),
             body: body.as_ref().map(|body| body.as_slice()),
         };
-        judge(&answer, asked_at, self.base)
+        judge(&answer, asked_at)
     }
+}
+
+fn prepared<B>(request: RequestBuilder<B>, key: &HeaderValue, limit: Duration) -> RequestBuilder<B> {
+    let request = request.header(header::ACCEPT, "application/json").header("x-api-key", key.clone());
+    request.config().timeout_global(Some(limit)).build()
 }
 
 /// The body, or none when it is too large: the status still says what happened.
@@ -178,7 +223,7 @@ fn local(part: &str) -> Failure {
 }
 
 /// What it means that no answer came.
-fn no_answer(error: &ureq::Error, base: &str) -> Verdict {
+fn no_answer<T>(error: &ureq::Error, base: &str) -> Verdict<T> {
     if let Some(cause) = tls_cause(error) {
         return Verdict::Final(Failure::new(
             FailureKind::Tls,

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::exchange_address::{ExchangeAddress, Trust};
+use crate::exchange::address::{ExchangeAddress, Trust};
 use crate::exec_protocol::Cluster;
 use crate::private_file::{self, Durability};
 use crate::token::BearerToken;
-use crate::token_life::TokenLife;
+use crate::token::life::TokenLife;
 
 /// The version of the file's layout: another's files are misses.
 const LAYOUT: u32 = 1;

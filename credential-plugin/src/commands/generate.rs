@@ -2,14 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use clap::{Args, ValueEnum};
 use keyplane_core::key_format::{KeyType, PlaintextKey};
 use serde::Serialize;
 
-use crate::cli::{GenerateArgs, RoleArg, ScopeArg};
+use crate::argument_values::{display_name, key_name, namespace_name, time, uuid};
 use crate::failure::{Failure, FailureKind};
 use crate::private_file;
 
@@ -18,6 +19,80 @@ const NAME_DIGITS: usize = 10;
 
 const NO_NAMESPACE: &str = "warning: no --namespace: the manifest goes to kubectl's current namespace; \
                             a key must stand in an account's home namespace";
+
+const HELP: &str = "\
+The manifest goes to standard output. The key goes to standard error, or with --key-out into a new file of mode 0600.
+The cluster only ever sees the digest: printf %s \"$KEY\" | sha256sum
+
+Examples:
+  kubectl-keyplane generate --name ci --namespace acme \\
+    --kubernetes-namespace web > ci.yaml
+  kubectl-keyplane generate --name laptop --namespace acme \\
+    --all-namespaces --role admin --key-out laptop.key | kubectl apply -f -
+  kubectl-keyplane generate --name images --namespace acme \\
+    --scope inference --expires-at 2030-01-01T00:00:00Z > images.yaml";
+
+/// The arguments of `generate`.
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub struct GenerateArgs {
+    /// Name of the `ApiKey` [default: from the digest]
+    #[arg(long, value_parser = key_name)]
+    pub name: Option<String>,
+    /// The account's home namespace
+    #[arg(long, value_name = "HOME", value_parser = namespace_name)]
+    pub namespace: Option<String>,
+    /// What people call the key, up to 64 characters
+    #[arg(long, value_name = "TEXT", value_parser = display_name)]
+    pub display_name: Option<String>,
+    /// When the key ends, such as 2030-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What the key may do; kubernetes when a namespace is named
+    #[arg(long)]
+    pub scope: Option<ScopeArg>,
+    /// Every namespace of the account, later ones included
+    #[arg(long)]
+    pub all_namespaces: bool,
+    /// A namespace by the name of its Namespace resource; may be repeated
+    #[arg(long = "kubernetes-namespace", value_name = "NAME", value_parser = namespace_name)]
+    pub kubernetes_namespaces: Vec<String>,
+    /// A namespace by its id; may be repeated
+    #[arg(long = "namespace-id", value_name = "UUID", value_parser = uuid)]
+    pub namespace_ids: Vec<String>,
+    /// What the key may do in the namespaces [default: edit]
+    #[arg(long)]
+    pub role: Option<RoleArg>,
+    /// New file for the key, mode 0600, in place of standard error
+    #[arg(long, value_name = "FILE")]
+    pub key_out: Option<PathBuf>,
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScopeArg {
+    /// Everything the account has.
+    All,
+    /// The inference API only.
+    Inference,
+    /// The SSH key API only.
+    SshKeys,
+    /// kubectl in the named namespaces.
+    Kubernetes,
+}
+
+/// What a key may do in its namespaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleArg {
+    /// Read most objects, not Secrets.
+    View,
+    /// Deploy and change workloads.
+    #[default]
+    Edit,
+    /// Besides, give rights within the namespace.
+    Admin,
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::private_file;
-use crate::token_life::TokenLife;
+use crate::token::life::TokenLife;
 
 /// How long after a hand-out the same client's question means that its token was refused. A refusal comes with the
 /// first request; longer would mistake a program that makes several clients, and a process id in its second life.

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::allowed_exchange::ALLOW_SERVER;
+use crate::exchange::allowed::ALLOW_SERVER;
 use crate::failure::{Failure, FailureKind};
 
 /// The cluster extension that the client hands to the plugin (`provideClusterInfo`, KEP-541).

@@ -1,12 +1,14 @@
 //! Where the API key comes from: a private file, or the environment. Never an argument, which every user of the
 //! machine can read.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use keyplane_core::key_format::PlaintextKey;
+use clap::Args;
+use keyplane_core::key_format::{KeyDigest, PlaintextKey};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, FailureKind};
@@ -17,6 +19,45 @@ pub const KEY_VARIABLE: &str = "KEYPLANE_API_KEY";
 
 /// Bytes of a key file: far above any key, far below a mistake.
 const KEY_FILE_MAX: u64 = 4096;
+
+/// Which key.
+#[derive(Args, Clone, Debug, Default)]
+pub struct KeyArgs {
+    /// File with the API key alone, readable by nobody but you
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// A key that was found. Some sources cost time, or a question to a person: they are read when the key is needed, not when
+/// its digest is.
+#[derive(Debug)]
+pub struct FoundKey {
+    key: PlaintextKey,
+}
+
+impl FoundKey {
+    /// Finds the key that the arguments or the environment name.
+    ///
+    /// # Errors
+    /// [`FailureKind::NoKey`], with what to mend.
+    pub fn find(args: &KeyArgs) -> Result<Self, Failure> {
+        Ok(Self { key: read(args.key_file.as_deref(), env::var_os(KEY_VARIABLE))? })
+    }
+
+    /// The key's digest: what the cache knows it by.
+    #[must_use]
+    pub fn digest(&self) -> KeyDigest {
+        self.key.digest()
+    }
+
+    /// The key itself.
+    ///
+    /// # Errors
+    /// [`FailureKind::NoKey`], with what to mend.
+    pub fn read(&self) -> Result<&PlaintextKey, Failure> {
+        Ok(&self.key)
+    }
+}
 
 /// Reads the key from `key_file` when given, else from `variable`, the value of [`KEY_VARIABLE`].
 ///

@@ -1,0 +1,8 @@
+//! The exchange: where it is, whom to trust as it, what is asked of it, and what its answers mean.
+
+pub mod address;
+pub mod allowed;
+pub mod answer;
+pub mod arguments;
+pub mod client;
+pub mod retry_rule;

@@ -1,0 +1,3 @@
+//! Kubeconfigs: how this plugin's entries join one.
+
+pub mod merge;

@@ -1,0 +1,54 @@
+//! How results are shown: a table as kubectl prints them, or JSON for programs.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// The form of a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// JSON for programs.
+    Json,
+}
+
+/// Writes a value as indented JSON.
+///
+/// # Errors
+/// [`FailureKind::Local`](crate::failure::FailureKind::Local) when the output cannot be written.
+pub fn json(value: &impl Serialize, out: &mut impl Write) -> Result<(), Failure> {
+    serde_json::to_writer_pretty(&mut *out, value).map_err(|error| Failure::output(&error.into()))?;
+    out.write_all(b"\n").and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// Writes rows under a head in columns, three blanks apart, as kubectl does. A cell is shown on one line, without control
+/// characters: it may come from somebody else's object.
+///
+/// # Errors
+/// [`FailureKind::Local`](crate::failure::FailureKind::Local) when the output cannot be written.
+pub fn table(head: &[&str], rows: &[Vec<String>], out: &mut impl Write) -> Result<(), Failure> {
+    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
+    let lines: Vec<Vec<String>> =
+        std::iter::once(&head).chain(rows).map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| {
+            let cells = lines.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        })
+        .collect();
+    for row in &lines {
+        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = padded.collect::<Vec<_>>().join("   ");
+        writeln!(out, "{}", line.trim_end()).map_err(|error| Failure::output(&error))?;
+    }
+    out.flush().map_err(|error| Failure::output(&error))
+}
+
+fn shown(cell: &str) -> String {
+    cell.chars().filter(|c| !c.is_control()).collect()
+}

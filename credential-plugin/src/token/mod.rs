@@ -1,0 +1,9 @@
+//! The cluster token: how long it counts, where it is kept, and to whom it was handed.
+
+mod bearer;
+pub mod cache;
+pub mod cache_folder;
+pub mod hand_out;
+pub mod life;
+
+pub use bearer::BearerToken;
