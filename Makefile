@@ -6,12 +6,13 @@ DEV := target/debug/keyplane-dev
 # What a run of all tests leaves, until it has been looked through for keys and tokens.
 RUN := $(CURDIR)/target/test-run
 export CARGO_TARGET_DIR := $(CURDIR)/target
+MUSL := $(shell uname -m)-unknown-linux-musl
 OPENAPI := $(CARGO) run --locked -p keyplane-operator --bin keyplane -- openapi
 # Most tests wait for the control plane: three at once keep two cores busy.
 THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 3); echo $$((n < 3 ? 3 : n)))
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs demo test bench-verify up down generate check fmt clippy drift deny
+.PHONY: help build programs demo test bench-verify bench-plugin plugin up down generate check fmt clippy drift deny
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,15 @@ test: programs ## Run all tests, the ones on a real control plane included
 bench-verify: programs ## Measure how fast keys are verified, beside hyper and nginx (needs wrk and nginx)
 	$(CARGO) build --locked --release -p keyplane-operator -p keyplane-benches
 	target/release/bench-verify
+
+plugin: ## Build kubectl-keyplane as it is released: one static program (needs musl-gcc: apt-get install musl-tools)
+	@command -v musl-gcc >/dev/null || { echo "musl-gcc is missing: apt-get install musl-tools"; exit 1; }
+	@rustup target list --installed | grep -qx $(MUSL) || rustup target add $(MUSL)
+	$(CARGO) build --locked --profile plugin --target $(MUSL) -p keyplane-credential-plugin
+
+bench-plugin: plugin ## Measure how fast kubectl-keyplane starts, beside other credential plugins (needs Go)
+	$(CARGO) build --locked --release -p keyplane-plugin-bench
+	target/release/bench-plugin --plugin target/$(MUSL)/plugin/kubectl-keyplane
 
 up: programs ## Start a control plane and Keyplane and leave them running (CONTEXT=name: on an existing cluster)
 	$(DEV) up $(if $(CONTEXT),--context $(CONTEXT))

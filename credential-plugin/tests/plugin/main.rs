@@ -7,6 +7,8 @@ mod cache;
 #[cfg(test)]
 mod cache_laws;
 #[cfg(test)]
+mod distribution;
+#[cfg(test)]
 mod exec_protocol;
 #[cfg(test)]
 mod failures;
