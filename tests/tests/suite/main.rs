@@ -15,6 +15,7 @@ mod authorization_matrix;
 mod control_plane;
 mod convergence;
 mod crashes;
+mod credential_plugin;
 mod delivery;
 mod exchange;
 mod expiry;

@@ -1,0 +1,84 @@
+//! The real exchange, whose tokens are said to end sooner than they do: the API server gives none under ten minutes, and
+//! no test waits that long for a client to ask for the next one.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use keyplane_tests::exchange;
+use keyplane_tests::shared::SharedKeyplane;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// A way to the exchange; it ends when this is dropped.
+pub(super) struct ShortenedExchange {
+    /// Plain http on this machine.
+    pub(super) url: String,
+    front: Arc<Front>,
+    server: JoinHandle<()>,
+}
+
+struct Front {
+    exchange_url: String,
+    exchange_ca: PathBuf,
+    life: TimeDelta,
+    asked: Mutex<Vec<DateTime<Utc>>>,
+}
+
+impl ShortenedExchange {
+    /// In front of the shared Keyplane; its tokens are said to live this long.
+    pub(super) async fn start(shared: &SharedKeyplane, life: TimeDelta) -> Result<Self> {
+        let front = Arc::new(Front {
+            exchange_url: shared.keyplane.url(),
+            exchange_ca: shared.keyplane.ca_file().to_path_buf(),
+            life,
+            asked: Mutex::default(),
+        });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let routes = Router::new().route(exchange::PATH, post(pass_on)).with_state(Arc::clone(&front));
+        let server = tokio::spawn(async move { drop(axum::serve(listener, routes).await) });
+        Ok(Self { url, front, server })
+    }
+
+    /// When tokens were asked for.
+    pub(super) fn asked(&self) -> Vec<DateTime<Utc>> {
+        self.front.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for ShortenedExchange {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn pass_on(State(front): State<Arc<Front>>, headers: HeaderMap, body: Bytes) -> Response {
+    front.asked.lock().unwrap_or_else(PoisonError::into_inner).push(Utc::now());
+    let key = headers.get("x-api-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
+    let headers = [("x-api-key", key.to_owned())];
+    match exchange::post(&front.exchange_url, &front.exchange_ca, &headers, &body).await {
+        Ok(answer) => {
+            let mut credential = answer.json();
+            shorten(&mut credential, front.life);
+            let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
+            (status, [("content-type", answer.content_type)], credential.to_string()).into_response()
+        }
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}
+
+fn shorten(credential: &mut Value, life: TimeDelta) {
+    if let Some(end) = credential.pointer_mut("/status/expirationTimestamp") {
+        *end = json!((Utc::now() + life).to_rfc3339_opts(SecondsFormat::Secs, true));
+    }
+}
