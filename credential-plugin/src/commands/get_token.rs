@@ -73,15 +73,13 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let allowed =
         args.allow_servers.iter().map(|text| AllowedExchange::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let exchange = ExchangeAddress::locate(
-        &Named {
-            server: args.exchange.server.as_deref(),
-            certificate_authority: args.exchange.certificate_authority.as_deref(),
-        },
-        cluster.and_then(|cluster| cluster.config.as_ref()),
+        &args.exchange.named(),
+        cluster,
         &allowed,
         &Named {
             server: environment::text(URL_VARIABLE)?.as_deref(),
             certificate_authority: environment::path(CA_VARIABLE).as_deref(),
+            ..Named::default()
         },
     )?;
     let cache =

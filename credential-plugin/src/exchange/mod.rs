@@ -5,4 +5,7 @@ pub mod allowed;
 pub mod answer;
 pub mod arguments;
 pub mod client;
+mod connector;
+mod no_answer;
+pub mod proxy;
 pub mod retry_rule;

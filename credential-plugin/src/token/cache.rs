@@ -40,7 +40,8 @@ impl Slot {
             [&cluster.server, &cluster.tls_server_name, &cluster.certificate_authority_data]
         });
         let mut hash = Sha256::new();
-        let fields = [exchange.base.as_str().as_bytes(), trust, pem, key.as_bytes()];
+        let name = exchange.tls_server_name.as_deref().unwrap_or_default().as_bytes();
+        let fields = [exchange.base.as_str().as_bytes(), trust, pem, name, key.as_bytes()];
         for field in fields.into_iter().chain(cluster.map(str::as_bytes)) {
             // The length first: no two lists of fields run together into the same bytes.
             hash.update(field.len().to_be_bytes());
@@ -61,6 +62,14 @@ struct Entry<S, T> {
     slot: S,
     token: T,
     life: TokenLife,
+}
+
+/// What the content of a cache file gives for this slot at this time; anything but a sound entry gives nothing. Pure.
+#[must_use]
+pub fn parse(bytes: &[u8], slot: &Slot, now: DateTime<Utc>) -> Option<(BearerToken, TokenLife)> {
+    let entry: Entry<String, BearerToken> = serde_json::from_slice(bytes).ok()?;
+    (entry.layout == LAYOUT && entry.slot == slot.0 && entry.life.may_be_handed_out(now))
+        .then_some((entry.token, entry.life))
 }
 
 /// One slot of the cache in a folder.
@@ -93,9 +102,7 @@ impl TokenCache {
     #[must_use]
     pub fn read(&self, now: DateTime<Utc>) -> Option<(BearerToken, TokenLife)> {
         let bytes = private_file::read_own(&self.path(), FILE_MAX).ok()?;
-        let entry: Entry<String, BearerToken> = serde_json::from_slice(&bytes).ok()?;
-        (entry.layout == LAYOUT && entry.slot == self.slot.0 && entry.life.may_be_handed_out(now))
-            .then_some((entry.token, entry.life))
+        parse(&bytes, &self.slot, now)
     }
 
     /// Forgets the token.

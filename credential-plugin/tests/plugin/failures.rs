@@ -131,7 +131,10 @@ fn a_ca_that_did_not_sign_the_certificate_is_a_tls_failure() {
         &ca,
     ]);
     let line = failure(&command.output().unwrap(), 7);
-    assert!(line.contains("UnknownIssuer") && line.contains("--certificate-authority"), "{line}");
+    assert!(
+        line.contains("no CA that is trusted here") && line.contains("--certificate-authority"),
+        "{line}"
+    );
     assert!(exchange.asked().is_empty());
 }
 

@@ -21,6 +21,8 @@ mod kubeconfig;
 #[cfg(test)]
 mod merge_laws;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod refused_token;
 #[cfg(test)]
 mod retry_laws;
@@ -28,5 +30,7 @@ mod retry_laws;
 mod stage;
 #[cfg(test)]
 mod stand_in;
+#[cfg(test)]
+mod stand_in_proxy;
 #[cfg(test)]
 mod token_life_laws;
