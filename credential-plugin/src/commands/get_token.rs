@@ -29,7 +29,11 @@ client passes on with `provideClusterInfo: true`; else KEYPLANE_URL. The extensi
 The CA is --certificate-authority; else, for the extension's address, the extension's, and only when --allow-server \
 holds its SHA-256 (sha256sum ca.pem); for --server and KEYPLANE_URL it is KEYPLANE_CA_FILE. Without a CA, the \
 operating system's roots are trusted. An empty variable counts as unset.
-The key is read from --key-file, else from the environment variable KEYPLANE_API_KEY; it is never an argument.
+The key is read from --key-file, else from the environment variable KEYPLANE_API_KEY, else it is the one that login \
+keeps for the exchange, else the first line that --key-command prints; it is never an argument. Of several kept keys \
+--key-name says which, whatever the variable holds.
+The key command is started without a shell; for a pipe give 'sh -c \"...\"'. It runs only when the exchange is asked, \
+so one command text must always mean one identity.
 A client that asks again within 10 s was refused by the API server: then the cached token is not given again, and \
 the exchange is asked anew.
 
@@ -38,7 +42,7 @@ Examples:
     --key-file ~/.config/keyplane/key
   KEYPLANE_URL=https://keyplane.example.com \\
     kubectl-keyplane get-token --no-cache
-  kubectl-keyplane get-token --key-file ~/.config/keyplane/key \\
+  kubectl-keyplane get-token --key-command 'pass show keyplane' \\
     --allow-server https://one.example.com
   kubectl-keyplane get-token --key-file ~/.config/keyplane/key \\
     --allow-server \"https://two.example.com#sha256:$(\\
@@ -68,7 +72,6 @@ pub struct GetTokenArgs {
 /// Any kind of failure; then nothing was written.
 pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let request = exec_info()?;
-    let key = FoundKey::find(&args.key)?;
     let cluster = request.cluster.as_ref();
     let allowed =
         args.allow_servers.iter().map(|text| AllowedExchange::parse(text)).collect::<Result<Vec<_>, _>>()?;
@@ -82,21 +85,26 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
             ..Named::default()
         },
     )?;
-    let cache =
-        args.cache.folder().map(|folder| TokenCache::new(folder, Slot::of(&exchange, key.digest(), cluster)));
-    let hand_outs = || {
+    let folder = args.cache.folder();
+    let key = FoundKey::find(&args.key, &exchange.base, folder.as_deref())?;
+    let cache_of = |key| Some(TokenCache::new(folder.clone()?, Slot::of(&exchange, key, cluster)));
+    let hand_outs = |cache: Option<&TokenCache>| {
         let client = request.from_client.then(hand_out::asking_process).flatten()?;
-        Some(HandOutRecord::read(cache.as_ref()?.hand_outs(), client, now()))
+        Some(HandOutRecord::read(cache?.hand_outs(), client, now()))
     };
+    let cache = cache_of(key.digest());
     if let Some((token, life)) = cache.as_ref().and_then(|cache| cache.read(now())) {
-        let hand_outs = hand_outs();
+        let hand_outs = hand_outs(cache.as_ref());
         if !hand_outs.as_ref().is_some_and(|record| record.says_refused(life)) {
             print(request.api_version, &token, life, out)?;
             remember(hand_outs, life);
             return Ok(());
         }
     }
-    let swapped = client::swap(&exchange, key.read()?, request.api_version, args.exchange.timeout(), None);
+    let plaintext = key.read()?;
+    // The key may be another than was noted: its token goes into its own slot.
+    let cache = cache_of(key.digest());
+    let swapped = client::swap(&exchange, plaintext, request.api_version, args.exchange.timeout(), None);
     let (token, life) = swapped.map_err(|failure| refused(failure, &key, cache.as_ref()))?;
     if !life.may_be_handed_out(now()) {
         return Err(Failure::new(
@@ -110,7 +118,7 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
         cache.write(&token, life);
     }
     print(request.api_version, &token, life, out)?;
-    remember(hand_outs(), life);
+    remember(hand_outs(cache.as_ref()), life);
     Ok(())
 }
 

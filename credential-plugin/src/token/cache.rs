@@ -3,7 +3,6 @@
 //! A slot stands for one exchange, one key and one cluster: two of any never share one. What is wrong with a file in
 //! any way is a miss, and the next token heals it. Where nothing can be written the plugin works without a cache.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,13 +17,14 @@ use crate::exec_protocol::Cluster;
 use crate::private_file::{self, Durability};
 use crate::token::BearerToken;
 use crate::token::life::TokenLife;
+use crate::token::slot_family::SlotFamily;
 
 /// The version of the file's layout: another's files are misses.
 const LAYOUT: u32 = 1;
 /// Bytes of a cache file: the longest token and its surroundings.
 const FILE_MAX: u64 = 32 * 1024;
 
-/// The name of a cache slot: the SHA-256 of what makes a token interchangeable, in hexadecimal.
+/// The name of a cache slot: its family, and the SHA-256 of what makes a token interchangeable, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot(String);
 
@@ -47,11 +47,8 @@ impl Slot {
             hash.update(field.len().to_be_bytes());
             hash.update(field);
         }
-        Self(hash.finalize().iter().fold(String::new(), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        }))
+        let family = SlotFamily::of(&exchange.base, key);
+        Self(format!("{}{:x}", family.as_str(), base16ct::HexDisplay(&hash.finalize())))
     }
 }
 
@@ -96,6 +93,16 @@ impl TokenCache {
     #[must_use]
     pub fn hand_outs(&self) -> PathBuf {
         self.folder.join(Path::new(&self.slot.0).with_extension("handed"))
+    }
+
+    /// The slots of a family that have a token now, each with its life; in no order.
+    #[must_use]
+    pub fn lives_of(folder: &Path, family: &SlotFamily, now: DateTime<Utc>) -> Vec<TokenLife> {
+        let life = |name: &str| {
+            let slot = Slot(name.strip_suffix(".json")?.to_owned());
+            Self::new(folder.to_owned(), slot).read(now).map(|(_, life)| life)
+        };
+        family.files_in(folder).iter().filter_map(|name| life(name)).collect()
     }
 
     /// The cached token, when there is one that may be handed out now.

@@ -5,5 +5,6 @@ pub mod cache;
 pub mod cache_folder;
 pub mod hand_out;
 pub mod life;
+pub mod slot_family;
 
 pub use bearer::BearerToken;
