@@ -21,7 +21,7 @@ use crate::failure::{Failure, FailureKind};
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  the output could not be written, or the system gave no randomness
+   1  the output could not be written, or the system gave no randomness; or doctor found a problem
    2  usage: the arguments, the exchange's address or KUBERNETES_EXEC_INFO cannot be used, or the cluster's
       extension names an exchange or a CA that no --allow-server allows
    3  no key: none given, unreadable, open to other users, or mistyped
@@ -36,7 +36,6 @@ Exit codes:
   12  the key is locked
   13  the key has expired
   14  kubectl could not do its part
-  15  doctor found a problem
 
 A failure is one line on standard error; get-token is silent there when it succeeds.";
 

@@ -11,7 +11,7 @@ const PART_MAX: usize = 400;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum FailureKind {
-    /// The output could not be written, or the system gave no randomness.
+    /// The output could not be written, or the system gave no randomness; or `doctor` found a problem.
     Local = 1,
     /// The arguments or `KUBERNETES_EXEC_INFO` cannot be used as they are.
     Usage = 2,
@@ -39,13 +39,11 @@ pub enum FailureKind {
     Expired = 13,
     /// kubectl is missing, or the API server refused what it was asked through kubectl.
     Kubectl = 14,
-    /// `doctor` found a problem.
-    Unhealthy = 15,
 }
 
 impl FailureKind {
     /// Every kind, in the order of their exit codes.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::Local,
         Self::Usage,
         Self::NoKey,
@@ -60,7 +58,6 @@ impl FailureKind {
         Self::Locked,
         Self::Expired,
         Self::Kubectl,
-        Self::Unhealthy,
     ];
 
     /// The process's exit code.
@@ -110,6 +107,12 @@ impl Failure {
         self.remedy.push_str(", ");
         self.remedy.push_str(remedy);
         self
+    }
+
+    /// What is wrong, where, and what to do, each as it stands in the line: no key, no control character, bounded.
+    #[must_use]
+    pub fn parts(&self) -> [String; 3] {
+        [&self.what, &self.place, &self.remedy].map(|part| in_line(part))
     }
 
     /// What kind of failure it is.

@@ -6,6 +6,7 @@
 pub mod argument_values;
 pub mod cli;
 pub mod commands;
+pub mod doctor;
 pub mod environment;
 pub mod exchange;
 pub mod exec_protocol;

@@ -1,19 +1,106 @@
-//! `doctor`.
+//! `doctor`: looks for what keeps kubectl from working, and says what to do about it.
 
-use std::io::Write;
+use std::env;
+use std::io::{self, IsTerminal as _, Write};
 
 use clap::Args;
 
-use crate::failure::Failure;
+use crate::doctor::examination::examine;
+use crate::doctor::finding::{Finding, Outcome};
+use crate::exchange::arguments::ExchangeArgs;
+use crate::failure::{Failure, FailureKind};
+use crate::key_source::KeyArgs;
+use crate::kubeconfig::current::ContextArgs;
+use crate::output::{self, OutputFormat};
+use crate::token::cache_folder::CacheArgs;
+
+/// Columns of the names of checks: the longest has as many letters.
+const CHECK_WIDTH: usize = 19;
+
+const HELP: &str = "\
+It looks at what kubectl would do in the kubeconfig's current context, in this order: the programs on PATH, kuberc, the \
+kubeconfig, the key, the exchange, the token cache, and the API server with a token. With --server it looks at that \
+exchange alone.
+Each line is ok, problem (with what to do), or -: it is only good to know, or cannot be checked before something else is \
+mended. The exit code is 1 when there is a problem. No key and no token is ever shown.
+--timeout is for all of it. JSON is an array of {check, outcome, found, remedy}; an outcome is ok, problem, hint or \
+not-checked.
+
+Examples:
+  kubectl keyplane doctor
+  kubectl keyplane doctor --context prod-acme-web
+  kubectl-keyplane doctor --output json
+  kubectl-keyplane doctor --server https://keyplane.example.com \\
+    --key-file ~/.config/keyplane/key";
 
 /// The arguments of `doctor`.
 #[derive(Args, Debug)]
-pub struct DoctorArgs {}
+#[command(after_help = HELP)]
+pub struct DoctorArgs {
+    /// Which exchange.
+    #[command(flatten)]
+    pub exchange: ExchangeArgs,
+    /// Which context.
+    #[command(flatten)]
+    pub context: ContextArgs,
+    /// Which key.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Which cache.
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    /// The form of the report
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
 
-/// Not there yet.
+/// Writes the report to `out`: as a table each line as soon as it is known.
 ///
 /// # Errors
-/// None yet.
-pub fn run(_args: &DoctorArgs, _out: &mut impl Write, _terminal: &mut impl Write) -> Result<(), Failure> {
-    Ok(())
+/// [`FailureKind::Local`] when there is a problem, or when the output cannot be written; [`FailureKind::Usage`] when the
+/// environment cannot be read.
+pub fn run(args: &DoctorArgs, out: &mut impl Write, _terminal: &mut impl Write) -> Result<(), Failure> {
+    let mut findings = Vec::new();
+    let coloured = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    examine(args, &mut |finding| {
+        if args.output == OutputFormat::Table {
+            write_line(&finding, coloured, out).map_err(|error| Failure::output(&error))?;
+        }
+        findings.push(finding);
+        Ok(())
+    })?;
+    if args.output == OutputFormat::Json {
+        output::json(&findings, out)?;
+    }
+    let mut problems: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding.outcome == Outcome::Problem)
+        .map(|finding| finding.check)
+        .collect();
+    let count = problems.len();
+    problems.dedup();
+    match count {
+        0 => Ok(()),
+        count => Err(Failure::new(
+            FailureKind::Local,
+            format!("doctor found {count} problem{}", if count == 1 { "" } else { "s" }),
+            problems.join(", "),
+            "do what the report says, the first thing first, and run doctor again",
+        )),
+    }
+}
+
+fn write_line(finding: &Finding, coloured: bool, out: &mut impl Write) -> io::Result<()> {
+    let (mark, colour) = match finding.outcome {
+        Outcome::Ok => ("ok", "\x1b[32m"),
+        Outcome::Problem => ("problem", "\x1b[31m"),
+        Outcome::Hint | Outcome::NotChecked => ("-", ""),
+    };
+    let mark = format!("{mark:7}");
+    let mark = if coloured && !colour.is_empty() { format!("{colour}{mark}\x1b[0m") } else { mark };
+    writeln!(out, "{mark}   {:CHECK_WIDTH$}   {}", finding.check, finding.found)?;
+    if let Some(remedy) = &finding.remedy {
+        writeln!(out, "{:7}   {:CHECK_WIDTH$}   -> {remedy}", "", "")?;
+    }
+    out.flush()
 }

@@ -180,7 +180,11 @@ fn read_body(response: &mut Response<Body>) -> Result<Option<Zeroizing<Vec<u8>>>
     }
 }
 
-fn agent(exchange: &ExchangeAddress, proxy: Option<&Proxy>, until: Instant) -> Result<Agent, Failure> {
+pub(crate) fn agent(
+    exchange: &ExchangeAddress,
+    proxy: Option<&Proxy>,
+    until: Instant,
+) -> Result<Agent, Failure> {
     let base = exchange.base.as_str();
     let roots = match &exchange.trust {
         Trust::Platform => RootCerts::PlatformVerifier,

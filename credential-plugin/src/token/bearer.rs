@@ -23,6 +23,12 @@ impl BearerToken {
             !text.is_empty() && text.len() <= TOKEN_LEN_MAX && text.bytes().all(|b| b.is_ascii_graphic());
         sound.then_some(Self(text))
     }
+
+    /// The token itself, for a header.
+    #[must_use]
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Serialize for BearerToken {
