@@ -13,9 +13,15 @@ mod failures;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
+mod kept_key;
+#[cfg(test)]
+mod key_command;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod kubeconfig;
+#[cfg(test)]
+mod login;
 #[cfg(test)]
 mod merge_laws;
 #[cfg(test)]
@@ -28,3 +34,5 @@ mod stage;
 mod stand_in;
 #[cfg(test)]
 mod token_life_laws;
+#[cfg(test)]
+mod whoami;

@@ -22,6 +22,10 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    pub(crate) fn path(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or_default()
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
@@ -77,8 +81,8 @@ fn credential(expires: DateTime<Utc>) -> String {
     .to_string()
 }
 
-/// The answer to the n-th request (from 1).
-type Script = Box<dyn Fn(usize) -> Reply + Send>;
+/// The answer to the n-th request (from 1), which is this one.
+type Script = Box<dyn Fn(usize, &Asked) -> Reply + Send>;
 
 pub(crate) struct StandIn {
     pub url: String,
@@ -92,16 +96,21 @@ pub(crate) struct StandIn {
 
 impl StandIn {
     pub(crate) fn tls(script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
-        Self::start("127.0.0.1", true, Box::new(script))
+        Self::start("127.0.0.1", true, Box::new(move |count, _| script(count)))
+    }
+
+    /// With an answer for each path.
+    pub(crate) fn tls_by_path(script: impl Fn(&str) -> Reply + Send + 'static) -> Self {
+        Self::start("127.0.0.1", true, Box::new(move |_, asked| script(asked.path())))
     }
 
     /// With a certificate for another name than its address.
     pub(crate) fn tls_for(name: &str, script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
-        Self::start(name, true, Box::new(script))
+        Self::start(name, true, Box::new(move |count, _| script(count)))
     }
 
     pub(crate) fn plain(script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
-        Self::start("127.0.0.1", false, Box::new(script))
+        Self::start("127.0.0.1", false, Box::new(move |count, _| script(count)))
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
@@ -189,10 +198,10 @@ fn serve(stream: impl Read + Write, asked: &Mutex<Vec<Asked>>, script: &Script) 
     request.body = String::from_utf8(body).unwrap();
     let count = {
         let mut asked = asked.lock().unwrap();
-        asked.push(request);
+        asked.push(request.clone());
         asked.len()
     };
-    let reply = script(count);
+    let reply = script(count, &request);
     let mut head = format!(
         "HTTP/1.1 {} Status\r\ncontent-length: {}\r\nconnection: close\r\n",
         reply.status,
