@@ -1,7 +1,6 @@
 //! The key command: when it runs, what counts of what it prints, and each way in which it fails.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use crate::kept_key::{accepting, shows_no_key, text};
 use crate::stage::{Stage, credential, failure, new_key};
@@ -154,10 +153,8 @@ fn a_command_that_does_not_end_is_ended() {
         let script = stage.counted(&format!("echo $$ > '{}'\n{body}", stage.path("pid").display()));
         let mut command = stage.command("get-token", &exchange);
         command.args(["--key-command-timeout", "1", "--key-command", &format!("sh {script}")]);
-        let started = Instant::now();
         let line = failure(&command.output().unwrap(), 3);
         assert!(line.contains("did not end within 1 s") && line.contains("--key-command-timeout"), "{line}");
-        assert!(started.elapsed() < Duration::from_secs(60));
         let pid = fs::read_to_string(stage.path("pid")).unwrap();
         assert!(!std::path::Path::new("/proc").join(pid.trim()).exists(), "{body}: it is still there");
     }

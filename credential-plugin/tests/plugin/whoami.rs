@@ -4,6 +4,7 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use keyplane_credential_plugin::kubeconfig::current::{ContextArgs, CurrentContext};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -101,9 +102,8 @@ fn kubeconfig(stage: &Stage, exchange: &StandIn, args: &[&str], env: &Value) -> 
 }
 
 fn allowed(exchange: &StandIn) -> String {
-    let digest: String =
-        Sha256::digest(exchange.ca.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}#sha256:{digest}", exchange.url)
+    let digest = Sha256::digest(exchange.ca.as_bytes());
+    format!("{}#sha256:{:x}", exchange.url, base16ct::HexDisplay(&digest))
 }
 
 #[test]
@@ -139,6 +139,36 @@ fn without_an_address_the_current_context_gives_exchange_ca_and_key() {
     assert!(line.contains("user other of context other does not call kubectl-keyplane"), "{line}");
     let line = failure(&whoami(&embedded, &["--context", "none"]), 14);
     assert!(line.contains("none"), "{line}");
+}
+
+#[test]
+fn a_context_is_read_whole_whatever_files_it_is_in() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    stage.file("cluster-ca.pem", &exchange.ca, 0o644);
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "prod",
+        "contexts": [{"name": "prod", "context": {"cluster": "c", "user": "u", "namespace": "acme-web"}}],
+        "clusters": [{"name": "c", "cluster": {
+            "server": "https://prod.example.com", "certificate-authority": "cluster-ca.pem",
+            "proxy-url": "http://proxy.example.com:3128", "tls-server-name": "inner.example.com",
+        }}],
+        "users": [{"name": "u", "user": {"exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "/opt/bin/kubectl-keyplane",
+            "args": ["get-token", "--timeout", "7"], "interactiveMode": "Never", "provideClusterInfo": true,
+        }}}],
+    });
+    let path = stage.file("config", &config.to_string(), 0o600);
+    let args = ContextArgs { kubeconfig: Some(path.into()), context: None };
+    let context = CurrentContext::read(&args).unwrap();
+    assert_eq!((context.name.as_str(), context.namespace.as_deref()), ("prod", Some("acme-web")));
+    let cluster = &context.cluster;
+    assert_eq!((cluster.name.as_str(), cluster.server.as_str()), ("c", "https://prod.example.com"));
+    assert_eq!(cluster.proxy_url.as_deref(), Some("http://proxy.example.com:3128"));
+    assert_eq!(cluster.tls_server_name.as_deref(), Some("inner.example.com"));
+    assert_eq!(cluster.ca_pem().unwrap().unwrap(), exchange.ca.as_bytes());
+    let call = context.plugin_call().unwrap().unwrap();
+    assert_eq!(call.args.exchange.timeout, 7);
+    assert_eq!(call.cluster.unwrap().certificate_authority_data, STANDARD.encode(&exchange.ca));
 }
 
 #[test]
