@@ -65,7 +65,7 @@ mod platform {
     use super::{KeyringError, SERVICE};
 
     /// How long a question may take: a person may have to type a password to unlock the keyring.
-    const LIMIT: Duration = Duration::from_secs(60);
+    const LIMIT: Duration = Duration::from_mins(1);
 
     pub(super) fn set(entry: &str, key: Zeroizing<String>) -> Result<(), KeyringError> {
         ask(entry, move |entry| entry.set_password(&key))

@@ -14,7 +14,6 @@ use zeroize::Zeroizing;
 use crate::cli::{Cli, Command};
 use crate::commands::get_token::GetTokenArgs;
 use crate::environment::Variables;
-use crate::exchange::address::read_pem;
 use crate::exec_protocol::Cluster;
 use crate::failure::{Failure, FailureKind};
 use crate::kubectl::KubectlArgs;
@@ -59,9 +58,7 @@ pub struct ClusterEntry {
     /// The API server's URL.
     #[serde(default)]
     pub server: String,
-    /// Path of the API server's CA, absolute.
-    pub certificate_authority: Option<PathBuf>,
-    /// The API server's CA, base64 of PEM. Wins over the file.
+    /// The API server's CA, base64 of PEM, whatever file it was in.
     pub certificate_authority_data: Option<String>,
     /// The name in the API server's certificate, when it is not the URL's.
     pub tls_server_name: Option<String>,
@@ -91,20 +88,17 @@ impl ClusterEntry {
     /// The API server's CA as PEM, when the entry brings one.
     ///
     /// # Errors
-    /// [`FailureKind::File`] when it cannot be read.
+    /// [`FailureKind::File`] when it is not base64.
     pub fn ca_pem(&self) -> Result<Option<Vec<u8>>, Failure> {
-        match (&self.certificate_authority_data, &self.certificate_authority) {
-            (Some(data), _) if !data.is_empty() => STANDARD.decode(data).map(Some).map_err(|_| {
-                Failure::new(
-                    FailureKind::File,
-                    "the cluster's certificate-authority-data is not base64",
-                    &self.name,
-                    "make the kubeconfig again with: kubectl-keyplane kubeconfig",
-                )
-            }),
-            (_, Some(path)) => read_pem(path).map(Some),
-            _ => Ok(None),
-        }
+        let data = self.certificate_authority_data.as_deref().filter(|data| !data.is_empty());
+        data.map(|data| STANDARD.decode(data)).transpose().map_err(|_| {
+            Failure::new(
+                FailureKind::File,
+                "the cluster's certificate-authority-data is not base64",
+                &self.name,
+                "make the kubeconfig again with: kubectl-keyplane kubeconfig",
+            )
+        })
     }
 }
 
@@ -118,7 +112,7 @@ pub struct PluginCall {
     pub cluster: Option<Cluster>,
 }
 
-/// `kubectl config view --minify --raw -o json`, as far as it is read here.
+/// `kubectl config view --minify --flatten --raw -o json`, as far as it is read here.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct View {
@@ -177,7 +171,8 @@ struct Variable {
 }
 
 impl CurrentContext {
-    /// Reads the context through kubectl, which knows how several files are merged and where relative paths begin.
+    /// Reads the context through kubectl, which knows how several files are merged and where relative paths begin: it
+    /// puts in what the files hold.
     ///
     /// # Errors
     /// [`FailureKind::Kubectl`] when there is no kubectl, no such context, or no kubeconfig that can be read.
@@ -187,7 +182,8 @@ impl CurrentContext {
             context: args.context.clone(),
             namespace: None,
         };
-        let json = kubectl.run(&["config", "view", "--minify", "--raw", "--output", "json"], None)?;
+        let json =
+            kubectl.run(&["config", "view", "--minify", "--flatten", "--raw", "--output", "json"], None)?;
         let wrong = || {
             Failure::new(
                 FailureKind::Kubectl,
@@ -212,8 +208,8 @@ impl CurrentContext {
     /// How the user's entry calls this plugin; none when it calls another, or none.
     ///
     /// # Errors
-    /// [`FailureKind::Usage`] when it calls this plugin with arguments that it does not know, [`FailureKind::File`] for
-    /// the cluster's CA.
+    /// [`FailureKind::Usage`] when it calls this plugin with arguments that it does not know, or the cluster's extension
+    /// cannot be read.
     pub fn plugin_call(&self) -> Result<Option<PluginCall>, Failure> {
         let Some(exec) = self.exec.as_ref().and_then(|exec| Exec::deserialize(exec).ok()) else {
             return Ok(None);
@@ -239,7 +235,7 @@ impl CurrentContext {
         Ok(Some(PluginCall { args, variables, cluster }))
     }
 
-    /// The cluster as kubectl passes it on to the plugin: with the CA itself, whatever file it was in.
+    /// The cluster as kubectl passes it on to the plugin.
     fn told_cluster(&self) -> Result<Cluster, Failure> {
         let extension = self.cluster.exec_extension();
         let config = extension.map(serde::Deserialize::deserialize).transpose().map_err(|_| {
@@ -253,11 +249,7 @@ impl CurrentContext {
         Ok(Cluster {
             server: self.cluster.server.clone(),
             tls_server_name: self.cluster.tls_server_name.clone().unwrap_or_default(),
-            certificate_authority_data: self
-                .cluster
-                .ca_pem()?
-                .map(|pem| STANDARD.encode(pem))
-                .unwrap_or_default(),
+            certificate_authority_data: self.cluster.certificate_authority_data.clone().unwrap_or_default(),
             proxy_url: self.cluster.proxy_url.clone().unwrap_or_default(),
             config,
         })

@@ -23,6 +23,10 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    pub(crate) fn path(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or_default()
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
@@ -88,8 +92,8 @@ fn credential(expires: DateTime<Utc>) -> String {
     .to_string()
 }
 
-/// The answer to the n-th request (from 1).
-type Script = Box<dyn Fn(usize) -> Reply + Send>;
+/// The answer to the n-th request (from 1), which is this one.
+type Script = Box<dyn Fn(usize, &Asked) -> Reply + Send>;
 
 /// What is done with a connection, under TLS or not.
 type Handler = Box<dyn Fn(&mut dyn Stream) -> io::Result<()> + Send>;
@@ -134,6 +138,11 @@ impl StandIn {
         Self::of(&Identity::default(), script)
     }
 
+    /// With an answer for each path.
+    pub(crate) fn tls_by_path(script: impl Fn(&str) -> Reply + Send + 'static) -> Self {
+        Self::by_path(&Identity::default(), script)
+    }
+
     /// With a certificate for another name than its address.
     pub(crate) fn tls_for(name: &str, script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
         Self::of(&Identity { name: name.to_owned(), ..Identity::default() }, script)
@@ -144,8 +153,16 @@ impl StandIn {
     }
 
     pub(crate) fn of(identity: &Identity, script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
+        Self::scripted(identity, Box::new(move |count, _| script(count)))
+    }
+
+    /// With an answer for each path.
+    pub(crate) fn by_path(identity: &Identity, script: impl Fn(&str) -> Reply + Send + 'static) -> Self {
+        Self::scripted(identity, Box::new(move |_, asked| script(asked.path())))
+    }
+
+    fn scripted(identity: &Identity, script: Script) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let script: Script = Box::new(script);
         let mut this = Self::handled(identity, {
             let asked = Arc::clone(&asked);
             move |stream| serve(stream, &asked, &script)
@@ -263,10 +280,10 @@ fn serve(stream: &mut dyn Stream, asked: &Mutex<Vec<Asked>>, script: &Script) ->
     request.body = String::from_utf8(body).unwrap();
     let count = {
         let mut asked = asked.lock().unwrap();
-        asked.push(request);
+        asked.push(request.clone());
         asked.len()
     };
-    let reply = script(count);
+    let reply = script(count, &request);
     let mut head = format!(
         "HTTP/1.1 {} Status\r\ncontent-length: {}\r\nconnection: close\r\n",
         reply.status,
