@@ -47,3 +47,4 @@ mod tls;
 mod tombstones;
 mod usage;
 mod verify;
+mod whoami;
