@@ -9,6 +9,10 @@ mod cache_laws;
 #[cfg(test)]
 mod distribution;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
+mod doctor_rules;
+#[cfg(test)]
 mod exec_protocol;
 #[cfg(test)]
 mod failures;

@@ -93,7 +93,7 @@ fn credential(expires: DateTime<Utc>) -> String {
 }
 
 /// The answer to the n-th request (from 1), which is this one.
-type Script = Box<dyn Fn(usize, &Asked) -> Reply + Send>;
+pub(crate) type Script = Box<dyn Fn(usize, &Asked) -> Reply + Send>;
 
 /// What is done with a connection, under TLS or not.
 type Handler = Box<dyn Fn(&mut dyn Stream) -> io::Result<()> + Send>;
@@ -140,7 +140,7 @@ impl StandIn {
 
     /// With an answer for each path.
     pub(crate) fn tls_by_path(script: impl Fn(&str) -> Reply + Send + 'static) -> Self {
-        Self::by_path(&Identity::default(), script)
+        Self::scripted(&Identity::default(), Box::new(move |_, asked| script(asked.path())))
     }
 
     /// With a certificate for another name than its address.
@@ -156,12 +156,8 @@ impl StandIn {
         Self::scripted(identity, Box::new(move |count, _| script(count)))
     }
 
-    /// With an answer for each path.
-    pub(crate) fn by_path(identity: &Identity, script: impl Fn(&str) -> Reply + Send + 'static) -> Self {
-        Self::scripted(identity, Box::new(move |_, asked| script(asked.path())))
-    }
-
-    fn scripted(identity: &Identity, script: Script) -> Self {
+    /// With an answer for each request, and for how many came before it.
+    pub(crate) fn scripted(identity: &Identity, script: Script) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let mut this = Self::handled(identity, {
             let asked = Arc::clone(&asked);

@@ -17,6 +17,7 @@ mod convergence;
 mod crashes;
 mod credential_plugin;
 mod delivery;
+mod doctor;
 mod exchange;
 mod expiry;
 mod fault_proxy;

@@ -1,0 +1,145 @@
+//! Faults on this machine: programs, kuberc, the kubeconfig, the key and the cache.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::json;
+
+use super::patient::Patient;
+
+#[test]
+fn a_plugin_that_is_not_on_path() {
+    let patient = Patient::healthy();
+    fs::remove_file(patient.program("kubectl-keyplane")).unwrap();
+    let report = patient.examine();
+    let finding = report.finding("plugin");
+    assert_eq!(finding["outcome"], "problem");
+    assert!(finding["remedy"].as_str().unwrap().starts_with("export PATH="), "{finding}");
+    // Nor does kubectl find it for the kubeconfig.
+    assert_eq!(report.outcome("user"), "problem");
+}
+
+#[test]
+fn another_version_of_the_plugin_that_comes_first_on_path() {
+    let patient = Patient::healthy();
+    fs::remove_file(patient.program("kubectl-keyplane")).unwrap();
+    patient.script("kubectl-keyplane", "echo kubectl-keyplane 0.0.1");
+    patient.examine().is_ill("plugin", "(version 0.0.1), not this program", "export PATH=");
+}
+
+#[test]
+fn no_kubectl_one_that_does_not_start_and_one_that_is_too_old() {
+    let patient = Patient::healthy();
+    patient.script("kubectl", "echo 'cannot execute: wrong format' >&2; exit 1");
+    let report = patient.examine();
+    report.is_ill("kubectl", "wrong format", "install kubectl 1.28 or later");
+    assert_eq!(report.outcome("context"), "not-checked");
+    let mut patient = Patient::healthy();
+    patient.kubectl = "v1.27.9";
+    patient.examine().is_ill("kubectl", "v1.27.9, which is too old", "install kubectl 1.28 or later");
+}
+
+#[test]
+fn a_missing_completion_is_no_problem() {
+    let patient = Patient::healthy();
+    fs::remove_file(patient.program("kubectl_complete-keyplane")).unwrap();
+    let report = patient.examine();
+    assert_eq!((report.code, report.outcome("completion")), (Some(0), "hint"));
+}
+
+#[test]
+fn a_kuberc_that_denies_the_plugin_and_one_that_kubectl_refuses() {
+    let set = "kubectl kuberc set --section credentialplugin --policy Allowlist";
+    let mut patient = Patient::healthy();
+    patient.kuberc("credentialPluginPolicy: DenyAll");
+    let report = patient.examine();
+    let (_, remedy) = report.only_problem("plugin-policy");
+    assert_eq!(remedy, format!("{set} --allowlist-entry 'command=kubectl-keyplane'"));
+    let mut patient = Patient::healthy();
+    patient.kuberc("credentialPluginPolicy: Nope");
+    let report = patient.examine();
+    report.is_ill("kuberc", "kubectl refuses every command", "credentialPluginPolicy: Allowlist");
+    assert_eq!(report.outcome("context"), "not-checked");
+    let mut patient = Patient::healthy();
+    patient.environment.push(("KUBERC", "/does/not/exist".to_owned()));
+    patient.examine().is_ill("kuberc", "kubectl does nothing without", "unset KUBERC");
+}
+
+#[test]
+fn no_context_and_users_that_do_not_call_the_plugin_as_they_should() {
+    let patient = Patient::healthy();
+    patient.script(
+        "kubectl",
+        "case $1 in version) echo '{\"clientVersion\": {\"gitVersion\": \"v1.36.3\"}}';; *) echo 'error: \
+         current-context must exist in order to minify' >&2; exit 1;; esac",
+    );
+    let report = patient.examine();
+    report.is_ill("context", "current-context must exist", "kubectl config use-context NAME");
+    assert_eq!(report.outcome("token"), "not-checked");
+
+    let mut patient = Patient::healthy();
+    patient.config["users"][0]["user"] = json!({"token": "x"});
+    patient.examine().is_ill("user", "has no exec section", "kubectl config use-context NAME");
+    let mut patient = Patient::healthy();
+    patient.exec()["command"] = json!("aws-iam-authenticator");
+    patient.examine().is_ill("user", "calls aws-iam-authenticator, not", "kubectl config use-context NAME");
+    let mut patient = Patient::healthy();
+    patient.exec()["args"] = json!(["get-token", "--no-such-argument"]);
+    patient.examine().is_ill("user", "arguments that it does not know", "kubectl-keyplane kubeconfig");
+    let mut patient = Patient::healthy();
+    patient.exec()["command"] = json!("/gone/kubectl-keyplane");
+    patient.examine().is_ill("user", "there is no such program", "PATH finds");
+    let set = |option: &str| format!("kubectl config set-credentials 'key plane' {option}");
+    let mut patient = Patient::healthy();
+    patient.exec()["interactiveMode"] = json!(null);
+    patient.examine().is_ill("user", "no interactiveMode", &set("--exec-interactive-mode=Never"));
+    let mut patient = Patient::healthy();
+    patient.exec()["apiVersion"] = json!("client.authentication.k8s.io/v1alpha1");
+    let v1 = set("--exec-api-version=client.authentication.k8s.io/v1");
+    patient.examine().is_ill("user", "which kubectl-keyplane does not speak", &v1);
+    let mut patient = Patient::healthy();
+    patient.exec()["provideClusterInfo"] = json!(false);
+    let report = patient.examine();
+    assert_eq!(report.outcome("user"), "problem");
+    assert_eq!(report.finding("user")["remedy"], set("--exec-provide-cluster-info=true"));
+}
+
+#[test]
+fn a_key_in_a_kubeconfig_that_others_can_read() {
+    let mut patient = Patient::healthy();
+    patient.exec()["env"] = json!([{"name": "KEYPLANE_API_KEY", "value": patient.stage.key}]);
+    assert_eq!(patient.examine().code, Some(0));
+    patient.mode = 0o644;
+    let report = patient.examine();
+    let (_, remedy) = report.only_problem("kubeconfig-files");
+    assert!(remedy.starts_with("chmod 600 /") && remedy.contains("/config;"), "{remedy}");
+}
+
+#[test]
+fn no_key_and_a_key_that_others_can_read() {
+    let patient = Patient::healthy();
+    fs::remove_file(patient.stage.path("key")).unwrap();
+    let report = patient.examine();
+    report.only_problem("key");
+    assert_eq!((report.outcome("exchange-answer"), report.outcome("whoami")), ("ok", "not-checked"));
+    let patient = Patient::healthy();
+    fs::set_permissions(patient.stage.path("key"), fs::Permissions::from_mode(0o644)).unwrap();
+    patient.examine().is_ill("key", "", "chmod 600");
+}
+
+#[test]
+fn a_cache_that_others_may_write_in_or_read_and_a_damaged_one() {
+    let patient = Patient::healthy();
+    let folder = patient.stage.cache_folder();
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("damaged.json"), "{").unwrap();
+    fs::set_permissions(folder.join("damaged.json"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(folder.join("some.lock"), "").unwrap();
+    let report = patient.examine();
+    assert_eq!((report.code, report.outcome("cache")), (Some(0), "hint"), "{:?}", report.findings);
+    fs::set_permissions(folder.join("damaged.json"), fs::Permissions::from_mode(0o644)).unwrap();
+    patient.examine().is_ill("cache", "other users may read or change", "rm /");
+    fs::remove_file(folder.join("damaged.json")).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    patient.examine().is_ill("cache", "others may write in it", "chmod 700 /");
+}
