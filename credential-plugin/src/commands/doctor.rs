@@ -57,8 +57,7 @@ pub struct DoctorArgs {
 /// Writes the report to `out`: as a table each line as soon as it is known.
 ///
 /// # Errors
-/// [`FailureKind::Local`] when there is a problem, or when the output cannot be written; [`FailureKind::Usage`] when the
-/// environment cannot be read.
+/// [`FailureKind::Local`] when there is a problem, or when the output cannot be written.
 pub fn run(args: &DoctorArgs, out: &mut impl Write, _terminal: &mut impl Write) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let coloured = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

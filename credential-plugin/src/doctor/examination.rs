@@ -1,6 +1,6 @@
 //! Which check comes after which, and what each rests on.
 
-use std::time::Instant;
+use std::env;
 
 use keyplane_core::key_format::KeyDigest;
 
@@ -19,8 +19,9 @@ use crate::doctor::programs::{self, KubectlSeen, PLUGIN, PluginSeen};
 use crate::doctor::shell::kubectl;
 use crate::doctor::time_limit::TimeLimit;
 use crate::doctor::user_entry::UserSeen;
-use crate::doctor::{config_files, context};
+use crate::doctor::{clock, config_files, context};
 use crate::environment::{self, URL_VARIABLE};
+use crate::exchange::address::BaseUrl;
 use crate::exchange::{client, proxy};
 use crate::exec_protocol::ApiVersion;
 use crate::failure::Failure;
@@ -29,7 +30,6 @@ use crate::kubeconfig::current::{ContextArgs, CurrentContext};
 use crate::target::Target;
 use crate::token::BearerToken;
 use crate::token::life::TokenLife;
-use crate::verbose;
 
 /// Takes a finding as soon as it is known.
 type Tell<'a> = &'a mut dyn FnMut(Finding) -> Result<(), Failure>;
@@ -39,16 +39,11 @@ type Tell<'a> = &'a mut dyn FnMut(Finding) -> Result<(), Failure>;
 /// # Errors
 /// What `tell` fails with, and nothing else: whatever is wrong is a finding.
 pub fn examine(args: &DoctorArgs, tell: Tell<'_>) -> Result<(), Failure> {
-    let started = Instant::now();
     let limit = TimeLimit::after(args.exchange.timeout());
     let context = before_the_exchange(args, limit, tell)?;
     let Some(target) = target(args, context.as_ref(), limit, tell)? else {
         return nothing_to_ask(tell);
     };
-    verbose::note(format_args!(
-        "the kubeconfig was looked through after {} ms",
-        started.elapsed().as_millis()
-    ));
     let key = key(&target, limit, tell)?;
     let way = WaySeen::observe(&target.exchange, limit);
     for finding in way.judge() {
@@ -132,7 +127,7 @@ fn target(
     limit: TimeLimit,
     tell: Tell<'_>,
 ) -> Result<Option<Target>, Failure> {
-    let named = args.exchange.server.is_some() || environment::text(URL_VARIABLE)?.is_some();
+    let named = args.exchange.server.is_some() || environment::value(URL_VARIABLE).is_some();
     if context.is_none() && !named {
         tell(Finding::not_checked(
             exchange::EXCHANGE,
@@ -170,7 +165,7 @@ fn nothing_to_ask(tell: Tell<'_>) -> Result<(), Failure> {
         exchange::Step::Connection.check(),
         exchange::Step::Tls.check(),
         exchange::Step::Answer.check(),
-        crate::doctor::clock::CHECK,
+        clock::CHECK,
         key::WHOAMI,
         key::TOKEN,
         cache::CHECK,
@@ -183,22 +178,14 @@ fn nothing_to_ask(tell: Tell<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A key that was read.
-struct ReadKey(FoundKey);
-
-impl ReadKey {
-    fn digest(&self) -> KeyDigest {
-        self.0.digest()
-    }
-}
-
-fn key(target: &Target, limit: TimeLimit, tell: Tell<'_>) -> Result<Option<ReadKey>, Failure> {
+/// The key, read.
+fn key(target: &Target, limit: TimeLimit, tell: Tell<'_>) -> Result<Option<FoundKey>, Failure> {
     let (args, base, cache) = (target.key.clone(), target.exchange.base.clone(), target.cache.clone());
     let found = limit.within(move || {
         let found = FoundKey::find(&args, &base, cache.as_deref())?;
         let prefix = found.read()?.prefix().to_string();
         let seen = KeySeen { source: found.source().to_string(), prefix };
-        Ok::<_, Failure>((ReadKey(found), seen))
+        Ok::<_, Failure>((found, seen))
     });
     tell(key::judge_key(found.as_ref().map(|found| found.as_ref().map(|(_, seen)| seen))))?;
     Ok(found.and_then(Result::ok).map(|(key, _)| key))
@@ -207,7 +194,7 @@ fn key(target: &Target, limit: TimeLimit, tell: Tell<'_>) -> Result<Option<ReadK
 /// What the exchange says about the key, and the token that it gives for it.
 fn swap(
     target: &Target,
-    key: Option<&ReadKey>,
+    key: Option<&FoundKey>,
     way: &WaySeen,
     limit: TimeLimit,
     tell: Tell<'_>,
@@ -219,7 +206,7 @@ fn swap(
     } else {
         Some("the exchange was not reached")
     };
-    let plaintext = key.and_then(|key| key.0.read().ok());
+    let plaintext = key.and_then(|key| key.read().ok());
     let (None, Some(plaintext)) = (why, plaintext) else {
         let why = why.unwrap_or("there is no key");
         tell(Finding::not_checked(key::WHOAMI, why))?;
@@ -238,11 +225,7 @@ fn swap(
     Ok((identity.ok(), swapped.ok().map(|(token, _)| token)))
 }
 
-fn tell_cache(
-    target: &Target,
-    key: Option<(&crate::exchange::address::BaseUrl, KeyDigest)>,
-    tell: Tell<'_>,
-) -> Result<(), Failure> {
+fn tell_cache(target: &Target, key: Option<(&BaseUrl, KeyDigest)>, tell: Tell<'_>) -> Result<(), Failure> {
     for finding in CacheSeen::observe(target.cache.as_deref(), key, now()).judge(now()) {
         tell(finding)?;
     }
@@ -275,7 +258,9 @@ fn at_the_api_server(
     });
     let namespace = access::namespace(context.namespace.as_deref(), reached.as_deref());
     let question = access::question(&namespace);
-    let asked = proxy::choose(&address, environment::text).map_err(NoReply::from).and_then(|proxy| {
+    // As for kubectl: what the user's entry sets for the plugin does not count here.
+    let variable = |name: &str| Ok(env::var(name).ok().filter(|value| !value.is_empty()));
+    let asked = proxy::choose(&address, variable).map_err(NoReply::from).and_then(|proxy| {
         probe::post(&address, proxy.as_ref(), access::PATH, token, question.as_bytes(), limit.step())
     });
     let seen = match &asked {

@@ -1,6 +1,7 @@
 //! The way to the exchange, step by step: its name, the connection, TLS, and whether a Keyplane exchange answers.
 
-use std::net::{IpAddr, ToSocketAddrs as _};
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use chrono::TimeDelta;
 use ureq::Proxy;
@@ -123,9 +124,9 @@ impl WaySeen {
                     Some(Failed::Handshake) => Step::Tls,
                     None => Step::Answer,
                 };
-                match no_answer::<()>(&error, exchange.base.as_str(), shown, now()) {
+                match no_answer::<Infallible>(&error, exchange.base.as_str(), shown, now()) {
                     Verdict::Final(failure) | Verdict::Later(_, failure) => Err((step, failure)),
-                    Verdict::Given(()) => Ok(AnswerSeen { status: 0, is_problem: false, ahead: None }),
+                    Verdict::Given(never) => match never {},
                 }
             }
         }
@@ -212,7 +213,7 @@ fn addresses(exchange: &ExchangeAddress, limit: TimeLimit) -> Vec<IpAddr> {
     let host = host(exchange);
     let found = limit.within(move || (host.as_str(), 0).to_socket_addrs().map(Iterator::collect::<Vec<_>>));
     let mut addresses: Vec<IpAddr> =
-        found.and_then(Result::ok).unwrap_or_default().iter().map(std::net::SocketAddr::ip).collect();
+        found.and_then(Result::ok).unwrap_or_default().iter().map(SocketAddr::ip).collect();
     addresses.dedup();
     addresses
 }

@@ -9,7 +9,6 @@ use serde::Deserialize;
 
 use crate::doctor::finding::Finding;
 use crate::doctor::search_path;
-use crate::doctor::shell::quoted_path;
 use crate::doctor::time_limit::TimeLimit;
 
 /// This program's name.
@@ -199,11 +198,10 @@ pub fn judge_completion(program: Option<&Path>, folder: &Path) -> Finding {
     if let Some(path) = program {
         return Finding::ok(CHECK, format!("{} is on PATH", path.display()));
     }
-    let file = quoted_path(&folder.join(COMPLETION));
     Finding::hint(
         CHECK,
         format!("{COMPLETION} is not on PATH: kubectl does not complete kubectl keyplane"),
-        Some(&format!("kubectl-keyplane completion kubectl > {file} && chmod +x {file}")),
+        platform::make_completion(&folder.join(COMPLETION)).as_deref(),
     )
 }
 
@@ -221,6 +219,12 @@ mod platform {
     pub(super) fn put_first(folder: &Path) -> String {
         format!("export PATH={}:\"$PATH\"", quoted_path(folder))
     }
+
+    #[expect(clippy::unnecessary_wraps, reason = "not every platform has one command for it")]
+    pub(super) fn make_completion(program: &Path) -> Option<String> {
+        let file = quoted_path(program);
+        Some(format!("kubectl-keyplane completion kubectl > {file} && chmod +x {file}"))
+    }
 }
 
 #[cfg(windows)]
@@ -229,5 +233,9 @@ mod platform {
 
     pub(super) fn put_first(folder: &Path) -> String {
         format!("$env:Path = \"{};\" + $env:Path", folder.display())
+    }
+
+    pub(super) fn make_completion(_: &Path) -> Option<String> {
+        None
     }
 }

@@ -67,8 +67,9 @@ fn findings(report: &Captured) -> Result<Vec<Value>> {
 
 #[tokio::test]
 async fn a_healthy_setup_is_found_healthy_from_path_to_access() -> Result<()> {
-    let Holder { web, key, kubectl, .. } = holder("doctor-healthy").await?;
-    let report = doctor(&kubectl).await?;
+    let holder = holder("doctor-healthy").await?;
+    let Holder { web, key, kubectl, .. } = &holder;
+    let report = doctor(kubectl).await?;
     ensure!(report.code == Some(0) && report.stderr.is_empty(), "{report}");
     ensure!(!report.stdout.contains(&key.plaintext()?), "the key is not shown");
     let findings = findings(&report)?;
@@ -76,7 +77,7 @@ async fn a_healthy_setup_is_found_healthy_from_path_to_access() -> Result<()> {
         ensure!(finding["outcome"] == "ok" || finding["outcome"] == "hint", "{finding}");
     }
     let access = finding(&findings, "access")?;
-    ensure!(access["found"].as_str().is_some_and(|found| found.contains(&web)), "{access}");
+    ensure!(access["found"].as_str().is_some_and(|found| found.contains(web)), "{access}");
     // The same as a table, through kubectl as well.
     let table = kubectl.run(["keyplane", "doctor"]).await?;
     ensure!(table.lines().count() >= findings.len() && !table.contains("problem"), "{table}");
@@ -102,10 +103,11 @@ async fn a_namespace_that_the_key_does_not_reach_is_told_with_the_one_that_it_do
 
 #[tokio::test]
 async fn a_revoked_key_is_told_and_nothing_is_asked_with_it() -> Result<()> {
-    let Holder { own, kubectl, .. } = holder("doctor-revoked").await?;
+    let holder = holder("doctor-revoked").await?;
+    let Holder { own, kubectl, .. } = &holder;
     own.patch_key("ci", r#"{"revoked":true}"#).await?;
     let report = until("the revocation to count", PATIENCE, || async {
-        let report = doctor(&kubectl).await?;
+        let report = doctor(kubectl).await?;
         Ok(if report.code == Some(0) { Seen::NotYet(report.to_string()) } else { Seen::Done(report) })
     })
     .await?;
