@@ -165,8 +165,16 @@ impl TokenCache {
             io::ErrorKind::NotFound => Miss::Absent,
             _ => Miss::Unreadable(error),
         })?;
+        self.parse(&bytes, now)
+    }
+
+    /// The token in the bytes of this slot's file, or why it is none that may be handed out now. Pure and total.
+    ///
+    /// # Errors
+    /// [`Miss::Damaged`] and [`Miss::Ended`].
+    pub fn parse(&self, bytes: &[u8], now: DateTime<Utc>) -> Result<Cached, Miss> {
         // The parser's own words could quote the token.
-        let entry: Entry<String, BearerToken> = serde_json::from_slice(&bytes).map_err(|_| Miss::Damaged)?;
+        let entry: Entry<String, BearerToken> = serde_json::from_slice(bytes).map_err(|_| Miss::Damaged)?;
         if entry.layout != LAYOUT || entry.slot != self.slot.0 {
             return Err(Miss::Damaged);
         }

@@ -161,8 +161,13 @@ impl FailureMemory {
     /// The latest failure, whether it counts or not.
     #[must_use]
     pub fn read(&self) -> Option<RememberedFailure> {
-        let bytes = private_file::read_own(&self.path, FILE_MAX).ok()?;
-        let entry: Entry<String, RememberedFailure> = serde_json::from_slice(&bytes).ok()?;
+        self.parse(&private_file::read_own(&self.path, FILE_MAX).ok()?)
+    }
+
+    /// The failure in the bytes of this slot's file. Pure and total.
+    #[must_use]
+    pub fn parse(&self, bytes: &[u8]) -> Option<RememberedFailure> {
+        let entry: Entry<String, RememberedFailure> = serde_json::from_slice(bytes).ok()?;
         (entry.layout == LAYOUT && entry.slot == self.slot).then_some(entry.failure)
     }
 

@@ -92,6 +92,8 @@ impl HandOutRecord {
     /// Remembers that this client is handed the token of this life now. Whether that worked matters to nobody: what
     /// is forgotten is handed out once more.
     pub fn remember(mut self, life: TokenLife, now: DateTime<Utc>) {
+        // Once is enough: a client that asks often must not push out what it was handed before.
+        self.latest.retain(|hand_out| hand_out.to != self.client || hand_out.life != life);
         let surplus = (self.latest.len() + 1).saturating_sub(REMEMBERED);
         self.latest.drain(..surplus);
         self.latest.push(HandOut { to: self.client, at: now, life });

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::stage::{Stage, credential, failure, files_in, mode, new_key};
-use crate::stand_in::{Reply, StandIn, now};
+use crate::stand_in::{Reply, StandIn, TOKEN, now};
 
 fn healthy() -> StandIn {
     StandIn::tls(|_| Reply::token(TimeDelta::minutes(10), TimeDelta::zero()))
@@ -62,6 +62,29 @@ fn the_folder_is_the_argument_else_its_variable_else_the_xdg_folder() {
     credential(&command.output().unwrap());
     assert_eq!(tokens_in(&argument), 1);
     assert!(!stage.cache_folder().exists());
+}
+
+#[test]
+fn verbose_tells_each_decision_and_no_secret() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    let told = || {
+        let output = stage.get_token(&exchange).arg("--verbose").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        let secret = stage.key.split_once('_').unwrap().1;
+        assert!(!told.contains(secret) && !told.contains(TOKEN), "{told}");
+        told
+    };
+    let cold = told();
+    assert!(cold.contains("there is no cached token") && cold.contains("asking the exchange"), "{cold}");
+    assert!(told().contains("handing out the cached token"));
+    fs::write(stage.cache_file(), "{}").unwrap();
+    assert!(told().contains("damaged"));
+    stage.edit_cached("json", |entry| {
+        entry["life"]["expiresAt"] = json!((now() + TimeDelta::seconds(80)).to_rfc3339());
+        entry["life"]["obtainedAt"] = json!((now() - TimeDelta::seconds(500)).to_rfc3339());
+    });
+    assert!(told().contains("ends soon"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, TimeDelta};
+use serde_json::json;
 
 use crate::stage::Stage;
 use crate::stand_in::{Reply, StandIn, now};
@@ -15,17 +16,24 @@ pub(crate) struct Starts<'a> {
     exchange: &'a StandIn,
     ca: String,
     arguments: &'a [&'a str],
+    by_this_client: bool,
 }
 
 impl<'a> Starts<'a> {
     pub(crate) fn new(stage: &'a Stage, exchange: &'a StandIn, arguments: &'a [&'a str]) -> Self {
         let ca = stage.file("ca.pem", &exchange.ca, 0o644);
-        Self { stage, exchange, ca, arguments }
+        Self { stage, exchange, ca, arguments, by_this_client: false }
     }
 
-    /// One start, as from a person's shell.
+    /// Starts as this very process, a client, makes them.
+    pub(crate) fn by_this_client(self) -> Self {
+        Self { by_this_client: true, ..self }
+    }
+
+    /// One start, as from a person's shell unless [`Self::by_this_client`].
     pub(crate) fn start(&self) -> Child {
-        Command::new(assert_cmd::cargo::cargo_bin("kubectl-keyplane"))
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin("kubectl-keyplane"));
+        command
             .args(["get-token", "--server", &self.exchange.url, "--certificate-authority", &self.ca])
             .args(self.arguments)
             .env_clear()
@@ -33,9 +41,12 @@ impl<'a> Starts<'a> {
             .env("KEYPLANE_API_KEY", &self.stage.key)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
+        if self.by_this_client {
+            let info = json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "spec": {}});
+            command.env("KUBERNETES_EXEC_INFO", info.to_string());
+        }
+        command.spawn().unwrap()
     }
 
     pub(crate) fn many(&self, count: usize) -> Vec<Child> {
@@ -60,7 +71,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// A token of this name that lives this long.
 pub(crate) fn token(name: &str, life: TimeDelta) -> Reply {
     let now = now();
-    let body = serde_json::json!({
+    let body = json!({
         "apiVersion": "client.authentication.k8s.io/v1",
         "kind": "ExecCredential",
         "status": {

@@ -9,6 +9,7 @@ use keyplane_credential_plugin::token::hand_out::{checks_after, may_check};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::parallel::{Starts, outputs, token};
 use crate::stage::{Stage, credential, failure, mode};
 use crate::stand_in::{Reply, StandIn, TOKEN, now};
 
@@ -60,6 +61,21 @@ fn the_client_that_was_just_handed_the_token_is_given_a_new_one() {
     edit_hand_outs(&stage, |hand_out| hand_out["to"] = json!(1));
     let others = credential(&asked_by_this_client(&stage, &exchange).output().unwrap());
     assert_eq!((others, exchange.asked().len()), (second, 2));
+}
+
+#[test]
+fn clients_that_are_refused_at_once_are_one_question() {
+    let stage = Stage::new();
+    let exchange = StandIn::tls(|count| token(&format!("token-{count}"), TimeDelta::minutes(10)));
+    let starts = Starts::new(&stage, &exchange, &[]).by_this_client();
+    credential(&outputs(vec![starts.start()])[0]);
+    let started = std::time::Instant::now();
+    for output in outputs(starts.many(20)) {
+        assert_ne!(credential(&output)["status"]["token"], "token-1", "it is not handed out again");
+    }
+    let later = usize::try_from(started.elapsed().as_secs() / 2).unwrap();
+    assert!((2..=2 + later).contains(&exchange.asked().len()), "{}", exchange.asked().len());
+    assert_eq!(shown(&exchange, 2), Some("token-1".to_owned()));
 }
 
 #[test]
