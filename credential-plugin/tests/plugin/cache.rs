@@ -81,7 +81,7 @@ fn verbose_tells_each_decision_and_no_secret() {
     fs::write(stage.cache_file(), "{}").unwrap();
     assert!(told().contains("damaged"));
     stage.edit_cached("json", |entry| {
-        entry["life"]["expiresAt"] = json!((now() + TimeDelta::seconds(80)).to_rfc3339());
+        entry["life"]["expiresAt"] = json!((now() + TimeDelta::seconds(100)).to_rfc3339());
         entry["life"]["obtainedAt"] = json!((now() - TimeDelta::seconds(500)).to_rfc3339());
     });
     assert!(told().contains("ends soon"));

@@ -94,7 +94,8 @@ fn when_the_one_that_asks_is_killed_the_rest_are_done_within_one_more_exchange()
         thread::sleep(Duration::from_millis(300));
         token(&format!("token-{count}"), LIFE)
     });
-    let starts = Starts::new(&stage, &exchange, &[]);
+    // A third of it is the patience with a leader.
+    let starts = Starts::new(&stage, &exchange, &["--timeout", "120"]);
     let leader = starts.start();
     until("the first one asks", || exchange.asked().len() == 1);
     let rest = starts.many(40);
