@@ -114,10 +114,14 @@ pub fn judge_with<T>(
             with_detail("the key gives no Kubernetes access"),
             "check the key's scope and condition Ready with: kubectl get apikeys",
         ),
-        429 => failure(
-            FailureKind::Busy,
-            with_detail("the exchange has too many requests"),
-            &come_back(answer.retry_after),
+        429 => Verdict::Final(
+            Failure::new(
+                FailureKind::Busy,
+                with_detail("the exchange has too many requests"),
+                base,
+                come_back(answer.retry_after),
+            )
+            .asking_for_a_pause(seconds(answer.retry_after)),
         ),
         503 => Verdict::Later(
             Setback::NotReady(seconds(answer.retry_after)),
@@ -126,7 +130,8 @@ pub fn judge_with<T>(
                 with_detail("the exchange is not ready"),
                 base,
                 come_back(answer.retry_after),
-            ),
+            )
+            .asking_for_a_pause(seconds(answer.retry_after)),
         ),
         status => failure(
             FailureKind::Server,

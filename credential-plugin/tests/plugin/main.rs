@@ -11,6 +11,8 @@ mod distribution;
 #[cfg(test)]
 mod exec_protocol;
 #[cfg(test)]
+mod failure_memory;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod generate;
@@ -21,9 +23,15 @@ mod kubeconfig;
 #[cfg(test)]
 mod merge_laws;
 #[cfg(test)]
+mod parallel;
+#[cfg(test)]
+mod refresh;
+#[cfg(test)]
 mod refused_token;
 #[cfg(test)]
 mod retry_laws;
+#[cfg(test)]
+mod single_flight;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]

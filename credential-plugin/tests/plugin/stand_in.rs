@@ -78,7 +78,7 @@ fn credential(expires: DateTime<Utc>) -> String {
 }
 
 /// The answer to the n-th request (from 1).
-type Script = Box<dyn Fn(usize) -> Reply + Send>;
+type Script = Arc<dyn Fn(usize) -> Reply + Send + Sync>;
 
 pub(crate) struct StandIn {
     pub url: String,
@@ -91,17 +91,17 @@ pub(crate) struct StandIn {
 }
 
 impl StandIn {
-    pub(crate) fn tls(script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
-        Self::start("127.0.0.1", true, Box::new(script))
+    pub(crate) fn tls(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start("127.0.0.1", true, Arc::new(script))
     }
 
     /// With a certificate for another name than its address.
-    pub(crate) fn tls_for(name: &str, script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
-        Self::start(name, true, Box::new(script))
+    pub(crate) fn tls_for(name: &str, script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start(name, true, Arc::new(script))
     }
 
-    pub(crate) fn plain(script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
-        Self::start("127.0.0.1", false, Box::new(script))
+    pub(crate) fn plain(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start("127.0.0.1", false, Arc::new(script))
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
@@ -121,13 +121,17 @@ impl StandIn {
                     if stop.load(Ordering::SeqCst) {
                         return;
                     }
-                    // A handshake that the plugin breaks off is part of the play.
-                    let _ = if tls {
-                        let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                        serve(StreamOwned::new(connection, stream), &asked, &script)
-                    } else {
-                        serve(stream, &asked, &script)
-                    };
+                    let (asked, config, script) =
+                        (Arc::clone(&asked), Arc::clone(&config), Arc::clone(&script));
+                    thread::spawn(move || {
+                        // A handshake that the plugin breaks off is part of the play.
+                        let _ = if tls {
+                            let connection = ServerConnection::new(config).unwrap();
+                            serve(StreamOwned::new(connection, stream), &asked, &*script)
+                        } else {
+                            serve(stream, &asked, &*script)
+                        };
+                    });
                 }
             }
         });
@@ -171,7 +175,11 @@ fn certificate(name: &str) -> (String, Arc<ServerConfig>) {
     (ca.pem(), Arc::new(config))
 }
 
-fn serve(stream: impl Read + Write, asked: &Mutex<Vec<Asked>>, script: &Script) -> io::Result<()> {
+fn serve(
+    stream: impl Read + Write,
+    asked: &Mutex<Vec<Asked>>,
+    script: &dyn Fn(usize) -> Reply,
+) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
