@@ -117,7 +117,7 @@ impl<In: Transport> Connector<In> for Connect {
             return Ok(Some(Either::A(proxied)));
         }
         let left = self.until.saturating_duration_since(Instant::now()).min(*details.timeout.after);
-        let stream = first_to_connect(&in_turns(&details.addrs), left)
+        let stream = first_to_connect(&in_turns(&details.addrs), left, TcpStream::connect_timeout)
             .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
             .map_err(|error| match error.kind() {
                 io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Error::Timeout(Timeout::Connect),
@@ -144,7 +144,11 @@ fn in_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 
 /// A connection to whichever address takes it first. Each has a short time alone before the next is tried as well; one
 /// that refuses gives way at once.
-fn first_to_connect(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
+fn first_to_connect<C: Send + 'static>(
+    addresses: &[SocketAddr],
+    limit: Duration,
+    connect: fn(&SocketAddr, Duration) -> io::Result<C>,
+) -> io::Result<C> {
     let until = Instant::now() + limit;
     let mut addresses = addresses.iter().copied().peekable();
     let (sender, outcomes) = mpsc::channel();
@@ -157,13 +161,11 @@ fn first_to_connect(addresses: &[SocketAddr], limit: Duration) -> io::Result<Tcp
         }
         match addresses.next() {
             // Nothing to race with: no thread is needed.
-            Some(address) if under_way == 0 && addresses.peek().is_none() => {
-                return TcpStream::connect_timeout(&address, left);
-            }
+            Some(address) if under_way == 0 && addresses.peek().is_none() => return connect(&address, left),
             Some(address) => {
                 let sender = sender.clone();
                 // Nobody waits for who comes too late.
-                thread::spawn(move || sender.send(TcpStream::connect_timeout(&address, left)));
+                thread::spawn(move || sender.send(connect(&address, left)));
                 under_way += 1;
             }
             None if under_way == 0 => return Err(last),
@@ -171,7 +173,7 @@ fn first_to_connect(addresses: &[SocketAddr], limit: Duration) -> io::Result<Tcp
         }
         let pause = if addresses.peek().is_some() { left.min(HEAD_START) } else { left };
         match outcomes.recv_timeout(pause) {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => {
                 under_way -= 1;
                 last = error;
@@ -304,5 +306,70 @@ impl<In: Transport> Connector<In> for Tls {
             register_shutdown: details.register_shutdown.clone(),
         };
         connector.connect(&details, chained).map_err(failed(Step::Handshake))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::{first_to_connect, in_turns};
+    use std::io::{self, ErrorKind};
+    use std::net::SocketAddr;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    const LIMIT: Duration = Duration::from_secs(60);
+    const OPEN: &str = "[::1]:1";
+    const SILENT: &str = "192.0.2.1:2";
+    const CLOSED: &str = "192.0.2.1:3";
+
+    fn read(list: &[&str]) -> Vec<SocketAddr> {
+        list.iter().map(|address| address.parse().unwrap()).collect()
+    }
+
+    /// Gives the address that was reached.
+    fn connect(address: &SocketAddr, limit: Duration) -> io::Result<SocketAddr> {
+        match address.port() {
+            1 => Ok(*address),
+            2 => {
+                thread::sleep(limit);
+                Err(ErrorKind::TimedOut.into())
+            }
+            _ => Err(ErrorKind::ConnectionRefused.into()),
+        }
+    }
+
+    #[test]
+    fn an_address_that_answers_is_reached_past_silent_and_closed_ones() {
+        for list in
+            [vec![OPEN], vec![SILENT, OPEN], vec![CLOSED, OPEN], vec![SILENT, CLOSED, SILENT, OPEN, CLOSED]]
+        {
+            let began = Instant::now();
+            let reached = first_to_connect(&read(&list), LIMIT, connect).unwrap();
+            assert_eq!(reached.to_string(), OPEN);
+            assert!(began.elapsed() < LIMIT / 4, "{list:?}: {:?}", began.elapsed());
+        }
+    }
+
+    #[test]
+    fn where_all_refuse_it_ends_at_once_and_where_one_is_silent_in_time() {
+        let began = Instant::now();
+        let error = first_to_connect(&read(&[CLOSED, CLOSED]), LIMIT, connect).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        for list in [vec![SILENT], vec![SILENT, SILENT], vec![CLOSED, SILENT, CLOSED], vec![]] {
+            let error = first_to_connect(&read(&list), Duration::from_millis(400), connect).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{list:?}");
+        }
+        assert!(began.elapsed() < LIMIT / 4, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn the_families_take_turns_and_none_is_lost() {
+        let (a, b, c) = ("[::1]:1", "[::2]:1", "[::3]:1");
+        let (d, e) = ("1.1.1.1:1", "2.2.2.2:1");
+        assert_eq!(in_turns(&read(&[a, b, c, d, e])), read(&[a, d, b, e, c]));
+        assert_eq!(in_turns(&read(&[d, a, b, c])), read(&[d, a, b, c]));
+        assert_eq!(in_turns(&read(&[d, e])), read(&[d, e]));
+        assert_eq!(in_turns(&[]), []);
     }
 }

@@ -9,6 +9,8 @@ mod cache_laws;
 #[cfg(test)]
 mod exec_protocol;
 #[cfg(test)]
+mod failure_table;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod generate;
