@@ -40,7 +40,10 @@ pub fn check(bytes: &[u8]) -> bool {
         panic!("an exchange that nobody allowed");
     }
     // A CA file would be read: that is not for this law.
-    if cluster.and_then(|cluster| cluster.config.as_ref()).is_some_and(|config| config.certificate_authority.is_some()) {
+    if cluster
+        .and_then(|cluster| cluster.config.as_ref())
+        .is_some_and(|config| config.certificate_authority.is_some())
+    {
         return true;
     }
     let allowed = AllowedExchange::parse(ALLOWED).expect("an exchange");

@@ -29,6 +29,8 @@ client passes on with `provideClusterInfo: true`; else KEYPLANE_URL. The extensi
 The CA is --certificate-authority; else, for the extension's address, the extension's, and only when --allow-server \
 holds its SHA-256 (sha256sum ca.pem); for --server and KEYPLANE_URL it is KEYPLANE_CA_FILE. Without a CA, the \
 operating system's roots are trusted. An empty variable counts as unset.
+The proxy is --proxy-url; else, for the extension's address, the cluster's proxy-url; else HTTPS_PROXY or ALL_PROXY, \
+unless NO_PROXY names the exchange (hosts, domains, networks, ports). It may be http, https or socks5.
 The key is read from --key-file, else from the environment variable KEYPLANE_API_KEY; it is never an argument.
 A client that asks again within 10 s was refused by the API server: then the cached token is not given again, and \
 the exchange is asked anew.

@@ -89,7 +89,7 @@ fn credential(expires: DateTime<Utc>) -> String {
 }
 
 /// The answer to the n-th request (from 1).
-type Script = Box<dyn Fn(usize) -> Reply + Send>;
+pub(crate) type Script = Box<dyn Fn(usize) -> Reply + Send>;
 
 /// What is done with a connection, under TLS or not.
 type Handler = Box<dyn Fn(&mut dyn Stream) -> io::Result<()> + Send>;
@@ -246,7 +246,8 @@ pub(crate) fn read_head(stream: &mut impl io::BufRead) -> io::Result<String> {
     Ok(head)
 }
 
-fn serve(stream: &mut dyn Stream, asked: &Mutex<Vec<Asked>>, script: &Script) -> io::Result<()> {
+/// Reads a request, takes it down, and answers it by the script.
+pub(crate) fn serve(stream: &mut dyn Stream, asked: &Mutex<Vec<Asked>>, script: &Script) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let head = match read_head(&mut stream) {
         Ok(head) => head,

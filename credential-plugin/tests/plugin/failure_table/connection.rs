@@ -1,12 +1,14 @@
 //! Faults on the way to the exchange: names, connections, proxies, TLS.
 
 use std::net::TcpListener;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::TimeDelta;
 
 use super::{LIMIT, Row, Scene, healthy, token};
 use crate::stage::Stage;
-use crate::stand_in::{Identity, StandIn, now};
+use crate::stand_in::{Identity, Script, StandIn, now, serve};
 use crate::stand_in_proxy::{Play, StandInProxy, drip, until_gone};
 
 /// A certificate of these days, counted from today.
@@ -20,6 +22,19 @@ fn no_tls(handler: fn(&mut dyn crate::stand_in::Stream) -> std::io::Result<()>) 
     let mut server = StandIn::handled(&Identity { tls: false, ..Identity::default() }, handler);
     server.url = server.url.replace("http:", "https:");
     Scene::with(server)
+}
+
+/// A server that closes the first connection and serves the next.
+fn closed_once() -> Scene {
+    let connections = AtomicUsize::new(0);
+    let script: Script = Box::new(|_| token());
+    Scene::with(StandIn::handled(&Identity::default(), move |stream| {
+        if connections.fetch_add(1, Ordering::SeqCst) == 0 {
+            Ok(())
+        } else {
+            serve(stream, &Mutex::default(), &script)
+        }
+    }))
 }
 
 /// An exchange to which only this proxy leads.
@@ -46,6 +61,7 @@ fn closed() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn rows() -> Vec<Row> {
     let row = |name, scene, code, words| Row { name, scene, code, words };
     let mut rows = vec![
@@ -109,7 +125,13 @@ pub(super) fn rows() -> Vec<Row> {
             6,
             &["did not finish the TLS handshake in time"],
         ),
-        row("a connection that is closed at once", || no_tls(|_| Ok(())), 6, &["the exchange broke the TLS"]),
+        row("a connection that is closed at once, then a healthy one", closed_once, 0, &[]),
+        row(
+            "a connection that is closed each time",
+            || no_tls(|_| Ok(())),
+            6,
+            &["the exchange broke the TLS"],
+        ),
         row(
             "no TLS at all",
             || no_tls(|stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")),

@@ -166,7 +166,7 @@ fn of_the_disk() -> Vec<Row> {
             || {
                 on(|stage| {
                     fs::create_dir_all(stage.cache_folder()).unwrap();
-                    fs::set_permissions(stage.cache_folder(), fs::Permissions::from_mode(0)).unwrap();
+                    fs::set_permissions(stage.cache_folder(), fs::Permissions::from_mode(0o000)).unwrap();
                 })
             },
             0,

@@ -22,6 +22,7 @@ const SLACK: Duration = Duration::from_secs(8);
 const LIMIT: u64 = 2;
 
 /// One fault.
+#[derive(Clone, Copy)]
 struct Row {
     name: &'static str,
     scene: fn() -> Scene,
@@ -40,7 +41,7 @@ struct Scene {
     /// How long it may take.
     limit: Duration,
     /// Servers that shall live until then.
-    _kept: Vec<Box<dyn Any>>,
+    kept: Vec<Box<dyn Any>>,
 }
 
 impl Scene {
@@ -49,7 +50,7 @@ impl Scene {
         let stage = Stage::new();
         let command = stage.get_token(&exchange);
         let mut scene = Self::of(stage, command);
-        scene._kept.push(Box::new(exchange));
+        scene.kept.push(Box::new(exchange));
         scene.args(&["--timeout", &LIMIT.to_string()])
     }
 
@@ -62,7 +63,7 @@ impl Scene {
 
     fn of(stage: Stage, command: Command) -> Self {
         let limit = Duration::from_secs(30);
-        Self { stage, command, asked: None, limit, _kept: Vec::new() }
+        Self { stage, command, asked: None, limit, kept: Vec::new() }
     }
 
     /// `get-token` with these arguments and a key, and no more.
@@ -87,7 +88,7 @@ impl Scene {
     }
 
     fn keep(mut self, server: impl Any) -> Self {
-        self._kept.push(Box::new(server));
+        self.kept.push(Box::new(server));
         self
     }
 }
@@ -158,18 +159,8 @@ fn each_fault_of_this_machine_has_its_code_and_its_words_or_heals() {
 
 #[test]
 fn the_table_has_no_row_twice() {
-    let rows = [answers::rows(), connection::rows(), machine::rows()].concat_names();
-    let names: BTreeSet<_> = rows.iter().collect();
+    let rows = [answers::rows(), connection::rows(), machine::rows()].concat();
+    let names: BTreeSet<_> = rows.iter().map(|row| row.name).collect();
     assert_eq!(names.len(), rows.len());
     assert!(rows.len() >= 40, "{} rows", rows.len());
-}
-
-trait Names {
-    fn concat_names(self) -> Vec<&'static str>;
-}
-
-impl<const N: usize> Names for [Vec<Row>; N] {
-    fn concat_names(self) -> Vec<&'static str> {
-        self.iter().flatten().map(|row| row.name).collect()
-    }
 }
