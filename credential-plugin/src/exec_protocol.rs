@@ -66,6 +66,9 @@ pub struct Cluster {
     /// The API server's CA, base64 of PEM.
     #[serde(default)]
     pub certificate_authority_data: String,
+    /// The proxy to the API server.
+    #[serde(default)]
+    pub proxy_url: String,
     /// The cluster's extension `client.authentication.k8s.io/exec`.
     #[serde(default)]
     pub config: Option<ExchangeConfig>,

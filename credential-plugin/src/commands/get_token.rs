@@ -31,6 +31,8 @@ client passes on with `provideClusterInfo: true`; else KEYPLANE_URL. The extensi
 The CA is --certificate-authority; else, for the extension's address, the extension's, and only when --allow-server \
 holds its SHA-256 (sha256sum ca.pem); for --server and KEYPLANE_URL it is KEYPLANE_CA_FILE. Without a CA, the \
 operating system's roots are trusted. An empty variable counts as unset.
+The proxy is --proxy-url; else, for the extension's address, the cluster's proxy-url; else HTTPS_PROXY or ALL_PROXY, \
+unless NO_PROXY names the exchange (hosts, domains, networks, ports). It may be http, https or socks5.
 The key is read from --key-file, else from the environment variable KEYPLANE_API_KEY; it is never an argument.
 Of many starts without a cached token one asks the exchange, and the others wait for its answer. In the last quarter \
 of a token's time one start asks for the next. A failure counts for a short time, 1 s to 10 s and with a Retry-After up \
@@ -78,15 +80,13 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let allowed =
         args.allow_servers.iter().map(|text| AllowedExchange::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let exchange = ExchangeAddress::locate(
-        &Named {
-            server: args.exchange.server.as_deref(),
-            certificate_authority: args.exchange.certificate_authority.as_deref(),
-        },
-        cluster.and_then(|cluster| cluster.config.as_ref()),
+        &args.exchange.named(),
+        cluster,
         &allowed,
         &Named {
             server: environment::text(URL_VARIABLE)?.as_deref(),
             certificate_authority: environment::path(CA_VARIABLE).as_deref(),
+            ..Named::default()
         },
     )?;
     let ask = |limit: Duration, held: Option<&BearerToken>| {

@@ -1,6 +1,6 @@
 //! Where the exchange is, whom to trust as it, and the rule that a key never travels in clear text.
 
-use std::fs;
+use std::fs::File;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -9,9 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use ureq::http::Uri;
 
 use crate::exchange::allowed::{AllowedExchange, check_address, check_trust};
-use crate::exec_protocol::ExchangeConfig;
+use crate::exec_protocol::{Cluster, ExchangeConfig};
 use crate::failure::{Failure, FailureKind};
+use crate::private_file::read_bounded;
 
+/// Bytes of a CA file: the bundle of an operating system has a quarter of that.
+const PEM_MAX: u64 = 1024 * 1024;
 /// The path of the exchange under its base URL.
 pub const EXCHANGE_PATH: &str = "/v1/kubernetes/exec-credential";
 
@@ -102,13 +105,17 @@ fn is_loopback(host: &str) -> bool {
         || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// An exchange: its address and whom to trust as it.
+/// An exchange: its address, whom to trust as it, and the way to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExchangeAddress {
     /// Its base URL.
     pub base: BaseUrl,
     /// Whose certificates are trusted as its own.
     pub trust: Trust,
+    /// The name in its certificate, when it is not the URL's host: the user's word alone.
+    pub tls_server_name: Option<String>,
+    /// The proxy that was named for it, not checked yet; without one the environment decides.
+    pub proxy_url: Option<String>,
 }
 
 /// What the arguments, or the environment, say about the exchange.
@@ -118,66 +125,87 @@ pub struct Named<'a> {
     pub server: Option<&'a str>,
     /// A PEM file with the CA.
     pub certificate_authority: Option<&'a Path>,
+    /// The name in the exchange's certificate.
+    pub tls_server_name: Option<&'a str>,
+    /// The proxy to it.
+    pub proxy_url: Option<&'a str>,
 }
 
 impl ExchangeAddress {
+    /// An exchange at this address with this trust, under its own name, reached as the environment says.
+    #[must_use]
+    pub const fn new(base: BaseUrl, trust: Trust) -> Self {
+        Self { base, trust, tls_server_name: None, proxy_url: None }
+    }
+
     /// The exchange that the `arguments` name, else that of the cluster's extension
     /// `client.authentication.k8s.io/exec` when its address is `allowed`, else that of the `environment`: what is
     /// exported for one cluster does not decide about another's kubeconfig.
     ///
     /// The extension's CA counts for the extension's address alone: a cluster's entry never says who may answer at an
-    /// address that the user named. Nor does the environment's CA count for the extension's address.
+    /// address that the user named. Nor does the environment's CA count for the extension's address. The cluster's
+    /// proxy leads to the extension's address alone, unless that is this very machine: the two belong to one entry.
     ///
     /// # Errors
     /// [`FailureKind::Usage`] when there is no usable address, or when the extension's is not allowed;
     /// [`FailureKind::File`] when the CA cannot be read.
     pub fn locate(
         arguments: &Named<'_>,
-        config: Option<&ExchangeConfig>,
+        cluster: Option<&Cluster>,
         allowed: &[AllowedExchange],
         environment: &Named<'_>,
     ) -> Result<Self, Failure> {
-        if let Some(server) = arguments.server {
-            return Self::of_user(named(server)?, arguments, environment);
+        let mut exchange = match arguments.server {
+            Some(server) => Self::of_user(named(server)?, arguments, environment),
+            None => match (Self::of_cluster(arguments, cluster, allowed), environment.server) {
+                (Ok(Some(exchange)), _) => Ok(exchange),
+                (Ok(None) | Err(Unusable::NotAllowed(_)), Some(server)) => {
+                    Self::of_user(server, arguments, environment)
+                }
+                (Ok(None), None) => Err(unknown()),
+                (Err(Unusable::NotAllowed(failure) | Unusable::Wrong(failure)), _) => Err(failure),
+            },
+        }?;
+        exchange.tls_server_name = arguments.tls_server_name.map(str::to_owned);
+        if let Some(proxy) = arguments.proxy_url {
+            exchange.proxy_url = Some(proxy.to_owned());
         }
-        match (Self::of_cluster(arguments, config, allowed), environment.server) {
-            (Ok(Some(exchange)), _) => Ok(exchange),
-            (Ok(None) | Err(Unusable::NotAllowed(_)), Some(server)) => {
-                Self::of_user(server, arguments, environment)
-            }
-            (Ok(None), None) => Err(unknown()),
-            (Err(Unusable::NotAllowed(failure) | Unusable::Wrong(failure)), _) => Err(failure),
-        }
+        Ok(exchange)
     }
 
     fn of_user(server: &str, arguments: &Named<'_>, environment: &Named<'_>) -> Result<Self, Failure> {
         let base = BaseUrl::parse(server)?;
         let ca = arguments.certificate_authority.or(environment.certificate_authority);
         let trust = ca.map(read_pem).transpose()?.map_or(Trust::Platform, Trust::Pem);
-        Ok(Self { base, trust })
+        Ok(Self::new(base, trust))
     }
 
     /// The extension's exchange, or none when there is no extension or it names none.
     fn of_cluster(
         arguments: &Named<'_>,
-        config: Option<&ExchangeConfig>,
+        cluster: Option<&Cluster>,
         allowed: &[AllowedExchange],
     ) -> Result<Option<Self>, Unusable> {
         let named =
             |config: &&ExchangeConfig| config.server.as_ref().is_some_and(|server| !server.is_empty());
-        let Some(config) = config.filter(named) else {
+        let Some((cluster, config)) =
+            cluster.and_then(|cluster| Some((cluster, cluster.config.as_ref().filter(named)?)))
+        else {
             return Ok(None);
         };
         let base =
             BaseUrl::parse(config.server.as_deref().unwrap_or_default()).map_err(Unusable::NotAllowed)?;
         check_address(&base, allowed).map_err(Unusable::NotAllowed)?;
-        if let Some(path) = arguments.certificate_authority {
-            let trust = Trust::Pem(read_pem(path).map_err(Unusable::Wrong)?);
-            return Ok(Some(Self { base, trust }));
-        }
-        let trust = configured_trust(config).map_err(Unusable::Wrong)?;
-        check_trust(&base, &trust, allowed).map_err(Unusable::Wrong)?;
-        Ok(Some(Self { base, trust }))
+        let trust = if let Some(path) = arguments.certificate_authority {
+            Trust::Pem(read_pem(path).map_err(Unusable::Wrong)?)
+        } else {
+            let trust = configured_trust(config).map_err(Unusable::Wrong)?;
+            check_trust(&base, &trust, allowed).map_err(Unusable::Wrong)?;
+            trust
+        };
+        let is_proxied = !cluster.proxy_url.is_empty() && !base.is_loopback();
+        let proxy_url = is_proxied.then(|| cluster.proxy_url.clone());
+        Ok(Some(Self { proxy_url, ..Self::new(base, trust) }))
     }
 }
 
@@ -240,10 +268,12 @@ pub fn read_pem(path: &Path) -> Result<Vec<u8>, Failure> {
             "give a PEM file with the CA's certificate",
         )
     };
-    let bytes = fs::read(path).map_err(|error| wrong(format!("the CA file cannot be read: {error}")))?;
+    let bytes = File::open(path)
+        .and_then(|file| read_bounded(file, PEM_MAX))
+        .map_err(|error| wrong(format!("the CA file cannot be read: {error}")))?;
     let marker = b"-----BEGIN CERTIFICATE-----";
     if bytes.windows(marker.len()).any(|window| window == marker) {
-        Ok(bytes)
+        Ok(bytes.to_vec())
     } else {
         Err(wrong("the CA file holds no certificate".to_owned()))
     }

@@ -58,21 +58,24 @@ struct CredentialStatus {
     expiration_timestamp: DateTime<Utc>,
 }
 
-/// `application/problem+json` (RFC 9457), as far as a person reads it.
+/// `application/problem+json` (RFC 9457), as far as it matters here.
 #[derive(Default, Deserialize)]
 struct Problem {
     detail: Option<String>,
+    code: Option<String>,
 }
 
 /// Judges an answer to the request for a token that left at `asked_at` (local time) for the exchange at `base`.
 #[must_use]
 pub fn judge(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdict<(BearerToken, TokenLife)> {
-    judge_with(answer, base, |answer| credential(answer, asked_at, base))
+    judge_with(answer, asked_at, base, |answer| credential(answer, asked_at, base))
 }
 
-/// Judges an answer of the exchange at `base`; `read` judges one that is no error.
+/// Judges an answer of the exchange at `base` to a request that left at `asked_at` (local time); `read` judges one
+/// that is no error.
 pub fn judge_with<T>(
     answer: &Answer<'_>,
+    asked_at: DateTime<Utc>,
     base: &str,
     read: impl FnOnce(&Answer<'_>) -> Verdict<T>,
 ) -> Verdict<T> {
@@ -88,6 +91,7 @@ pub fn judge_with<T>(
         None => what.to_owned(),
     };
     let failure = |kind, what: String, remedy: &str| Verdict::Final(Failure::new(kind, what, base, remedy));
+    let pause = pause_asked(answer, asked_at);
     match answer.status {
         200 | 201 => read(answer),
         300..=399 => failure(
@@ -104,34 +108,23 @@ pub fn judge_with<T>(
             format!("this address answered {}, but not as a Keyplane exchange does", answer.status),
             "check --server (the API server's address belongs in --cluster-server)",
         ),
-        401 => failure(
-            FailureKind::Refused,
-            format!("the exchange refused the key: {}", detail.as_deref().unwrap_or(REFUSED)),
-            "give a key that is valid now with --key-file or KEYPLANE_API_KEY",
-        ),
-        403 => failure(
-            FailureKind::Forbidden,
-            with_detail("the key gives no Kubernetes access"),
-            "check the key's scope and condition Ready with: kubectl get apikeys",
-        ),
+        401 | 403 => {
+            let code = problem.code.unwrap_or_default();
+            Verdict::Final(refusal(answer.status, &code, detail.as_deref(), base))
+        }
         429 => Verdict::Final(
             Failure::new(
                 FailureKind::Busy,
                 with_detail("the exchange has too many requests"),
                 base,
-                come_back(answer.retry_after),
+                come_back(pause),
             )
-            .asking_for_a_pause(seconds(answer.retry_after)),
+            .asking_for_a_pause(pause),
         ),
         503 => Verdict::Later(
-            Setback::NotReady(seconds(answer.retry_after)),
-            Failure::new(
-                FailureKind::Busy,
-                with_detail("the exchange is not ready"),
-                base,
-                come_back(answer.retry_after),
-            )
-            .asking_for_a_pause(seconds(answer.retry_after)),
+            Setback::NotReady(pause),
+            Failure::new(FailureKind::Busy, with_detail("the exchange is not ready"), base, come_back(pause))
+                .asking_for_a_pause(pause),
         ),
         status => failure(
             FailureKind::Server,
@@ -139,6 +132,67 @@ pub fn judge_with<T>(
             "check that --server is a Keyplane exchange, and look into its log",
         ),
     }
+}
+
+/// What it means that the exchange does not let the key (401) or does not let it do this (403).
+///
+/// The `code` says more than the sentence of a 401, which is the same for all: who learns from the code that a key has
+/// ended holds that key.
+fn refusal(status: u16, code: &str, detail: Option<&str>, base: &str) -> Failure {
+    let told = |what: &str| match detail {
+        Some(detail) => format!("{what}: {detail}"),
+        None => what.to_owned(),
+    };
+    let (kind, what, remedy) = match (status, code) {
+        (401, "api_key_expired") => (
+            FailureKind::Expired,
+            "the key has expired".to_owned(),
+            "an expired key stays so: ask its owner for a new one (kubectl keyplane generate), and give it with \
+             --key-file or KEYPLANE_API_KEY",
+        ),
+        (401, "api_key_revoked") => (
+            FailureKind::Refused,
+            "the key was revoked".to_owned(),
+            "a revoked key never works again: give another one with --key-file or KEYPLANE_API_KEY",
+        ),
+        (401, _) => (
+            FailureKind::Refused,
+            format!("the exchange refused the key: {}", detail.unwrap_or(REFUSED)),
+            "give a key that is valid now with --key-file or KEYPLANE_API_KEY",
+        ),
+        (_, "key_locked") => (
+            FailureKind::Locked,
+            "the key is locked: it was used from addresses outside its list".to_owned(),
+            "its owner looks at status.securityEvents, then unlocks it: kubectl keyplane apikeys unlock NAME",
+        ),
+        (_, "address_not_allowed") => (
+            FailureKind::Forbidden,
+            "the key may not be used from this address".to_owned(),
+            "use it from an address in spec.allowedCidrs of the ApiKey, or ask its owner to add this one (behind a \
+             proxy or VPN it is theirs); more attempts may lock the key",
+        ),
+        (_, "key_not_ready") => (
+            FailureKind::Forbidden,
+            detail.unwrap_or("the key is not ready").to_owned(),
+            "its owner sees why in the condition Ready: kubectl describe apikeys",
+        ),
+        (_, "scope_without_kubernetes") => (
+            FailureKind::Forbidden,
+            "the key's scope does not include Kubernetes".to_owned(),
+            "use a key with scope kubernetes_exec or all",
+        ),
+        (_, "insufficient_scope") => (
+            FailureKind::Forbidden,
+            detail.unwrap_or("the key's scope does not include this").to_owned(),
+            "use a key of that scope: kubectl get apikeys shows each key's",
+        ),
+        _ => (
+            FailureKind::Forbidden,
+            told("the exchange does not let this key do this"),
+            "check the key's scope and condition Ready with: kubectl get apikeys",
+        ),
+    };
+    Failure::new(kind, what, base, remedy)
 }
 
 /// Whether the answer is an error as the exchange writes them: `application/problem+json`.
@@ -167,18 +221,30 @@ fn credential(answer: &Answer<'_>, asked_at: DateTime<Utc>, base: &str) -> Verdi
     if credential.kind != KIND {
         return wrong("the exchange's answer is of another kind than ExecCredential");
     }
-    let date = answer.date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map(|date| date.to_utc());
+    let date = answer.date.and_then(http_date);
     let life = TokenLife::of_answer(asked_at, date, credential.status.expiration_timestamp);
     Verdict::Given((credential.status.token, life))
 }
 
-/// `Retry-After` in seconds; its other form, a date, is not used by the exchange and not read.
-fn seconds(retry_after: Option<&str>) -> Option<Duration> {
-    retry_after?.trim().parse().ok().map(Duration::from_secs)
+/// How long `Retry-After` asks to wait (RFC 9110, section 10.2.3): seconds, or a date on the exchange's own clock, or on
+/// ours when the answer has no `date`.
+fn pause_asked(answer: &Answer<'_>, asked_at: DateTime<Utc>) -> Option<Duration> {
+    let asked = answer.retry_after?.trim();
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = answer.date.and_then(http_date).unwrap_or(asked_at);
+    // A date that has passed asks for no pause.
+    Some(http_date(asked)?.signed_duration_since(now).to_std().unwrap_or_default())
 }
 
-fn come_back(retry_after: Option<&str>) -> String {
-    match seconds(retry_after) {
+/// A date of HTTP in any of its three forms (RFC 9110, section 5.6.7).
+fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    httpdate::parse_http_date(text).ok().map(DateTime::from)
+}
+
+fn come_back(pause: Option<Duration>) -> String {
+    match pause {
         Some(pause) => format!("{COME_BACK} in {} s", pause.as_secs()),
         None => format!("{COME_BACK} in a moment"),
     }

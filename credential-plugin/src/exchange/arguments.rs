@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::exchange::address::Named;
+
 /// Which exchange, and how long to wait for it.
 #[derive(Args, Clone, Debug)]
 pub struct ExchangeArgs {
@@ -14,12 +16,29 @@ pub struct ExchangeArgs {
     /// PEM file with the exchange's CA; wins over the cluster's and `KEYPLANE_CA_FILE`
     #[arg(long, value_name = "FILE")]
     pub certificate_authority: Option<PathBuf>,
+    /// Name in the exchange's certificate, when it is not the URL's
+    #[arg(long, value_name = "NAME")]
+    pub tls_server_name: Option<String>,
+    /// Proxy to the exchange, or `none`; wins over the cluster's proxy-url and `HTTPS_PROXY`
+    #[arg(long, value_name = "URL")]
+    pub proxy_url: Option<String>,
     /// Seconds that all attempts together may take
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=300))]
     pub timeout: u64,
 }
 
 impl ExchangeArgs {
+    /// What the arguments say about the exchange.
+    #[must_use]
+    pub fn named(&self) -> Named<'_> {
+        Named {
+            server: self.server.as_deref(),
+            certificate_authority: self.certificate_authority.as_deref(),
+            tls_server_name: self.tls_server_name.as_deref(),
+            proxy_url: self.proxy_url.as_deref(),
+        }
+    }
+
     /// What all attempts together may take.
     #[must_use]
     pub const fn timeout(&self) -> Duration {

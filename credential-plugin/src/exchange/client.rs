@@ -3,24 +3,31 @@
 //! The certificate is checked against the given CA, else against the roots of the platform: those hold a company's
 //! own CAs, and they cost no space in the binary, as built-in roots would.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Utc};
 use keyplane_core::key_format::PlaintextKey;
-use ureq::http::{HeaderValue, Response, header};
+use rustls::pki_types::ServerName;
+use ureq::http::{HeaderValue, Response, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, Proxy, RequestBuilder, Timeout};
+use ureq::{Agent, Body, Proxy, RequestBuilder};
 use zeroize::Zeroizing;
 
+use crate::environment;
 use crate::exchange::address::{EXCHANGE_PATH, ExchangeAddress, Trust};
 use crate::exchange::answer::{Answer, Verdict, judge, judge_with};
-use crate::exchange::retry_rule::{Setback, pause_before_retry};
+use crate::exchange::connector::{Names, Tls, steps};
+use crate::exchange::no_answer::no_answer;
+use crate::exchange::proxy;
+use crate::exchange::retry_rule::pause_before_retry;
 use crate::exec_protocol::{ApiVersion, CredentialRequest};
 use crate::failure::{Failure, FailureKind};
 use crate::token::BearerToken;
 use crate::token::life::TokenLife;
+use crate::verbose;
 
 /// The longest wait for a name, and for a connection with its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,7 +40,7 @@ const HEADERS_MAX: usize = 16 * 1024;
 /// while it is alive, and another one otherwise.
 ///
 /// A 503 and a failed connection are tried again by the [retry rule](crate::exchange::retry_rule); nothing else is. No
-/// redirect is followed. To this very machine no proxy is asked.
+/// redirect is followed. Which proxy is asked, if any, says the [proxy rule](crate::exchange::proxy).
 ///
 /// # Errors
 /// The last attempt's failure; all kinds from [`FailureKind::Refused`] to [`FailureKind::Busy`], and those of a key.
@@ -47,10 +54,9 @@ pub fn swap(
     let body = serde_json::to_vec(&CredentialRequest::new(version, held))
         .map(Zeroizing::new)
         .map_err(|_| local("the request"))?;
-    let connection = Connection::new(exchange, key)?;
-    connection.ask(EXCHANGE_PATH, Some(&body), timeout, |answer, asked_at| {
-        judge(answer, asked_at, exchange.base.as_str())
-    })
+    let connection = Connection::new(exchange, key, timeout)?;
+    connection
+        .ask(EXCHANGE_PATH, Some(&body), |answer, asked_at| judge(answer, asked_at, exchange.base.as_str()))
 }
 
 /// Gets what the exchange says to this key at a path such as `/v1/whoami`, by the same rules as [`swap`].
@@ -64,8 +70,8 @@ pub fn get(
     timeout: Duration,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let base = exchange.base.as_str();
-    Connection::new(exchange, key)?.ask(path, None, timeout, |answer, _| {
-        judge_with(answer, base, |answer| match answer.body {
+    Connection::new(exchange, key, timeout)?.ask(path, None, |answer, asked_at| {
+        judge_with(answer, asked_at, base, |answer| match answer.body {
             Some(body) => Verdict::Given(Zeroizing::new(body.to_vec())),
             None => Verdict::Final(Failure::new(
                 FailureKind::Server,
@@ -81,32 +87,43 @@ struct Connection<'a> {
     agent: Agent,
     key: HeaderValue,
     base: &'a str,
+    /// Host and port of the proxy, for people.
+    proxy: Option<String>,
+    until: Instant,
 }
 
 impl<'a> Connection<'a> {
-    fn new(exchange: &'a ExchangeAddress, key: &PlaintextKey) -> Result<Self, Failure> {
-        Ok(Self { agent: agent(exchange)?, key: secret_header(key)?, base: exchange.base.as_str() })
+    fn new(exchange: &'a ExchangeAddress, key: &PlaintextKey, timeout: Duration) -> Result<Self, Failure> {
+        let proxy = proxy::choose(exchange, environment::text)?;
+        let until = Instant::now() + timeout;
+        Ok(Self {
+            agent: agent(exchange, proxy.as_ref(), until)?,
+            key: secret_header(key)?,
+            base: exchange.base.as_str(),
+            proxy: proxy.map(|proxy| format!("{}:{}", proxy.host(), proxy.port())),
+            until,
+        })
     }
 
     fn ask<T>(
         &self,
         path: &str,
         body: Option<&[u8]>,
-        timeout: Duration,
         judge: impl Fn(&Answer<'_>, DateTime<Utc>) -> Verdict<T>,
     ) -> Result<T, Failure> {
-        let started = Instant::now();
+        let by = self.proxy.as_deref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+        let left = || self.until.saturating_duration_since(Instant::now());
         let mut attempts = 0;
         loop {
-            let remaining = timeout.saturating_sub(started.elapsed());
             attempts += 1;
-            let (setback, failure) = match self.attempt(path, body, remaining, &judge) {
+            verbose::note(format_args!("asks {}{path}{by}, attempt {attempts}", self.base));
+            let (setback, failure) = match self.attempt(path, body, left(), &judge) {
                 Verdict::Given(given) => return Ok(given),
                 Verdict::Final(failure) => return Err(failure),
                 Verdict::Later(setback, failure) => (setback, failure),
             };
-            let remaining = timeout.saturating_sub(started.elapsed());
-            match pause_before_retry(setback, attempts, remaining) {
+            verbose::note(&failure);
+            match pause_before_retry(setback, attempts, left()) {
                 Some(pause) => thread::sleep(pause),
                 None => return Err(failure),
             }
@@ -134,7 +151,7 @@ impl<'a> Connection<'a> {
         });
         let (response, body) = match read {
             Ok(read) => read,
-            Err(error) => return no_answer(&error, self.base),
+            Err(error) => return no_answer(&error, self.base, self.proxy.as_deref(), asked_at),
         };
         let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let answer = Answer {
@@ -163,28 +180,54 @@ fn read_body(response: &mut Response<Body>) -> Result<Option<Zeroizing<Vec<u8>>>
     }
 }
 
-fn agent(exchange: &ExchangeAddress) -> Result<Agent, Failure> {
+fn agent(exchange: &ExchangeAddress, proxy: Option<&Proxy>, until: Instant) -> Result<Agent, Failure> {
+    let base = exchange.base.as_str();
     let roots = match &exchange.trust {
         Trust::Platform => RootCerts::PlatformVerifier,
-        Trust::Pem(pem) => certificates(pem, exchange.base.as_str())?,
+        Trust::Pem(pem) => certificates(pem, base)?,
     };
-    let tls = TlsConfig::builder()
-        .root_certs(roots)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build();
-    let loopback = exchange.base.is_loopback();
-    Ok(Agent::config_builder()
-        .tls_config(tls)
-        .https_only(!loopback)
-        .proxy(if loopback { None } else { Proxy::try_from_env() })
+    let uri = base.parse::<Uri>().map_err(|_| local("the exchange's address"))?;
+    let named = exchange.tls_server_name.as_deref().map(url_of_name).transpose()?;
+    let config = Agent::config_builder()
+        .tls_config(tls_config(roots))
+        .https_only(exchange.base.is_https())
+        .proxy(proxy.cloned())
         .max_redirects(0)
         .http_status_as_error(false)
         .user_agent(concat!("kubectl-keyplane/", env!("CARGO_PKG_VERSION")))
         .timeout_resolve(Some(CONNECT_TIMEOUT))
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .max_response_header_size(HEADERS_MAX)
+        .build();
+    let proxy_config =
+        Agent::config_builder().tls_config(tls_config(RootCerts::PlatformVerifier)).proxy(None).build();
+    Ok(Agent::with_parts(config, steps(until, Tls::new(uri, named, proxy_config)), Names::default()))
+}
+
+fn tls_config(roots: RootCerts) -> TlsConfig {
+    TlsConfig::builder()
+        .root_certs(roots)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build()
-        .into())
+}
+
+/// The URL of a name as it stands in certificates: a DNS name or an IP address.
+fn url_of_name(name: &str) -> Result<Uri, Failure> {
+    let host = match name.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => name.to_owned(),
+    };
+    ServerName::try_from(name)
+        .ok()
+        .and_then(|_| Uri::builder().scheme("https").authority(host).path_and_query("/").build().ok())
+        .ok_or_else(|| {
+            Failure::new(
+                FailureKind::Usage,
+                "this is no name that could stand in a certificate",
+                format!("--tls-server-name {name}"),
+                "give a DNS name or an IP address, without a port",
+            )
+        })
 }
 
 fn certificates(pem: &[u8], base: &str) -> Result<RootCerts, Failure> {
@@ -220,57 +263,4 @@ fn local(part: &str) -> Failure {
         "",
         "report this as a defect of kubectl-keyplane",
     )
-}
-
-/// What it means that no answer came.
-fn no_answer<T>(error: &ureq::Error, base: &str) -> Verdict<T> {
-    if let Some(cause) = tls_cause(error) {
-        return Verdict::Final(Failure::new(
-            FailureKind::Tls,
-            format!("no secure connection to the exchange: {cause}"),
-            base,
-            "check the address, and give the exchange's CA with --certificate-authority FILE",
-        ));
-    }
-    let what = match error {
-        ureq::Error::HostNotFound => "the exchange's name is not known".to_owned(),
-        ureq::Error::Timeout(Timeout::Resolve) => "the exchange's name was not found in time".to_owned(),
-        ureq::Error::Timeout(Timeout::Connect) => {
-            "the exchange did not accept a connection in time".to_owned()
-        }
-        ureq::Error::Timeout(_) => "the exchange did not answer in time".to_owned(),
-        ureq::Error::Io(error) => format!("the exchange cannot be reached: {error}"),
-        ureq::Error::ConnectionFailed | ureq::Error::ConnectProxyFailed(_) => {
-            format!("the exchange cannot be reached: {error}")
-        }
-        // What is left speaks no proper HTTP.
-        _ => {
-            return Verdict::Final(Failure::new(
-                FailureKind::Server,
-                format!("the exchange's answer cannot be read: {error}"),
-                base,
-                "check that --server is a Keyplane exchange",
-            ));
-        }
-    };
-    Verdict::Later(
-        Setback::Unreachable,
-        Failure::new(
-            FailureKind::Unreachable,
-            what,
-            base,
-            "check the address, the network, and HTTPS_PROXY and NO_PROXY if they are set",
-        ),
-    )
-}
-
-fn tls_cause(error: &ureq::Error) -> Option<String> {
-    match error {
-        ureq::Error::Rustls(cause) => Some(cause.to_string()),
-        ureq::Error::Tls(cause) => Some((*cause).to_owned()),
-        ureq::Error::Io(error) => {
-            error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()).map(ToString::to_string)
-        }
-        _ => None,
-    }
 }

@@ -5,4 +5,8 @@ pub mod allowed;
 pub mod answer;
 pub mod arguments;
 pub mod client;
+mod connection_race;
+mod connector;
+mod no_answer;
+pub mod proxy;
 pub mod retry_rule;

@@ -47,7 +47,8 @@ impl Slot {
             [&cluster.server, &cluster.tls_server_name, &cluster.certificate_authority_data]
         });
         let mut hash = Sha256::new();
-        let fields = [exchange.base.as_str().as_bytes(), trust, pem, key.as_bytes()];
+        let name = exchange.tls_server_name.as_deref().unwrap_or_default().as_bytes();
+        let fields = [exchange.base.as_str().as_bytes(), trust, pem, name, key.as_bytes()];
         for field in fields.into_iter().chain(cluster.map(str::as_bytes)) {
             // The length first: no two lists of fields run together into the same bytes.
             hash.update(field.len().to_be_bytes());

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 const TOKEN: &str = "a.cached.token";
 
 fn slot(server: &str, key: &[u8]) -> Slot {
-    let exchange = ExchangeAddress { base: BaseUrl::parse(server).unwrap(), trust: Trust::Platform };
+    let exchange = ExchangeAddress::new(BaseUrl::parse(server).unwrap(), Trust::Platform);
     Slot::of(&exchange, KeyDigest::of(key), None)
 }
 

@@ -13,6 +13,8 @@ mod exec_protocol;
 #[cfg(test)]
 mod failure_memory;
 #[cfg(test)]
+mod failure_table;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod generate;
@@ -25,6 +27,8 @@ mod merge_laws;
 #[cfg(test)]
 mod parallel;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod refresh;
 #[cfg(test)]
 mod refused_token;
@@ -36,5 +40,7 @@ mod single_flight;
 mod stage;
 #[cfg(test)]
 mod stand_in;
+#[cfg(test)]
+mod stand_in_proxy;
 #[cfg(test)]
 mod token_life_laws;

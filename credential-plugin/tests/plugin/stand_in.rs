@@ -1,12 +1,13 @@
 //! A server that plays the exchange: scripted answers over real TLS, and a record of what was asked.
 
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Utc};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -48,14 +49,19 @@ impl Reply {
     }
 
     pub(crate) fn problem(status: u16, detail: &str) -> Self {
-        let body = serde_json::json!({"status": status, "code": "Some", "detail": detail});
+        Self::coded(status, "some", detail)
+    }
+
+    /// A problem with this code.
+    pub(crate) fn coded(status: u16, code: &str, detail: &str) -> Self {
+        let body = serde_json::json!({"status": status, "code": code, "detail": detail});
         Self::new(status, body.to_string()).with("content-type", "application/problem+json")
     }
 
     /// A token that lives this long on a clock that is this far ahead of ours.
     pub(crate) fn token(life: TimeDelta, ahead: TimeDelta) -> Self {
         let theirs = now() + ahead;
-        Self::new(200, credential(theirs + life)).with("date", theirs.to_rfc2822().replace("+0000", "GMT"))
+        Self::new(200, credential(theirs + life)).with("date", http_date(theirs))
     }
 
     /// A token as [`Reply::token`] gives it, without a `date` header.
@@ -68,6 +74,11 @@ pub(crate) fn now() -> DateTime<Utc> {
     std::time::SystemTime::now().into()
 }
 
+/// A time as HTTP writes it.
+pub(crate) fn http_date(at: DateTime<Utc>) -> String {
+    httpdate::fmt_http_date(at.into())
+}
+
 fn credential(expires: DateTime<Utc>) -> String {
     serde_json::json!({
         "apiVersion": "client.authentication.k8s.io/v1",
@@ -78,65 +89,110 @@ fn credential(expires: DateTime<Utc>) -> String {
 }
 
 /// The answer to the n-th request (from 1).
-type Script = Arc<dyn Fn(usize) -> Reply + Send + Sync>;
+pub(crate) type Script = Arc<dyn Fn(usize) -> Reply + Send + Sync>;
+
+/// What is done with a connection, under TLS or not.
+type Handler = Arc<dyn Fn(&mut dyn Stream) -> io::Result<()> + Send + Sync>;
+
+pub(crate) trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+/// The certificate and the address of a stand-in.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// The name in the certificate.
+    pub name: String,
+    /// The days in whose beginnings the certificate becomes and ceases to be valid.
+    pub valid: (DateTime<Utc>, DateTime<Utc>),
+    /// The address to listen at.
+    pub address: &'static str,
+    pub tls: bool,
+    /// How long a reading may wait before it gives [`io::ErrorKind::WouldBlock`].
+    pub patience: Option<Duration>,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        let valid = (now() - TimeDelta::days(2), now() + TimeDelta::days(2));
+        Self { name: "127.0.0.1".to_owned(), valid, address: "127.0.0.1:0", tls: true, patience: None }
+    }
+}
 
 pub(crate) struct StandIn {
     pub url: String,
     /// PEM of the CA that signed its certificate.
     pub ca: String,
+    pub address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
-    address: SocketAddr,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl StandIn {
     pub(crate) fn tls(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start("127.0.0.1", true, Arc::new(script))
+        Self::of(&Identity::default(), script)
     }
 
     /// With a certificate for another name than its address.
     pub(crate) fn tls_for(name: &str, script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start(name, true, Arc::new(script))
+        Self::of(&Identity { name: name.to_owned(), ..Identity::default() }, script)
     }
 
     pub(crate) fn plain(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start("127.0.0.1", false, Arc::new(script))
+        Self::of(&Identity { tls: false, ..Identity::default() }, script)
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
-    }
-
-    fn start(name: &str, tls: bool, script: Script) -> Self {
-        let (ca, config) = certificate(name);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+    pub(crate) fn of(identity: &Identity, script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
+        let script: Script = Arc::new(script);
+        let mut this = Self::handled(identity, {
+            let asked = Arc::clone(&asked);
+            move |stream| serve(stream, &asked, &script)
+        });
+        this.asked = asked;
+        this
+    }
+
+    /// One that does whatever it likes with a connection.
+    pub(crate) fn handled(
+        identity: &Identity,
+        handler: impl Fn(&mut dyn Stream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let handler: Handler = Arc::new(handler);
+        let (ca, config) = certificate(identity);
+        let listener = TcpListener::bind(identity.address).unwrap();
+        let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
+        let (tls, patience) = (identity.tls, identity.patience);
         let thread = thread::spawn({
-            let (asked, stop) = (Arc::clone(&asked), Arc::clone(&stop));
+            let stop = Arc::clone(&stop);
             move || {
-                while let Ok((stream, _)) = listener.accept() {
+                while let Ok((mut stream, _)) = listener.accept() {
                     if stop.load(Ordering::SeqCst) {
                         return;
                     }
-                    let (asked, config, script) =
-                        (Arc::clone(&asked), Arc::clone(&config), Arc::clone(&script));
+                    stream.set_read_timeout(patience).unwrap();
+                    let (config, handler) = (Arc::clone(&config), Arc::clone(&handler));
                     thread::spawn(move || {
                         // A handshake that the plugin breaks off is part of the play.
                         let _ = if tls {
                             let connection = ServerConnection::new(config).unwrap();
-                            serve(StreamOwned::new(connection, stream), &asked, &*script)
+                            handler(&mut StreamOwned::new(connection, stream))
                         } else {
-                            serve(stream, &asked, &*script)
+                            handler(&mut stream)
                         };
                     });
                 }
             }
         });
         let scheme = if tls { "https" } else { "http" };
-        Self { url: format!("{scheme}://{address}"), ca, asked, address, stop, thread: Some(thread) }
+        let url = format!("{scheme}://{address}");
+        Self { url, ca, address, asked: Arc::default(), stop, thread: Some(thread) }
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
     }
 }
 
@@ -153,7 +209,7 @@ impl Drop for StandIn {
 /// Stand-ins made so far.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-fn certificate(name: &str) -> (String, Arc<ServerConfig>) {
+fn certificate(identity: &Identity) -> (String, Arc<ServerConfig>) {
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     // A name of its own, so that a client finds no issuer in another stand-in's CA, rather than a bad signature.
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -161,7 +217,12 @@ fn certificate(name: &str) -> (String, Arc<ServerConfig>) {
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+    let mut certificate = CertificateParams::new(vec![identity.name.clone()]).unwrap();
+    let day = |at: DateTime<Utc>| {
+        rcgen::date_time_ymd(at.year(), u8::try_from(at.month()).unwrap(), u8::try_from(at.day()).unwrap())
+    };
+    (certificate.not_before, certificate.not_after) = (day(identity.valid.0), day(identity.valid.1));
+    let certificate = certificate.signed_by(&key, &ca).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -175,21 +236,30 @@ fn certificate(name: &str) -> (String, Arc<ServerConfig>) {
     (ca.pem(), Arc::new(config))
 }
 
-fn serve(
-    stream: impl Read + Write,
-    asked: &Mutex<Vec<Asked>>,
-    script: &dyn Fn(usize) -> Reply,
-) -> io::Result<()> {
-    let mut stream = BufReader::new(stream);
+/// Reads the head of a request.
+pub(crate) fn read_head(stream: &mut impl io::BufRead) -> io::Result<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         match stream.read_line(&mut head) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            // As a server without TLS answers a handshake.
-            Err(_) => return stream.get_mut().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
         }
     }
+    Ok(head)
+}
+
+/// Reads a request, takes it down, and answers it by the script.
+pub(crate) fn serve(stream: &mut dyn Stream, asked: &Mutex<Vec<Asked>>, script: &Script) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let head = match read_head(&mut stream) {
+        Ok(head) => head,
+        // As a server without TLS answers a handshake.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return stream.get_mut().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+        Err(error) => return Err(error),
+    };
     let mut request = Asked { head, body: String::new() };
     let length = request.header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
