@@ -84,7 +84,7 @@ pub enum Command {
 #[derive(Debug)]
 pub enum Parsed {
     /// A command to run.
-    Command(Cli),
+    Command(Box<Cli>),
     /// A text to print: the help or the version.
     Text(String),
     /// There was no command: the help to print instead.
@@ -98,7 +98,7 @@ pub enum Parsed {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
     let args: Vec<OsString> = args.into_iter().collect();
     match Cli::try_parse_from(&args) {
-        Ok(cli) => Ok(Parsed::Command(cli)),
+        Ok(cli) => Ok(Parsed::Command(Box::new(cli))),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             Ok(Parsed::Text(error.render().to_string()))
         }

@@ -16,5 +16,6 @@ pub mod kubectl;
 pub mod output;
 pub mod private_file;
 pub mod secret_text;
+pub mod target;
 pub mod token;
 pub mod verbose;

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::secret_text::without_keys;
 
 /// The form of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -45,6 +46,20 @@ pub fn table(head: &[&str], rows: &[Vec<String>], out: &mut impl Write) -> Resul
         let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         let line = padded.collect::<Vec<_>>().join("   ");
         writeln!(out, "{}", line.trim_end()).map_err(|error| Failure::output(&error))?;
+    }
+    out.flush().map_err(|error| Failure::output(&error))
+}
+
+/// Writes what is to be said about one thing, a line each: the name, a colon, and the value from one column on. It is shown
+/// as a cell of a [`table`], without what looks like a key.
+///
+/// # Errors
+/// [`FailureKind::Local`](crate::failure::FailureKind::Local) when the output cannot be written.
+pub fn list(lines: &[(&str, String)], out: &mut impl Write) -> Result<(), Failure> {
+    let width = lines.iter().map(|(name, _)| name.chars().count() + 1).max().unwrap_or_default();
+    for (name, value) in lines {
+        let value = without_keys(&shown(value));
+        writeln!(out, "{:width$}   {value}", format!("{name}:")).map_err(|error| Failure::output(&error))?;
     }
     out.flush().map_err(|error| Failure::output(&error))
 }

@@ -1,6 +1,7 @@
 //! `get-token`: the cached token when it lives long enough, else a fresh one; how is the rule of
 //! [`token::obtain`](crate::token::obtain).
 
+use std::cell::Cell;
 use std::env;
 use std::io::Write;
 use std::time::Duration;
@@ -8,14 +9,12 @@ use std::time::Duration;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use crate::environment::{self, CA_VARIABLE, URL_VARIABLE};
-use crate::exchange::address::{ExchangeAddress, Named};
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::arguments::ExchangeArgs;
 use crate::exchange::client;
 use crate::exec_protocol::{ApiVersion, Credential, EXEC_INFO_VARIABLE, ExecInfo};
 use crate::failure::{Failure, FailureKind};
-use crate::key_source::{FoundKey, KeyArgs};
+use crate::key_source::{self, FoundKey, KeyArgs};
 use crate::token::BearerToken;
 use crate::token::cache::{Slot, TokenCache};
 use crate::token::cache_folder::CacheArgs;
@@ -33,7 +32,11 @@ holds its SHA-256 (sha256sum ca.pem); for --server and KEYPLANE_URL it is KEYPLA
 operating system's roots are trusted. An empty variable counts as unset.
 The proxy is --proxy-url; else, for the extension's address, the cluster's proxy-url; else HTTPS_PROXY or ALL_PROXY, \
 unless NO_PROXY names the exchange (hosts, domains, networks, ports). It may be http, https or socks5.
-The key is read from --key-file, else from the environment variable KEYPLANE_API_KEY; it is never an argument.
+The key is read from --key-file, else from the environment variable KEYPLANE_API_KEY, else it is the one that login \
+keeps for the exchange, else the first line that --key-command prints; it is never an argument. Of several kept keys \
+--key-name says which, whatever the variable holds.
+The key command is started without a shell; for a pipe give 'sh -c \"...\"'. It runs only when the exchange is asked, \
+so one command text must always mean one identity.
 Of many starts without a cached token one asks the exchange, and the others wait for its answer. In the last quarter \
 of a token's time one start asks for the next. A failure counts for a short time, 1 s to 10 s and with a Retry-After up \
 to 30 s, also for other starts; --no-cache asks at once.
@@ -45,7 +48,7 @@ Examples:
     --key-file ~/.config/keyplane/key
   KEYPLANE_URL=https://keyplane.example.com \\
     kubectl-keyplane get-token --no-cache
-  kubectl-keyplane get-token --key-file ~/.config/keyplane/key \\
+  kubectl-keyplane get-token --key-command 'pass show keyplane' \\
     --allow-server https://one.example.com
   kubectl-keyplane get-token --key-file ~/.config/keyplane/key \\
     --allow-server \"https://two.example.com#sha256:$(\\
@@ -75,40 +78,48 @@ pub struct GetTokenArgs {
 /// Any kind of failure; then nothing was written.
 pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let request = exec_info()?;
-    let key = FoundKey::find(&args.key)?;
     let cluster = request.cluster.as_ref();
     let allowed =
         args.allow_servers.iter().map(|text| AllowedExchange::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let exchange = ExchangeAddress::locate(
-        &args.exchange.named(),
-        cluster,
-        &allowed,
-        &Named {
-            server: environment::text(URL_VARIABLE)?.as_deref(),
-            certificate_authority: environment::path(CA_VARIABLE).as_deref(),
-            ..Named::default()
-        },
-    )?;
+    let exchange = args.exchange.locate(cluster, &allowed)?;
+    let folder = args.cache.folder();
+    let key = FoundKey::find(&args.key, &exchange.base, folder.as_deref())?;
+    // Which key's slot is filled. Some sources only say which key they had the last time.
+    let slots_key = Cell::new(key.digest());
     let ask = |limit: Duration, held: Option<&BearerToken>| {
-        client::swap(&exchange, key.read()?, request.api_version, limit, held)
+        let plaintext = key.read()?;
+        if key.digest() != slots_key.get() {
+            return Err(key_source::is_another());
+        }
+        client::swap(&exchange, plaintext, request.api_version, limit, held)
             .map_err(|failure| with_the_keys_name(failure, &key))
     };
     let timeout = args.exchange.timeout();
-    let Some(folder) = args.cache.folder() else {
+    let Some(folder) = folder else {
         verbose::note("without a cache: asking the exchange");
+        key.read()?;
+        slots_key.set(key.digest());
         let (token, life) = obtain::long_enough(ask(timeout, None)?, exchange.base.as_str())?;
         return print(request.api_version, &token, life, out);
     };
-    let source = TokenSource {
-        cache: TokenCache::new(folder, Slot::of(&exchange, key.digest(), cluster)),
+    let source = || TokenSource {
+        cache: TokenCache::new(folder.clone(), Slot::of(&exchange, slots_key.get(), cluster)),
         client: request.from_client.then(hand_out::asking_process).flatten(),
         timeout,
         base: exchange.base.as_str(),
         ask: &ask,
     };
-    let obtained = source.obtain()?;
+    let mut of_slot = source();
+    let mut obtained = of_slot.obtain();
+    if obtained.is_err() && key.digest() != slots_key.get() {
+        // The source has another key by now: its token goes into its own slot.
+        slots_key.set(key.digest());
+        of_slot = source();
+        obtained = of_slot.obtain();
+    }
+    let obtained = obtained?;
     print(request.api_version, &obtained.token, obtained.life, out)?;
-    source.remember(obtained);
+    of_slot.remember(obtained);
     Ok(())
 }
 

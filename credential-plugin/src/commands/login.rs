@@ -1,19 +1,164 @@
-//! `login`.
+//! `login`: checks a key with the exchange and keeps it on this machine.
 
-use std::io::Write;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::time::SystemTime;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
+use keyplane_core::key_format::{KeyDigest, PlaintextKey};
+use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::commands::whoami::Identity;
+use crate::environment::{self, KEY_VARIABLE};
+use crate::exchange::arguments::ExchangeArgs;
+use crate::failure::{Failure, FailureKind};
+use crate::key_source::{
+    self, KeptKey, KeyArgs, KeyCommand, Store, StoreChoice, kept_key_name, read_file, read_input,
+};
+use crate::kubeconfig::current::ContextArgs;
+use crate::output;
+use crate::secret_text::without_keys;
+use crate::target::Target;
+use crate::token::cache_folder::CacheArgs;
+use crate::token::slot_family::SlotFamily;
+
+const HELP: &str = "\
+The key is asked for at the terminal, without showing it; without a terminal it is the one line of standard input. It is \
+kept only when the exchange accepts it: in the operating system's keyring, else in a file of mode 0600 below \
+KEYPLANE_CONFIG_DIR, $XDG_CONFIG_HOME/keyplane or ~/.config/keyplane.
+One key is kept for each exchange; for more, give each a --key-name, and get-token the same one.
+The exchange is --server, else KEYPLANE_URL, else the one of the kubeconfig's current context, when its user calls this \
+plugin. get-token uses the kept key where neither --key-file nor KEYPLANE_API_KEY gives one.
+
+Examples:
+  kubectl-keyplane login --server https://keyplane.example.com
+  pass show keyplane | kubectl-keyplane login
+  kubectl-keyplane login --key-name acme --key-file acme-key \\
+    --server https://keyplane.example.com";
 
 /// The arguments of `login`.
 #[derive(Args, Debug)]
-pub struct LoginArgs {}
+#[command(group = ArgGroup::new("given"), after_help = HELP)]
+pub struct LoginArgs {
+    /// Which exchange.
+    #[command(flatten)]
+    pub exchange: ExchangeArgs,
+    /// Which context.
+    #[command(flatten)]
+    pub context: ContextArgs,
+    /// Keep the key in this file, readable by nobody but you
+    #[arg(long, value_name = "FILE", group = "given")]
+    pub key_file: Option<PathBuf>,
+    /// Keep the key that is the first line of this command's output
+    #[arg(long, value_name = "COMMAND", group = "given")]
+    pub key_command: Option<String>,
+    /// Keep the key in the environment variable `KEYPLANE_API_KEY`
+    #[arg(long, group = "given")]
+    pub from_env: bool,
+    /// Name to keep it under, when the exchange shall have several [default: none, or the context's]
+    #[arg(long, value_name = "NAME", value_parser = kept_key_name)]
+    pub key_name: Option<String>,
+    /// Where to keep it
+    #[arg(long, value_enum, default_value_t)]
+    pub store: StoreChoice,
+    /// Which cache.
+    #[command(flatten)]
+    pub cache: CacheArgs,
+}
 
-/// Not there yet.
+/// Checks the key, keeps it, and writes to `out` what it may do; what to know besides goes to `terminal`.
 ///
 /// # Errors
-/// None yet.
-pub fn run(_args: &LoginArgs, _out: &mut impl Write, _terminal: &mut impl Write) -> Result<(), Failure> {
-    Ok(())
+/// [`FailureKind::NoKey`] for a key that is none, what the exchange says against it, [`FailureKind::File`] when it cannot
+/// be kept. Then what was kept before is still there, unless the last one says otherwise.
+pub fn run(args: &LoginArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
+    let target = Target::find(&args.exchange, &args.context, &KeyArgs::default(), &args.cache)?;
+    let base = &target.exchange.base;
+    let name = args.key_name.as_deref().or(target.key.key_name.as_deref());
+    let place = KeptKey::of(base, name).ok_or_else(no_folder)?;
+    let key = given_key(args, &target)?;
+    let identity = Identity::ask(&target.exchange, &key, args.exchange.timeout())?;
+    let before = place.record();
+    let kept = place.keep(&key, args.store)?;
+    let now = SystemTime::now().into();
+    output::list(&identity.lines(now), out)?;
+
+    let mut tell =
+        |line: String| writeln!(terminal, "{}", without_keys(&line)).map_err(|error| Failure::output(&error));
+    tell(format!("Kept for {} in {}", base.as_str(), kept.place))?;
+    if let (Store::File, Some(why)) = (kept.store, &kept.no_keyring) {
+        tell(format!("No keyring is used: {why}. Who can read your files has the key (mode 0600)"))?;
+    }
+    if let Some(before) = before.filter(|before| before.digest() != Some(key.digest())) {
+        forget_tokens(&target, before.digest());
+        tell(format!("It replaces the key {}, which still works until it is revoked", before.prefix()))?;
+    }
+    if !identity.gives_kubernetes_access() {
+        tell("warning: this key gives no access with kubectl".to_owned())?;
+    }
+    for source in sources_before(&target.key, name) {
+        tell(format!("warning: {source} comes before the kept key"))?;
+    }
+    match &target.context {
+        Some(context) => tell(format!("kubectl uses it from now on in context {context}")),
+        None => tell(next_step(base.as_str(), name)),
+    }
+}
+
+fn given_key(args: &LoginArgs, target: &Target) -> Result<PlaintextKey, Failure> {
+    if let Some(path) = &args.key_file {
+        return read_file(path);
+    }
+    if let Some(text) = &args.key_command {
+        let limit = KeyArgs::default().command_limit();
+        return KeyCommand::parse(text, limit, &target.exchange.base, None)?.run();
+    }
+    if args.from_env {
+        return key_source::read(None, environment::value(KEY_VARIABLE));
+    }
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return read_input(stdin.lock(), "standard input");
+    }
+    let prompt = format!("API key for {}: ", target.exchange.base.as_str());
+    let typed = rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|error| {
+        Failure::new(
+            FailureKind::NoKey,
+            format!("the key cannot be asked for: {error}"),
+            "the terminal",
+            "give the key on standard input, or with --key-file FILE",
+        )
+    })?;
+    read_input(typed.trim().as_bytes(), "the terminal")
+}
+
+/// What get-token would use in place of the kept key.
+fn sources_before(context: &KeyArgs, name: Option<&str>) -> Vec<String> {
+    let file = context.key_file.as_deref();
+    let mut sources: Vec<String> =
+        file.iter().map(|path| format!("the context's --key-file {}", path.display())).collect();
+    if name.is_none() && environment::value(KEY_VARIABLE).is_some() {
+        sources.push(format!("the environment variable {KEY_VARIABLE}"));
+    }
+    sources
+}
+
+fn next_step(server: &str, name: Option<&str>) -> String {
+    let name = name.map(|name| format!(" --key-name {name}")).unwrap_or_default();
+    format!("Next: kubectl keyplane kubeconfig --server {server}{name} (see --help), then kubectl get pods")
+}
+
+pub(super) fn forget_tokens(target: &Target, digest: Option<KeyDigest>) {
+    if let (Some(folder), Some(digest)) = (&target.cache, digest) {
+        SlotFamily::of(&target.exchange.base, digest).forget(folder);
+    }
+}
+
+pub(super) fn no_folder() -> Failure {
+    Failure::new(
+        FailureKind::File,
+        "the system names no folder in which keys could be kept",
+        "neither KEYPLANE_CONFIG_DIR nor XDG_CONFIG_HOME nor HOME is set",
+        "set KEYPLANE_CONFIG_DIR to a folder of yours",
+    )
 }

@@ -1,53 +1,229 @@
-//! Where the API key comes from: a private file, or the environment. Never an argument, which every user of the
-//! machine can read.
+//! Where the API key comes from. Never an argument, which every user of the machine can read.
+//!
+//! In this order: `--key-file`, or the name of a kept key; the variable `KEYPLANE_API_KEY`; the key that `login` kept for
+//! the exchange; the key command. What a person asks for by name comes before what only lies about.
 
-use std::env;
-use std::ffi::OsString;
-use std::fs::File;
-use std::io;
+mod command;
+mod config_folder;
+mod kept;
+mod key_text;
+mod keyring;
+mod record_name;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use clap::Args;
 use keyplane_core::key_format::{KeyDigest, PlaintextKey};
-use zeroize::Zeroizing;
+use serde::Serialize;
 
+pub use self::command::KeyCommand;
+pub use self::kept::{Forgotten, Kept, KeptKey, Record, Store, StoreChoice};
+pub use self::key_text::{read, read_file};
+pub(crate) use self::key_text::{read_input, read_variable};
+use crate::environment;
+use crate::environment::KEY_COMMAND_VARIABLE;
+pub use crate::environment::KEY_VARIABLE;
+use crate::exchange::address::BaseUrl;
 use crate::failure::{Failure, FailureKind};
-use crate::private_file;
+use crate::verbose;
 
-/// The environment variable that holds the key. A kubeconfig's `exec.env` arrives in it too.
-pub const KEY_VARIABLE: &str = "KEYPLANE_API_KEY";
-
-/// Bytes of a key file: far above any key, far below a mistake.
-const KEY_FILE_MAX: u64 = 4096;
+/// Seconds that a key command may take: a person may have to unlock something, and kubectl waits.
+const COMMAND_SECONDS: u64 = 60;
 
 /// Which key.
 #[derive(Args, Clone, Debug, Default)]
 pub struct KeyArgs {
     /// File with the API key alone, readable by nobody but you
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "key_name")]
     pub key_file: Option<PathBuf>,
+    /// The key that login kept under this name
+    #[arg(long, value_name = "NAME", value_parser = kept_key_name)]
+    pub key_name: Option<String>,
+    /// Command whose first line of output is the key, where no other source has one [default: `KEYPLANE_KEY_COMMAND`]
+    #[arg(long, value_name = "COMMAND", conflicts_with = "key_name")]
+    pub key_command: Option<String>,
+    /// Seconds that the key command may take [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub key_command_timeout: Option<u64>,
+}
+
+impl KeyArgs {
+    /// Whether they name a source, and do not only say how to use one.
+    #[must_use]
+    pub const fn name_a_source(&self) -> bool {
+        self.key_file.is_some() || self.key_name.is_some() || self.key_command.is_some()
+    }
+
+    /// What the key command may take.
+    #[must_use]
+    pub fn command_limit(&self) -> Duration {
+        Duration::from_secs(self.key_command_timeout.unwrap_or(COMMAND_SECONDS))
+    }
+}
+
+/// A name of a kept key.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn kept_key_name(text: &str) -> Result<String, String> {
+    let sound = (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if sound {
+        Ok(text.to_owned())
+    } else {
+        Err("a name has up to 64 letters, digits, '-', '_' and '.'".to_owned())
+    }
+}
+
+/// Where a key was found.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The file of `--key-file`.
+    File(PathBuf),
+    /// The variable [`KEY_VARIABLE`].
+    Variable,
+    /// What `login` kept.
+    Kept(KeptKey, Record),
+    /// What the key command prints.
+    Command(KeyCommand),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "the key file {}", path.display()),
+            Self::Variable => write!(f, "the environment variable {KEY_VARIABLE}"),
+            Self::Kept(place, record) => {
+                write!(f, "login, which keeps it in {}", place.place(record.store()))
+            }
+            Self::Command(command) => write!(f, "the key command {}", command.program()),
+        }
+    }
+}
+
+/// What kind of source, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// The file of `--key-file`.
+    KeyFile,
+    /// The variable [`KEY_VARIABLE`].
+    Environment,
+    /// What `login` kept in the keyring.
+    Keyring,
+    /// What `login` kept in a file.
+    KeptFile,
+    /// What the key command prints.
+    KeyCommand,
+}
+
+impl Source {
+    /// Reads the key, and notes which it is when that was not `noted`.
+    fn read(&self, noted: Option<KeyDigest>) -> Result<PlaintextKey, Failure> {
+        match self {
+            Self::File(path) => read_file(path),
+            Self::Variable => read_variable(environment::value(KEY_VARIABLE).unwrap_or_default()),
+            Self::Kept(place, record) => place.read(record),
+            Self::Command(command) => {
+                verbose::note(format!("running the key command {}", command.program()));
+                let key = command.run()?;
+                if noted != Some(key.digest()) {
+                    command.note(key.digest());
+                }
+                Ok(key)
+            }
+        }
+    }
+
+    /// What kind it is.
+    #[must_use]
+    pub fn kind(&self) -> SourceKind {
+        match self {
+            Self::File(_) => SourceKind::KeyFile,
+            Self::Variable => SourceKind::Environment,
+            Self::Kept(_, record) => match record.store() {
+                Store::Keyring => SourceKind::Keyring,
+                Store::File => SourceKind::KeptFile,
+            },
+            Self::Command(_) => SourceKind::KeyCommand,
+        }
+    }
 }
 
 /// A key that was found. Some sources cost time, or a question to a person: they are read when the key is needed, not when
 /// its digest is.
 #[derive(Debug)]
 pub struct FoundKey {
-    key: PlaintextKey,
+    source: Source,
+    /// The digest when the key was found.
+    first_digest: KeyDigest,
+    key: OnceLock<PlaintextKey>,
 }
 
 impl FoundKey {
-    /// Finds the key that the arguments or the environment name.
+    /// Finds the key for the exchange at `base`. In the `cache` folder it is noted which key a command gave last.
     ///
     /// # Errors
-    /// [`FailureKind::NoKey`], with what to mend.
-    pub fn find(args: &KeyArgs) -> Result<Self, Failure> {
-        Ok(Self { key: read(args.key_file.as_deref(), env::var_os(KEY_VARIABLE))? })
+    /// [`FailureKind::NoKey`], with what to mend; [`FailureKind::Usage`] for a key command that is none.
+    pub fn find(args: &KeyArgs, base: &BaseUrl, cache: Option<&Path>) -> Result<Self, Failure> {
+        if let Some(path) = &args.key_file {
+            return Ok(Self::known(Source::File(path.clone()), read_file(path)?));
+        }
+        if args.key_name.is_none()
+            && let Some(value) = environment::value(KEY_VARIABLE)
+        {
+            return Ok(Self::known(Source::Variable, read_variable(value)?));
+        }
+        let place = KeptKey::of(base, args.key_name.as_deref());
+        if let Some((place, record)) = place.and_then(|place| place.record().map(|record| (place, record))) {
+            let noted = record.digest();
+            return Self::later(Source::Kept(place, record), noted);
+        }
+        if let Some(name) = &args.key_name {
+            return Err(Failure::new(
+                FailureKind::NoKey,
+                format!("no key is kept under the name {name}"),
+                base.as_str(),
+                format!("keep one with: kubectl keyplane login --key-name {name} --server {}", base.as_str()),
+            ));
+        }
+        let text = match &args.key_command {
+            Some(text) => text.clone(),
+            None => environment::text(KEY_COMMAND_VARIABLE)?.ok_or_else(|| none(base))?,
+        };
+        let command = KeyCommand::parse(&text, args.command_limit(), base, cache)?;
+        let noted = command.noted_digest();
+        Self::later(Source::Command(command), noted)
+    }
+
+    fn known(source: Source, key: PlaintextKey) -> Self {
+        Self { source, first_digest: key.digest(), key: OnceLock::from(key) }
+    }
+
+    /// A key that is read when it is needed; at once when nobody noted which it is.
+    fn later(source: Source, noted: Option<KeyDigest>) -> Result<Self, Failure> {
+        match noted {
+            Some(first_digest) => Ok(Self { source, first_digest, key: OnceLock::new() }),
+            None => source.read(None).map(|key| Self::known(source, key)),
+        }
+    }
+
+    /// Where it was found.
+    #[must_use]
+    pub const fn source(&self) -> &Source {
+        &self.source
     }
 
     /// The key's digest: what the cache knows it by.
+    ///
+    /// Before [`read`](Self::read) it may be that of the key which the source gave the last time; after it, it is the true
+    /// one. What is written for a key that was read belongs to the digest after.
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
-        self.key.digest()
+        self.key.get().map_or(self.first_digest, PlaintextKey::digest)
     }
 
     /// The key itself.
@@ -55,86 +231,33 @@ impl FoundKey {
     /// # Errors
     /// [`FailureKind::NoKey`], with what to mend.
     pub fn read(&self) -> Result<&PlaintextKey, Failure> {
-        Ok(&self.key)
+        if let Some(key) = self.key.get() {
+            return Ok(key);
+        }
+        let key = self.source.read(Some(self.first_digest))?;
+        Ok(self.key.get_or_init(|| key))
     }
 }
 
-/// Reads the key from `key_file` when given, else from `variable`, the value of [`KEY_VARIABLE`].
-///
-/// Its shape and checksum are checked: a typing error is told before any network.
-///
-/// # Errors
-/// [`FailureKind::NoKey`], with what to mend.
-pub fn read(key_file: Option<&Path>, variable: Option<OsString>) -> Result<PlaintextKey, Failure> {
-    if let Some(path) = key_file {
-        return read_file(path);
-    }
-    let Some(value) = variable.filter(|value| !value.is_empty()) else {
-        return Err(Failure::new(
-            FailureKind::NoKey,
-            "there is no API key",
-            format!("neither --key-file nor {KEY_VARIABLE} is given"),
-            format!("put the key into a file of mode 0600 and give --key-file FILE, or set {KEY_VARIABLE}"),
-        ));
-    };
-    let value = value.into_string().map(Zeroizing::new).map_err(|_| {
-        Failure::new(FailureKind::NoKey, "the API key is not text", KEY_VARIABLE, "copy the whole key again")
-    })?;
-    check(&value, KEY_VARIABLE)
+/// The source has another key than it had before. Whoever asked for the old one's token begins again with the new one.
+#[must_use]
+pub fn is_another() -> Failure {
+    Failure::new(
+        FailureKind::NoKey,
+        "the key has changed since it was last read",
+        "",
+        "run the command again",
+    )
 }
 
-/// Reads the key from a file of one line that nobody but its owner can read, as ssh asks of its keys.
-///
-/// # Errors
-/// [`FailureKind::NoKey`], with what to mend.
-pub fn read_file(path: &Path) -> Result<PlaintextKey, Failure> {
-    let place = path.display().to_string();
-    let unreadable = |error: io::Error| {
-        Failure::new(
-            FailureKind::NoKey,
-            format!("the key file cannot be read: {error}"),
-            &place,
-            "give a file that holds the API key alone, readable by you",
-        )
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if metadata.is_dir() {
-        return Err(Failure::new(
-            FailureKind::NoKey,
-            "the key file is a folder",
-            &place,
-            "give the file in it that holds the key",
-        ));
-    }
-    if private_file::is_open_to_others(&metadata) {
-        return Err(Failure::new(
-            FailureKind::NoKey,
-            "the key file is open to other users",
-            &place,
-            format!("run: chmod 600 {place}"),
-        ));
-    }
-    let bytes = private_file::read_bounded(file, KEY_FILE_MAX).map_err(unreadable)?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not text")))?;
-    if text.trim().is_empty() {
-        return Err(Failure::new(
-            FailureKind::NoKey,
-            "the key file is empty",
-            &place,
-            "put the whole key into it, or give the file that holds it",
-        ));
-    }
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    check(line.strip_suffix('\r').unwrap_or(line), &place)
-}
-
-fn check(text: &str, place: &str) -> Result<PlaintextKey, Failure> {
-    PlaintextKey::parse(text).map_err(|error| {
-        // The error's own text says what is wrong and what to do, parted by a semicolon.
-        let message = error.to_string();
-        let (what, remedy) = message.split_once("; ").unwrap_or((&message, "copy the whole key again"));
-        Failure::new(FailureKind::NoKey, what, place, remedy)
-    })
+fn none(base: &BaseUrl) -> Failure {
+    Failure::new(
+        FailureKind::NoKey,
+        "there is no API key",
+        format!(
+            "neither --key-file nor {KEY_VARIABLE} nor --key-command is given, and none is kept for {}",
+            base.as_str()
+        ),
+        "run kubectl keyplane login, or give --key-file FILE of mode 0600",
+    )
 }

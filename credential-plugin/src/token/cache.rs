@@ -8,7 +8,7 @@
 //! A hit takes no lock. What is wrong with a file in any way is a miss, and the next token heals it. Where nothing can be
 //! written the plugin works without a cache.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -25,13 +25,14 @@ use crate::token::BearerToken;
 use crate::token::failure_memory::FailureMemory;
 use crate::token::life::TokenLife;
 use crate::token::single_flight::SingleFlight;
+use crate::token::slot_family::SlotFamily;
 
 /// The version of the file's layout: another's files are misses.
 const LAYOUT: u32 = 2;
 /// Bytes of a cache file: the longest token and its surroundings.
 const FILE_MAX: u64 = 32 * 1024;
 
-/// The name of a cache slot: the SHA-256 of what makes a token interchangeable, in hexadecimal.
+/// The name of a cache slot: its family, and the SHA-256 of what makes a token interchangeable, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot(String);
 
@@ -54,11 +55,8 @@ impl Slot {
             hash.update(field.len().to_be_bytes());
             hash.update(field);
         }
-        Self(hash.finalize().iter().fold(String::new(), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        }))
+        let family = SlotFamily::of(&exchange.base, key);
+        Self(format!("{}{:x}", family.as_str(), base16ct::HexDisplay(&hash.finalize())))
     }
 }
 
@@ -149,6 +147,16 @@ impl TokenCache {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         private_file::ensure_folder(&self.folder).is_ok()
+    }
+
+    /// The slots of a family that have a token now, each with its life; in no order.
+    #[must_use]
+    pub fn lives_of(folder: &Path, family: &SlotFamily, now: DateTime<Utc>) -> Vec<TokenLife> {
+        let life = |name: &str| {
+            let slot = Slot(name.strip_suffix(".json")?.to_owned());
+            Self::new(folder.to_owned(), slot).read(now).map(|(_, life)| life)
+        };
+        family.files_in(folder).iter().filter_map(|name| life(name)).collect()
     }
 
     /// The cached token, when there is one that may be handed out now.

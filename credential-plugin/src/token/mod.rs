@@ -8,5 +8,6 @@ pub mod hand_out;
 pub mod life;
 pub mod obtain;
 pub mod single_flight;
+pub mod slot_family;
 
 pub use bearer::BearerToken;

@@ -161,7 +161,7 @@ fn the_help_documents_each_exit_code_and_shows_no_key() {
         let code = format!("{:4}  ", kind.exit_code());
         assert_eq!(text.lines().filter(|line| line.starts_with(&code)).count(), 1, "{kind:?}");
     }
-    for command in ["get-token", "generate", "kubeconfig", "completion"] {
+    for command in ["get-token", "login", "logout", "whoami", "generate", "kubeconfig", "completion"] {
         assert!(help(&[command, "--help"]).contains("Examples:"), "{command}");
     }
     assert_eq!(help(&["--version"]), format!("kubectl-keyplane {}\n", env!("CARGO_PKG_VERSION")));
@@ -204,7 +204,7 @@ fn a_usage_error_names_the_help_of_its_command() {
 #[test]
 fn examples_fit_a_terminal_and_can_be_copied() {
     let stage = Stage::new();
-    for command in ["get-token", "generate", "kubeconfig", "completion"] {
+    for command in ["get-token", "login", "logout", "whoami", "generate", "kubeconfig", "completion"] {
         let output = stage.plugin().args([command, "--help"]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let examples = text.split_once("Examples:").unwrap().1;

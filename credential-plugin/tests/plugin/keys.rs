@@ -4,6 +4,7 @@ use std::fs;
 
 use chrono::TimeDelta;
 
+use crate::kept_key::accepting;
 use crate::stage::{Stage, credential, failure, new_key};
 use crate::stand_in::{Reply, StandIn};
 
@@ -90,5 +91,69 @@ fn no_key_is_told_with_where_to_put_one() {
         };
         let line = failure(&command.output().unwrap(), 3);
         assert!(line.contains("--key-file") && line.contains("KEYPLANE_API_KEY"), "{line}");
+    }
+}
+
+#[test]
+fn the_first_of_file_variable_kept_key_and_command_that_has_a_key_gives_it() {
+    let exchange = accepting();
+    // Every choice of the four sources, as bits: file, variable, kept, command.
+    for present in 0..16_u8 {
+        let stage = Stage::new();
+        let [file, variable, kept, command] = [(); 4].map(|()| new_key());
+        let has = |bit: u8| present & (1 << bit) != 0;
+        if has(2) {
+            stage.log_in(&exchange, &kept, &["--store", "file"]);
+        }
+        let mut plugin = stage.command("get-token", &exchange);
+        if has(0) {
+            plugin.args(["--key-file", &stage.file("key", &file, 0o600)]);
+        }
+        if has(1) {
+            plugin.env("KEYPLANE_API_KEY", &variable);
+        }
+        if has(3) {
+            let text = format!("cat '{}'", stage.file("command-key", &command, 0o600));
+            // The argument and the variable are the same source.
+            if present % 2 == 0 {
+                plugin.args(["--key-command", &text])
+            } else {
+                plugin.env("KEYPLANE_KEY_COMMAND", &text)
+            };
+        }
+        let output = plugin.output().unwrap();
+        let used = [file, variable, kept, command].into_iter().zip(0..4).find(|(_, bit)| has(*bit));
+        match used {
+            Some((key, _)) => {
+                credential(&output);
+                assert_eq!(
+                    exchange.asked().last().unwrap().header("x-api-key"),
+                    Some(key.as_str()),
+                    "{present:04b}"
+                );
+            }
+            None => drop(failure(&output, 3)),
+        }
+    }
+}
+
+#[test]
+fn a_source_that_has_no_good_key_is_told_and_the_next_is_not_tried() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    stage.log_in(&exchange, &stage.key, &["--store", "file"]);
+    let count = exchange.asked().len();
+    let mut command = stage.get_token(&exchange);
+    failure(&command.args(["--key-file", "no-such-file"]).output().unwrap(), 3);
+    let mut command = stage.command("get-token", &exchange);
+    failure(&command.env("KEYPLANE_API_KEY", "mistyped").output().unwrap(), 3);
+    assert_eq!(exchange.asked().len(), count);
+}
+
+#[test]
+fn two_sources_asked_for_by_name_are_a_usage_error() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    for args in [["--key-file", "key"], ["--key-command", "pass"]] {
+        let mut command = stage.command("get-token", &exchange);
+        failure(&command.args(["--key-name", "acme"]).args(args).output().unwrap(), 2);
     }
 }

@@ -19,9 +19,15 @@ mod failures;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
+mod kept_key;
+#[cfg(test)]
+mod key_command;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod kubeconfig;
+#[cfg(test)]
+mod login;
 #[cfg(test)]
 mod merge_laws;
 #[cfg(test)]
@@ -44,3 +50,5 @@ mod stand_in;
 mod stand_in_proxy;
 #[cfg(test)]
 mod token_life_laws;
+#[cfg(test)]
+mod whoami;

@@ -72,6 +72,13 @@ impl Stage {
         files[0].clone()
     }
 
+    /// The files of all cached tokens.
+    pub(crate) fn cached_tokens(&self) -> Vec<PathBuf> {
+        let mut files = files_in(&self.cache_folder());
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+        files
+    }
+
     /// Changes the only cached file with this ending, which holds JSON.
     pub(crate) fn edit_cached(&self, end: &str, change: impl Fn(&mut Value)) {
         let file = self.cache_file_ending(end);

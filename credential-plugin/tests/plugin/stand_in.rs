@@ -23,6 +23,10 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    pub(crate) fn path(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or_default()
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
@@ -88,8 +92,8 @@ fn credential(expires: DateTime<Utc>) -> String {
     .to_string()
 }
 
-/// The answer to the n-th request (from 1).
-pub(crate) type Script = Arc<dyn Fn(usize) -> Reply + Send + Sync>;
+/// The answer to the n-th request (from 1), which is this one.
+pub(crate) type Script = Arc<dyn Fn(usize, &Asked) -> Reply + Send + Sync>;
 
 /// What is done with a connection, under TLS or not.
 type Handler = Arc<dyn Fn(&mut dyn Stream) -> io::Result<()> + Send + Sync>;
@@ -144,8 +148,16 @@ impl StandIn {
     }
 
     pub(crate) fn of(identity: &Identity, script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::scripted(identity, Arc::new(move |count, _| script(count)))
+    }
+
+    /// With an answer for each path.
+    pub(crate) fn tls_by_path(script: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+        Self::scripted(&Identity::default(), Arc::new(move |_, asked| script(asked.path())))
+    }
+
+    fn scripted(identity: &Identity, script: Script) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let script: Script = Arc::new(script);
         let mut this = Self::handled(identity, {
             let asked = Arc::clone(&asked);
             move |stream| serve(stream, &asked, &script)
@@ -267,10 +279,10 @@ pub(crate) fn serve(stream: &mut dyn Stream, asked: &Mutex<Vec<Asked>>, script: 
     request.body = String::from_utf8(body).unwrap();
     let count = {
         let mut asked = asked.lock().unwrap();
-        asked.push(request);
+        asked.push(request.clone());
         asked.len()
     };
-    let reply = script(count);
+    let reply = script(count, &request);
     let mut head = format!(
         "HTTP/1.1 {} Status\r\ncontent-length: {}\r\nconnection: close\r\n",
         reply.status,

@@ -27,7 +27,7 @@ fn no_tls(handler: fn(&mut dyn crate::stand_in::Stream) -> std::io::Result<()>) 
 /// A server that closes the first connection and serves the next.
 fn closed_once() -> Scene {
     let connections = AtomicUsize::new(0);
-    let script: Script = Arc::new(|_| token());
+    let script: Script = Arc::new(|_, _| token());
     Scene::with(StandIn::handled(&Identity::default(), move |stream| {
         if connections.fetch_add(1, Ordering::SeqCst) == 0 {
             Ok(())

@@ -1,0 +1,119 @@
+//! `whoami`: whose key is used, what it may do, and until when.
+
+mod identity;
+
+use std::io::Write;
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde::Serialize;
+
+pub use self::identity::{Identity, until};
+use crate::exchange::arguments::ExchangeArgs;
+use crate::failure::Failure;
+use crate::key_source::{FoundKey, KeyArgs, SourceKind};
+use crate::kubeconfig::current::ContextArgs;
+use crate::output::{self, OutputFormat};
+use crate::target::Target;
+use crate::token::cache::TokenCache;
+use crate::token::cache_folder::CacheArgs;
+use crate::token::life::TokenLife;
+use crate::token::slot_family::SlotFamily;
+
+const HELP: &str = "\
+The exchange is --server, else KEYPLANE_URL, else the one of the kubeconfig's current context, when its user calls this \
+plugin; then the key, its CA and the cache are that user's too, unless arguments name others. With --context, the \
+kubeconfig's comes before KEYPLANE_URL.
+The key is read as get-token reads it. The exchange is asked each time.
+
+Examples:
+  kubectl-keyplane whoami
+  kubectl-keyplane whoami --context prod-acme-web --output json
+  kubectl-keyplane whoami --server https://keyplane.example.com \\
+    --key-file ~/.config/keyplane/key";
+
+/// The arguments of `whoami`.
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub struct WhoamiArgs {
+    /// Which exchange.
+    #[command(flatten)]
+    pub exchange: ExchangeArgs,
+    /// Which context.
+    #[command(flatten)]
+    pub context: ContextArgs,
+    /// Which key.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Which cache.
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    /// The form of the answer
+    #[arg(long, short, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
+
+/// What `--output json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    identity: &'a Identity,
+    server: &'a str,
+    context: Option<&'a str>,
+    key_source: KeySource,
+    cached_tokens: Vec<CachedToken>,
+}
+
+#[derive(Serialize)]
+struct KeySource {
+    kind: SourceKind,
+    description: String,
+}
+
+#[derive(Serialize)]
+struct CachedToken {
+    expires_at: DateTime<Utc>,
+}
+
+/// Asks the exchange about the key, and writes what it says to `out`.
+///
+/// # Errors
+/// Any kind of failure but those of a token.
+pub fn run(args: &WhoamiArgs, out: &mut impl Write, _terminal: &mut impl Write) -> Result<(), Failure> {
+    let target = Target::find(&args.exchange, &args.context, &args.key, &args.cache)?;
+    let key = FoundKey::find(&target.key, &target.exchange.base, target.cache.as_deref())?;
+    let identity = Identity::ask(&target.exchange, key.read()?, args.exchange.timeout())?;
+    let now = DateTime::<Utc>::from(SystemTime::now());
+    let family = SlotFamily::of(&target.exchange.base, key.digest());
+    let cached = target.cache.as_deref().map(|folder| TokenCache::lives_of(folder, &family, now));
+    let mut ends: Vec<_> = cached.unwrap_or_default().iter().map(TokenLife::expires_at).collect();
+    ends.sort_unstable();
+    let server = target.exchange.base.as_str();
+    if args.output == OutputFormat::Json {
+        let answer = Answer {
+            identity: &identity,
+            server,
+            context: target.context.as_deref(),
+            key_source: KeySource { kind: key.source().kind(), description: key.source().to_string() },
+            cached_tokens: ends.into_iter().map(|expires_at| CachedToken { expires_at }).collect(),
+        };
+        return output::json(&answer, out);
+    }
+    let mut lines = identity.lines(now);
+    lines.push(("Key from", key.source().to_string()));
+    lines.push(("Exchange", server.to_owned()));
+    if let Some(context) = target.context {
+        lines.push(("Context", context));
+    }
+    // The one that lives longest is the one that shows what the cache does for kubectl.
+    lines.push((
+        "Cached token",
+        match (ends.last(), ends.len()) {
+            (None, _) => "none".to_owned(),
+            (Some(end), 1) => until(*end, now),
+            (Some(end), count) => format!("{count}, the last until {}", until(*end, now)),
+        },
+    ));
+    output::list(&lines, out)
+}

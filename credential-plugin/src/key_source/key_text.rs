@@ -1,0 +1,133 @@
+//! A key as text from a file, a variable, a terminal or a command: its shape and checksum are checked at once, so that a
+//! typing error is told before any network.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use keyplane_core::key_format::PlaintextKey;
+use zeroize::Zeroizing;
+
+use crate::environment::KEY_VARIABLE;
+use crate::failure::{Failure, FailureKind};
+use crate::private_file;
+
+/// Bytes of a text that holds a key: far above any key, far below a mistake.
+const KEY_TEXT_MAX: u64 = 4096;
+
+/// Reads the key from `key_file` when given, else from `variable`, the value of [`KEY_VARIABLE`].
+///
+/// # Errors
+/// [`FailureKind::NoKey`], with what to mend.
+pub fn read(key_file: Option<&Path>, variable: Option<OsString>) -> Result<PlaintextKey, Failure> {
+    if let Some(path) = key_file {
+        return read_file(path);
+    }
+    match variable.filter(|value| !value.is_empty()) {
+        Some(value) => read_variable(value),
+        None => Err(Failure::new(
+            FailureKind::NoKey,
+            "there is no API key",
+            format!("neither --key-file nor {KEY_VARIABLE} is given"),
+            format!("put the key into a file of mode 0600 and give --key-file FILE, or set {KEY_VARIABLE}"),
+        )),
+    }
+}
+
+/// Reads the value of [`KEY_VARIABLE`].
+///
+/// # Errors
+/// [`FailureKind::NoKey`], with what to mend.
+pub(crate) fn read_variable(value: OsString) -> Result<PlaintextKey, Failure> {
+    let value = value.into_string().map(Zeroizing::new).map_err(|_| {
+        Failure::new(FailureKind::NoKey, "the API key is not text", KEY_VARIABLE, "copy the whole key again")
+    })?;
+    check(&value, KEY_VARIABLE)
+}
+
+/// Reads the key from a file of one line that nobody but its owner can read, as ssh asks of its keys.
+///
+/// # Errors
+/// [`FailureKind::NoKey`], with what to mend.
+pub fn read_file(path: &Path) -> Result<PlaintextKey, Failure> {
+    let place = path.display().to_string();
+    let unreadable = |error: io::Error| {
+        Failure::new(
+            FailureKind::NoKey,
+            format!("the key file cannot be read: {error}"),
+            &place,
+            "give a file that holds the API key alone, readable by you",
+        )
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(Failure::new(
+            FailureKind::NoKey,
+            "the key file is a folder",
+            &place,
+            "give the file in it that holds the key",
+        ));
+    }
+    if private_file::is_open_to_others(&metadata) {
+        return Err(Failure::new(
+            FailureKind::NoKey,
+            "the key file is open to other users",
+            &place,
+            format!("run: chmod 600 {place}"),
+        ));
+    }
+    let bytes = private_file::read_bounded(file, KEY_TEXT_MAX).map_err(unreadable)?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not text")))?;
+    if text.trim().is_empty() {
+        return Err(Failure::new(
+            FailureKind::NoKey,
+            "the key file is empty",
+            &place,
+            "put the whole key into it, or give the file that holds it",
+        ));
+    }
+    check(without_line_end(text), &place)
+}
+
+/// Reads the key from an input of one line, such as a pipe.
+///
+/// # Errors
+/// [`FailureKind::NoKey`], with what to mend.
+pub(crate) fn read_input(input: impl Read, place: &str) -> Result<PlaintextKey, Failure> {
+    let wrong = |what: String| {
+        Failure::new(FailureKind::NoKey, what, place, "give the whole key, and nothing else, on one line")
+    };
+    // With room for all of it: a vector that grows leaves copies of the key behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(KEY_TEXT_MAX).unwrap_or_default()));
+    input
+        .take(KEY_TEXT_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|error| wrong(format!("the key cannot be read: {error}")))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("the key is not text".to_owned()))?;
+    if text.trim().is_empty() {
+        return Err(wrong("no key was given".to_owned()));
+    }
+    check(without_line_end(text), place)
+}
+
+/// The text without the end of its only line.
+fn without_line_end(text: &str) -> &str {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    line.strip_suffix('\r').unwrap_or(line)
+}
+
+/// Takes a text, which came from `place`, as a key.
+///
+/// # Errors
+/// [`FailureKind::NoKey`], with what to mend; the text is not repeated.
+pub(crate) fn check(text: &str, place: &str) -> Result<PlaintextKey, Failure> {
+    PlaintextKey::parse(text).map_err(|error| {
+        // The error's own text says what is wrong and what to do, parted by a semicolon.
+        let message = error.to_string();
+        let (what, remedy) = message.split_once("; ").unwrap_or((&message, "copy the whole key again"));
+        Failure::new(FailureKind::NoKey, what, place, remedy)
+    })
+}

@@ -1,0 +1,114 @@
+//! Which exchange a command means, and with which key: what its arguments say, else the environment, else what the
+//! kubeconfig's context would tell the plugin.
+
+use std::path::PathBuf;
+
+use crate::environment::{self, URL_VARIABLE};
+use crate::exchange::address::ExchangeAddress;
+use crate::exchange::allowed::AllowedExchange;
+use crate::exchange::arguments::ExchangeArgs;
+use crate::failure::{Failure, FailureKind};
+use crate::key_source::KeyArgs;
+use crate::kubeconfig::current::{ContextArgs, CurrentContext, PluginCall};
+use crate::token::cache_folder::CacheArgs;
+use crate::verbose;
+
+/// An exchange, and how its key is found.
+#[derive(Debug)]
+pub struct Target {
+    /// The exchange.
+    pub exchange: ExchangeAddress,
+    /// Where the key comes from: the command's own arguments when they name a source, else the context's.
+    pub key: KeyArgs,
+    /// The folder of the token cache, when there is one.
+    pub cache: Option<PathBuf>,
+    /// The context that was looked into, when one was.
+    pub context: Option<String>,
+}
+
+impl Target {
+    /// Finds what the arguments mean. The variables of a context's user then count for this process too, as when
+    /// kubectl starts the plugin.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`] when nothing names an exchange, or the context's user does not allow the one it names;
+    /// [`FailureKind::Kubectl`] when the context that was asked for cannot be read; [`FailureKind::File`] for a CA.
+    pub fn find(
+        exchange: &ExchangeArgs,
+        context: &ContextArgs,
+        key: &KeyArgs,
+        cache: &CacheArgs,
+    ) -> Result<Self, Failure> {
+        let wanted = context.context.is_some();
+        let named = exchange.server.is_some() || environment::text(URL_VARIABLE)?.is_some();
+        if named && !wanted {
+            return Ok(Self {
+                exchange: exchange.locate(None, &[])?,
+                key: key.clone(),
+                cache: cache.folder(),
+                context: None,
+            });
+        }
+        let current = CurrentContext::read(context).map_err(|failure| {
+            // Nobody said that there is a kubeconfig.
+            if wanted || context.kubeconfig.is_some() {
+                return failure;
+            }
+            let text = failure.to_string();
+            unknown(text.split(';').next().unwrap_or(&text))
+        })?;
+        verbose::note(format!("looking into context {} of the kubeconfig", current.name));
+        let Some(call) = current.plugin_call()? else {
+            return Err(unknown(&format!(
+                "the user {} of context {} does not call kubectl-keyplane",
+                current.user, current.name
+            )));
+        };
+        Self::of_call(exchange, key, cache, call, current.name)
+    }
+
+    fn of_call(
+        exchange: &ExchangeArgs,
+        key: &KeyArgs,
+        cache: &CacheArgs,
+        call: PluginCall,
+        context: String,
+    ) -> Result<Self, Failure> {
+        let PluginCall { args, variables, cluster } = call;
+        environment::add(variables);
+        let allowed = args
+            .allow_servers
+            .iter()
+            .map(|text| AllowedExchange::parse(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let exchange = ExchangeArgs {
+            server: args.exchange.server,
+            certificate_authority: exchange
+                .certificate_authority
+                .clone()
+                .or(args.exchange.certificate_authority),
+            tls_server_name: exchange.tls_server_name.clone().or(args.exchange.tls_server_name),
+            proxy_url: exchange.proxy_url.clone().or(args.exchange.proxy_url),
+            timeout: exchange.timeout,
+        };
+        Ok(Self {
+            exchange: exchange.locate(cluster.as_ref(), &allowed)?,
+            key: if key.name_a_source() { key.clone() } else { args.key },
+            cache: if cache.no_cache || cache.cache_dir.is_some() {
+                cache.folder()
+            } else {
+                args.cache.folder()
+            },
+            context: Some(context),
+        })
+    }
+}
+
+fn unknown(why: &str) -> Failure {
+    Failure::new(
+        FailureKind::Usage,
+        "the exchange's address is not known",
+        format!("neither --server nor {URL_VARIABLE} names it; the kubeconfig: {why}"),
+        "give --server URL, or a context that uses kubectl-keyplane with --context NAME",
+    )
+}
