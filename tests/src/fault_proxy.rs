@@ -61,6 +61,7 @@ struct Progress {
     writes: Vec<Write>,
     fault: Option<Fault>,
     refusing: bool,
+    unanswered: Option<String>,
 }
 
 struct Shared {
@@ -162,11 +163,17 @@ impl FaultProxy {
         self.progress().refusing = true;
     }
 
+    /// From now on requests for this path are never answered, until [`FaultProxy::resume`].
+    pub fn leave_unanswered(&self, path: &str) {
+        self.progress().unanswered = Some(path.to_owned());
+    }
+
     /// Lets everything pass again, with no fault set.
     pub fn resume(&self) {
         let mut progress = self.progress();
         progress.fault = None;
         progress.refusing = false;
+        progress.unanswered = None;
     }
 
     fn set(&self, fault: Fault) {
@@ -270,6 +277,9 @@ async fn serve(
 async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     if shared.progress().refusing {
         return refused();
+    }
+    if shared.progress().unanswered.as_deref() == Some(request.uri().path()) {
+        std::future::pending::<()>().await;
     }
     if !is_counted(request.method(), request.uri().path()) {
         return shared.forward(request).await.unwrap_or_else(|error| unreachable(&error));

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use keyplane_core::api_key::{KeyRecord, Known, Presented, Refusal, Retired, Version, admit};
+use keyplane_core::api_key::{
+    Admitted, KeyRecord, Known, Presented, Refusal, Retired, Version, admit, recognize,
+};
 use keyplane_core::readiness::{Readiness, Reason, Status};
 use keyplane_crds::{ApiKey, ApiKeySpec, ApiKeyState, ApiKeyStatus, Delivery, Lock, Rotation, Scope};
 use proptest::prelude::*;
@@ -235,6 +237,25 @@ proptest! {
         }).collect();
         let presented = Presented { digest: &digest(PRESENTED), address, now };
         prop_assert_eq!(admit(&over, presented).err(), Some(Refusal::Unknown));
+    }
+
+    #[test]
+    fn who_asks_who_they_are_is_refused_as_in_use_but_while_a_version_that_verifies_is_being_set_up(
+        candidates in prop::collection::vec(known(), 0..4),
+        (address, now) in uses(),
+    ) {
+        let presented = Presented { digest: &digest(PRESENTED), address, now };
+        let of = |admitted: &Admitted| (admitted.key.metadata.uid.clone(), admitted.version, admitted.ends);
+        let recognized = recognize(&candidates, presented);
+        match (admit(&candidates, presented), recognized) {
+            (Ok(admitted), Ok(recognized)) => prop_assert_eq!(of(&admitted), of(&recognized)),
+            (Err(refusal), Err(told)) => prop_assert_eq!(refusal, told),
+            (Err(Refusal::SettingUp), Ok(recognized)) => {
+                let is_it = |known: &&Known| known.key.metadata.uid == recognized.key.metadata.uid;
+                prop_assert!(candidates.iter().filter(is_it).any(|known| verifies(known, now)));
+            }
+            (admitted, recognized) => prop_assert!(false, "{:?} and {:?}", admitted, recognized),
+        }
     }
 
     #[test]

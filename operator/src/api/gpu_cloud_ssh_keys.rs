@@ -127,7 +127,9 @@ impl From<Problem> for GpuCloudError {
 impl From<KeyRefused> for GpuCloudError {
     fn from(refused: KeyRefused) -> Self {
         match refused {
-            KeyRefused::Invalid => Self::new(StatusCode::FORBIDDEN, KEY_INVALID),
+            KeyRefused::Invalid | KeyRefused::Revoked | KeyRefused::Expired => {
+                Self::new(StatusCode::FORBIDDEN, KEY_INVALID)
+            }
             other => key_problem(other).into(),
         }
     }

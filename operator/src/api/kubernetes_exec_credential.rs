@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use keyplane_core::api_key::{Admitted, reaches_kubernetes};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use zeroize::Zeroizing;
 
 use super::documented_problems::{BodyProblems, KeyHolderProblems};
 use super::json_body::json_body;
@@ -26,7 +27,7 @@ use super::problem::{Problem, audit_unavailable, cluster_unavailable, key_proble
 use super::to_its_end::to_its_end;
 use crate::audit::AuditLog;
 use crate::caller::{KeyCheck, KeyRefused, api_key_header};
-use crate::exchange::{RequestAddress, Token, TokenError, TokenIssuer};
+use crate::exchange::{HeldTokens, Identity, RequestAddress, Token, TokenError, TokenIssuer};
 
 const V1: &str = "client.authentication.k8s.io/v1";
 const V1BETA1: &str = "client.authentication.k8s.io/v1beta1";
@@ -38,6 +39,8 @@ pub(crate) struct Exchange {
     pub(crate) keys: Arc<KeyCheck>,
     /// Mints tokens.
     pub(crate) issuer: TokenIssuer,
+    /// Looks at those that callers hold.
+    pub(crate) held: HeldTokens,
     /// Takes down what was issued.
     pub(crate) audit: AuditLog,
     /// Who says so.
@@ -63,6 +66,18 @@ struct RequestedCredential {
     /// `ExecCredential`.
     #[schema(pattern = "^ExecCredential$", example = "ExecCredential")]
     kind: String,
+    /// What the caller was issued before.
+    #[serde(default)]
+    status: Option<HeldStatus>,
+}
+
+/// What the caller was issued before.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = HeldExecCredentialStatus)]
+struct HeldStatus {
+    /// The token that the caller holds. While it is accepted and a quarter of its life is left, it is the answer.
+    #[serde(default)]
+    token: Option<String>,
 }
 
 /// The ExecCredential of the answer (Kubernetes, `client.authentication.k8s.io`).
@@ -92,13 +107,14 @@ struct IssuedStatus<'a> {
 
 /// Swaps an API key for a short-lived cluster token
 ///
-/// kubectl-keyplane does this for kubectl. The token ends with the key at the latest.
+/// kubectl-keyplane does this for kubectl. The token ends with the key at the latest. Who holds a token already may show it in
+/// `status.token`: while the cluster accepts it and a quarter of its life is left it is the answer, else a new one is.
 #[utoipa::path(
     post,
     path = "/v1/kubernetes/exec-credential",
     tag = "kubernetes",
     security(("apiKey" = [])),
-    request_body(content = Option<RequestedCredential>, description = "An ExecCredential that names the version wanted; may be left out"),
+    request_body(content = Option<RequestedCredential>, description = "An ExecCredential that names the version wanted, and may show the token that the caller holds; may be left out"),
     responses(
         (status = 200, description = "The token", body = IssuedCredential),
         KeyHolderProblems,
@@ -131,8 +147,8 @@ async fn answer_to(
         keys.refuse(RefusalReason::ScopeWithoutKubernetes, &admitted, client).await;
         return Err(no_kubernetes());
     }
-    let api_version = match requested_version(&body) {
-        Ok(api_version) => api_version,
+    let asked = match asked(&body) {
+        Ok(asked) => asked,
         Err(problem) => {
             keys.refuse(RefusalReason::InvalidRequest, &admitted, client).await;
             return Err(problem);
@@ -142,29 +158,47 @@ async fn answer_to(
         keys.refuse(RefusalReason::SettingUp, &admitted, client).await;
         return Err(key_problem(KeyRefused::SettingUp));
     };
-    let ends = admitted.ends.into_iter().chain(admitted.key.spec.expires_at).min();
-    let token = match exchange.issuer.issue(&identity, ends).await {
-        Ok(token) => token,
-        Err(error) => {
-            tracing::warn!(key = %admitted.key.uid().unwrap_or_default(), %error, "no token issued");
-            let (reason, problem) = match error {
-                TokenError::IdentityMissing(_) => {
-                    (RefusalReason::SettingUp, key_problem(KeyRefused::SettingUp))
-                }
-                TokenError::Unavailable(_) => (RefusalReason::ClusterUnavailable, cluster_unavailable()),
-            };
-            keys.refuse(reason, &admitted, client).await;
-            return Err(problem);
-        }
+    let ends = admitted.ends();
+    let held = match asked.held {
+        Some(held) => exchange.held.good(held, &identity, ends).await,
+        None => None,
     };
-    // Minting took a moment, in which the key may have ended.
+    let (token, is_new) = match held {
+        Some(held) => (held, false),
+        None => (exchange.mint(&identity, ends, &admitted, client).await?, true),
+    };
+    // That took a moment, in which the key may have ended.
     keys.admit_still(&digest, client).await.map_err(key_problem)?;
-    exchange.record(&admitted, &token, client).await?;
+    // Of a token that its holder shows the log tells already; that it is still good gives them nothing.
+    if is_new {
+        exchange.record(&admitted, &token, client).await?;
+    }
     keys.used(&admitted, client);
-    Ok(answer(api_version, &token))
+    Ok(answer(asked.api_version, &token))
 }
 
 impl Exchange {
+    /// A new token.
+    async fn mint(
+        &self,
+        identity: &Identity,
+        ends: Option<DateTime<Utc>>,
+        admitted: &Admitted,
+        client: Option<ClientAddress>,
+    ) -> Result<Token, Problem> {
+        let error = match self.issuer.issue(identity, ends).await {
+            Ok(token) => return Ok(token),
+            Err(error) => error,
+        };
+        tracing::warn!(key = %admitted.key.uid().unwrap_or_default(), %error, "no token issued");
+        let (reason, problem) = match error {
+            TokenError::IdentityMissing(_) => (RefusalReason::SettingUp, key_problem(KeyRefused::SettingUp)),
+            TokenError::Unavailable(_) => (RefusalReason::ClusterUnavailable, cluster_unavailable()),
+        };
+        self.keys.refuse(reason, admitted, client).await;
+        Err(problem)
+    }
+
     /// Takes down that a token was issued, before it is handed out.
     async fn record(
         &self,
@@ -185,18 +219,27 @@ impl Exchange {
     }
 }
 
-/// The version that the body asks for; v1 when there is no body.
-fn requested_version(body: &[u8]) -> Result<&'static str, Problem> {
+/// What a body asks for.
+struct Asked {
+    /// The answer's version.
+    api_version: &'static str,
+    /// The token that the caller shows.
+    held: Option<Zeroizing<String>>,
+}
+
+/// What the body asks for; v1 when there is no body.
+fn asked(body: &[u8]) -> Result<Asked, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(V1);
+        return Ok(Asked { api_version: V1, held: None });
     }
     let invalid = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "invalid_exec_credential", detail);
     let requested: RequestedCredential = json_body(body)
         .map_err(|error| invalid(format!("The body must be empty or an ExecCredential as JSON: {error}")))?;
+    let held = requested.status.and_then(|status| status.token).map(Zeroizing::new);
     match requested.api_version.as_str() {
         _ if requested.kind != KIND => Err(invalid(format!("The body's kind must be {KIND}"))),
-        V1 => Ok(V1),
-        V1BETA1 => Ok(V1BETA1),
+        V1 => Ok(Asked { api_version: V1, held }),
+        V1BETA1 => Ok(Asked { api_version: V1BETA1, held }),
         _ => Err(invalid(format!("The body's apiVersion must be {V1} or {V1BETA1}"))),
     }
 }

@@ -19,6 +19,7 @@ mod surface;
 mod to_its_end;
 pub(crate) mod unread_body;
 pub(crate) mod verify;
+mod whoami;
 
 pub(crate) use router::{Surfaces, document, internal_router, public_router};
 pub(crate) use surface::Surface;

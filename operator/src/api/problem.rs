@@ -90,13 +90,16 @@ pub(crate) async fn method_not_allowed() -> Problem {
     )
 }
 
-/// The seed's one sentence for every key that is not accepted, so that a stranger learns nothing from it.
+/// The seed's one sentence for every key that is not accepted, so that a stranger learns nothing from it. Only whoever has the
+/// whole key gets to see another code than `invalid_api_key` beside it.
 const REFUSED: &str = "Missing, invalid, revoked, or expired API key";
 
 /// The answer to a key that is refused.
 pub(crate) fn key_problem(refused: KeyRefused) -> Problem {
     match refused {
         KeyRefused::Invalid => Problem::new(StatusCode::UNAUTHORIZED, "invalid_api_key", REFUSED),
+        KeyRefused::Revoked => Problem::new(StatusCode::UNAUTHORIZED, "api_key_revoked", REFUSED),
+        KeyRefused::Expired => Problem::new(StatusCode::UNAUTHORIZED, "api_key_expired", REFUSED),
         KeyRefused::Locked => Problem::new(
             StatusCode::FORBIDDEN,
             "key_locked",

@@ -18,7 +18,7 @@ use super::kubernetes_kubeconfig::{self, KubeconfigApi};
 use super::ssh_keys::SshKeyApi;
 use super::surface::Surface;
 use super::{
-    envoy_ext_authz, framework_problem, gpu_cloud_ssh_keys, openapi, panel_ssh_keys, problem, verify,
+    envoy_ext_authz, framework_problem, gpu_cloud_ssh_keys, openapi, panel_ssh_keys, problem, verify, whoami,
 };
 use crate::caller::KeyCheck;
 use crate::exchange::Forwarding;
@@ -80,6 +80,7 @@ fn visit_all(visitor: &mut impl Visitor) {
     });
     visitor
         .visit(Surface::Exchange, kubernetes_exec_credential::routes(), |surfaces| surfaces.exchange.clone());
+    visitor.visit(Surface::Exchange, whoami::routes(), |surfaces| surfaces.keys.clone());
     visitor.visit(Surface::Verify, verify::routes(), |surfaces| surfaces.keys.clone());
     visitor.visit(Surface::PanelSshKeys, panel_ssh_keys::routes(), Surfaces::ssh_keys);
     visitor.visit(Surface::GpuCloudSshKeys, gpu_cloud_ssh_keys::routes(), Surfaces::ssh_keys);

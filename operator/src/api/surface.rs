@@ -5,7 +5,7 @@ use clap::ValueEnum;
 /// A documented HTTP surface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Surface {
-    /// `/v1/kubernetes/exec-credential`: a key becomes a cluster token.
+    /// `/v1/kubernetes/exec-credential`: a key becomes a cluster token; and `/v1/whoami`: whose key it is.
     Exchange,
     /// `/v1/kubernetes/kubeconfig`.
     Kubeconfig,

@@ -109,7 +109,9 @@ async fn answer(
 pub(crate) fn status_of(refused: &KeyRefused) -> StatusCode {
     match refused {
         // Gateways know no 429 here, and a refusal costs little.
-        KeyRefused::Invalid | KeyRefused::TooManyFailures(_) => StatusCode::UNAUTHORIZED,
+        KeyRefused::Invalid | KeyRefused::Revoked | KeyRefused::Expired | KeyRefused::TooManyFailures(_) => {
+            StatusCode::UNAUTHORIZED
+        }
         KeyRefused::Locked
         | KeyRefused::AddressNotAllowed
         | KeyRefused::NotReady { .. }

@@ -12,7 +12,7 @@ use keyplane_core::readiness::ResourceKind;
 use keyplane_crds::ApiKey;
 
 use crate::audit::{self, RefusalLog};
-use crate::exchange::{FailedAuthentications, KeyIndex};
+use crate::exchange::{FailedAuthentications, KeyIndex, Named};
 use crate::key_use::KeyUse;
 use crate::metrics::KeyDecisions;
 
@@ -33,8 +33,12 @@ pub(crate) struct KeyCheck {
 /// Why a key is refused, as far as whoever presents it is told. Each surface has its own words for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyRefused {
-    /// Missing, invalid, revoked or expired: which, is not told.
+    /// Missing, unknown, or no key: which, is not told. A version that another replaced is as unknown.
     Invalid,
+    /// It was revoked. Only whoever presents the whole key is told.
+    Revoked,
+    /// Its time is over. Only whoever presents the whole key is told.
+    Expired,
     /// It is locked.
     Locked,
     /// It may not be used from where it was.
@@ -61,7 +65,12 @@ enum Rejected {
     /// Nobody declared it.
     Unknown,
     /// Somebody declared it. Without a refusal, this process has just locked it.
-    Declared(Option<Refusal>, Arc<ApiKey>),
+    Declared {
+        refusal: Option<Refusal>,
+        key: Arc<ApiKey>,
+        /// Whether it is the version that the ApiKey names.
+        is_current: bool,
+    },
     /// It may be used, and not for this.
     Scope(RequiredScope, Arc<ApiKey>, u32),
 }
@@ -85,6 +94,32 @@ impl KeyCheck {
                 Ok(admitted) => return Ok(admitted),
                 Err(rejected) => rejected,
             },
+        };
+        self.reject(rejected, client, now).await
+    }
+
+    /// [`KeyCheck::admit`] for a key that asks who it is, of whatever scope: one whose access is still being set up is told as
+    /// well, once it is on record.
+    ///
+    /// # Errors
+    /// As [`KeyCheck::admit`].
+    pub(crate) async fn recognize(
+        self: &Arc<Self>,
+        key: Option<&PlaintextKey>,
+        client: Option<ClientAddress>,
+    ) -> Result<Admitted, KeyRefused> {
+        let now = Utc::now();
+        let rejected = match key {
+            None => Rejected::Malformed,
+            Some(key) => {
+                let digest = key.digest();
+                let named = self.index.named(&digest);
+                let recognized = named.recognize(client.map(|client| client.ip), now);
+                match self.judge(&digest, &named, recognized, now) {
+                    Ok(admitted) => return Ok(admitted),
+                    Err(rejected) => rejected,
+                }
+            }
         };
         self.reject(rejected, client, now).await
     }
@@ -130,21 +165,32 @@ impl KeyCheck {
         now: DateTime<Utc>,
     ) -> Result<Admitted, Rejected> {
         let named = self.index.named(digest);
-        match named.admit(client.map(|client| client.ip), now) {
+        let admitted = self.judge(digest, &named, named.admit(client.map(|client| client.ip), now), now)?;
+        match required.iter().find(|required| !required.is_included_in(&admitted.key.spec.scope)) {
+            None => Ok(admitted),
+            Some(missing) => Err(Rejected::Scope(*missing, admitted.key, admitted.version)),
+        }
+    }
+
+    /// What comes of the rules' word about a key.
+    fn judge(
+        &self,
+        digest: &KeyDigest,
+        named: &Named,
+        decided: Result<Admitted, Refusal>,
+        now: DateTime<Utc>,
+    ) -> Result<Admitted, Rejected> {
+        match decided {
             // Locked here a moment ago; the watch has not told yet.
             Ok(admitted) if self.key_use.is_locked(&admitted.key, now) => {
-                Err(Rejected::Declared(None, admitted.key))
+                Err(Rejected::Declared { refusal: None, key: admitted.key, is_current: true })
             }
-            Ok(admitted) => {
-                let missing =
-                    required.iter().find(|required| !required.is_included_in(&admitted.key.spec.scope));
-                match missing {
-                    None => Ok(admitted),
-                    Some(missing) => Err(Rejected::Scope(*missing, admitted.key, admitted.version)),
+            Ok(admitted) => Ok(admitted),
+            Err(refusal) => Err(match named.holder().cloned().or_else(|| self.index.ended(digest, now)) {
+                Some(key) => {
+                    let is_current = names(&key, digest);
+                    Rejected::Declared { refusal: Some(refusal), key, is_current }
                 }
-            }
-            Err(refusal) => Err(match named.holder() {
-                Some(key) => Rejected::Declared(Some(refusal), key.clone()),
                 None => Rejected::Unknown,
             }),
         }
@@ -177,7 +223,9 @@ impl KeyCheck {
                 self.take_down(RefusalReason::InsufficientScope, about, client, None).await;
                 KeyRefused::InsufficientScope(required)
             }
-            Rejected::Declared(refusal, key) => self.refused_declared(refusal, &key, client, now).await,
+            Rejected::Declared { refusal, key, is_current } => {
+                self.refused_declared(refusal, &key, is_current, client, now).await
+            }
         }
     }
 
@@ -195,6 +243,7 @@ impl KeyCheck {
         &self,
         refusal: Option<Refusal>,
         key: &Arc<ApiKey>,
+        is_current: bool,
         client: Option<ClientAddress>,
         now: DateTime<Utc>,
     ) -> KeyRefused {
@@ -202,7 +251,13 @@ impl KeyCheck {
         let mut message = None;
         let mut told = match refusal {
             None | Some(Refusal::Locked(_)) => KeyRefused::Locked,
-            Some(Refusal::Unknown) => KeyRefused::Invalid,
+            Some(Refusal::Unknown) => match reason {
+                RefusalReason::Revoked if is_current => KeyRefused::Revoked,
+                RefusalReason::Expired | RefusalReason::ExpiredAtCreation if is_current => {
+                    KeyRefused::Expired
+                }
+                _ => KeyRefused::Invalid,
+            },
             Some(Refusal::AddressNotAllowed) => KeyRefused::AddressNotAllowed,
             Some(Refusal::SettingUp) => KeyRefused::SettingUp,
             Some(Refusal::NotReady { reason, message: why }) => {
@@ -243,6 +298,15 @@ impl KeyCheck {
             tracing::warn!(%error, "the audit log cannot be written");
         }
     }
+}
+
+/// Whether an ApiKey names this digest as its own: declared, or said of the key that Keyplane made. A replaced version is not
+/// told how the key ended: whether it is still on record is a matter of moments.
+fn names(key: &ApiKey, digest: &KeyDigest) -> bool {
+    let said = || key.status.as_ref().and_then(|status| status.digest.as_deref());
+    let made_here = key.spec.delivery.is_some();
+    let own = key.spec.digest.as_deref().or_else(|| said().filter(|_| made_here));
+    own == Some(digest.to_string().as_str())
 }
 
 /// What the log calls a refusal.

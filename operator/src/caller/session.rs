@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderMap;
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use keyplane_core::audit::RefusalReason;
 use keyplane_core::client_address::ClientAddress;
-use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::Client;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::credential::{Credential, bearer};
 use crate::audit::{self, RefusalLog};
 use crate::declared::ApiFailure;
-use crate::exchange::FailedAuthentications;
+use crate::exchange::{FailedAuthentications, TokenReviews};
 
 /// How long the API server may take to answer.
 const REVIEW_LIMIT: Duration = Duration::from_secs(10);
@@ -48,7 +46,7 @@ pub(crate) enum NoSession {
 /// Recognizes callers by their access tokens.
 #[derive(Clone)]
 pub(crate) struct Sessions {
-    reviews: Api<TokenReview>,
+    reviews: TokenReviews,
     refusals: RefusalLog,
     failures: FailedAuthentications,
 }
@@ -56,7 +54,7 @@ pub(crate) struct Sessions {
 impl Sessions {
     /// One that asks through this client.
     pub(crate) fn new(client: Client, refusals: RefusalLog, failures: FailedAuthentications) -> Self {
-        Self { reviews: Api::all(client), refusals, failures }
+        Self { reviews: TokenReviews::new(client), refusals, failures }
     }
 
     /// Who calls. An API key is no access token, and is not shown to the API server.
@@ -90,18 +88,8 @@ impl Sessions {
         if let Some(pause) = self.failures.is_exhausted(address) {
             return Err(NoSession::TooManyFailures(pause));
         }
-        let review = TokenReview {
-            spec: TokenReviewSpec { token: token.expose_secret().to_owned(), ..TokenReviewSpec::default() },
-            ..TokenReview::default()
-        };
-        let params = PostParams::default();
-        let asking = self.reviews.create(&params, &review);
-        let answer = match tokio::time::timeout(REVIEW_LIMIT, asking).await {
-            Ok(answer) => answer.map_err(|error| NoSession::Unknown(error.into()))?,
-            Err(_) => return Err(NoSession::Unknown(ApiFailure::late())),
-        };
-        let status = answer.status.unwrap_or_default();
-        let known = status.user.filter(|_| status.authenticated == Some(true));
+        let known = self.reviews.bearer_of(token.expose_secret(), REVIEW_LIMIT).await;
+        let known = known.map_err(NoSession::Unknown)?;
         let Some((user, name)) = known.and_then(|mut user| user.username.take().map(|name| (user, name)))
         else {
             self.failures.failed(address);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use keyplane_core::api_key::{ANCHOR_TYPE, Admitted, KeyRecord, Known, Standing, standing};
 use keyplane_core::key_format::KeyDigest;
 use keyplane_core::ownership::{anchor_name, identity_name};
@@ -40,10 +41,24 @@ struct Records {
 pub(crate) struct Identity {
     /// The name of the ServiceAccount.
     pub(crate) service_account: String,
+    /// Its UID.
+    pub(crate) service_account_uid: String,
     /// The name of the anchor that the token is bound to.
     pub(crate) anchor: String,
     /// The UID of the anchor.
     pub(crate) anchor_uid: String,
+}
+
+/// The look-up keys of an ApiKey here.
+fn keys_of_api_key(key: &ApiKey) -> Vec<String> {
+    let said = key.status.as_ref().and_then(|status| status.digest.as_deref());
+    let made_here = said.filter(|_| key.spec.delivery.is_some()).map(said_key);
+    api_key_keys(key).into_iter().chain(made_here).collect()
+}
+
+/// The look-up key of the ApiKeys of whose versions Keyplane said that it made one with this digest.
+fn said_key(digest: &str) -> String {
+    format!("said/{digest}")
 }
 
 /// What the watch tells of a key.
@@ -116,6 +131,13 @@ impl KeyIndex {
         self.records.named(digest)
     }
 
+    /// The key that Keyplane made with this digest and that has ended: its record is gone then, and only its status says so.
+    /// For the words of a refusal, never for more.
+    pub(crate) fn ended(&self, digest: &KeyDigest, now: DateTime<Utc>) -> Option<Arc<ApiKey>> {
+        let found = self.records.keys.find(&said_key(&digest.to_string()));
+        found.into_iter().find(|key| matches!(standing(key, now), Standing::Revoked | Standing::Expired))
+    }
+
     /// A key as it was last seen.
     pub(crate) fn seen(&self, namespace: Option<&str>, name: &str) -> Option<Arc<ApiKey>> {
         self.records.keys.get(namespace, name)
@@ -144,11 +166,15 @@ impl KeyIndex {
     pub(crate) fn identity_of(&self, admitted: &Admitted, digest: &KeyDigest) -> Option<Identity> {
         let uid = admitted.key.uid().unwrap_or_default();
         let anchor = self.anchors.get(Some(IDENTITIES_NAMESPACE), &anchor_name(&uid, &digest.to_string()))?;
-        if anchor.metadata.deletion_timestamp.is_some() {
+        let name = identity_name(&uid);
+        let service_account = self.records.identities.get(Some(IDENTITIES_NAMESPACE), &name)?;
+        let goes = |metadata: &ObjectMeta| metadata.deletion_timestamp.is_some();
+        if goes(&anchor.metadata) || goes(&service_account.metadata) {
             return None;
         }
         Some(Identity {
-            service_account: identity_name(&uid),
+            service_account: name,
+            service_account_uid: service_account.uid().unwrap_or_default(),
             anchor: anchor.name_any(),
             anchor_uid: anchor.uid().unwrap_or_default(),
         })
@@ -158,7 +184,7 @@ impl KeyIndex {
 impl Records {
     fn new() -> Self {
         Self {
-            keys: Arc::new(Indexed::new(api_key_keys)),
+            keys: Arc::new(Indexed::new(keys_of_api_key)),
             identities: Arc::new(Indexed::new(identity_keys)),
             digests: KnownDigests::default(),
         }

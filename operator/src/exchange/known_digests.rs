@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use keyplane_core::api_key::{Admitted, Known, Presented, Refusal, admit, holder};
+use keyplane_core::api_key::{Admitted, Known, Presented, Refusal, admit, holder, recognize};
 use keyplane_core::key_format::KeyDigest;
 use keyplane_crds::ApiKey;
 
@@ -31,7 +31,15 @@ impl Named {
         admit(&self.keys, Presented { digest: &self.digest, address, now })
     }
 
-    /// The key that holds the digest, live or not: only for the log, never for an answer.
+    /// Decides about a key that asks who it is.
+    ///
+    /// # Errors
+    /// Why it is not told.
+    pub(crate) fn recognize(&self, address: Option<IpAddr>, now: DateTime<Utc>) -> Result<Admitted, Refusal> {
+        recognize(&self.keys, Presented { digest: &self.digest, address, now })
+    }
+
+    /// The key that holds the digest, live or not: for the log, and for the word in a refusal.
     pub(crate) fn holder(&self) -> Option<&Arc<ApiKey>> {
         holder(&self.keys, &self.digest).map(|known| &known.key)
     }

@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 
 use super::connections::Connections;
 use super::failed_authentications::FailedAuthentications;
+use super::held_token::HeldTokens;
 use super::key_index::{KeyIndex, KeySeen};
 use super::peer::{self, Forwarding};
 use super::proxy_protocol::PeerAcceptor;
@@ -94,6 +95,7 @@ pub(crate) async fn serve(
         exchange: Arc::new(Exchange {
             keys: keys.clone(),
             issuer: TokenIssuer::new(client.clone(), arguments.token_seconds),
+            held: HeldTokens::new(client.clone()),
             audit: audit.clone(),
             source: source.clone(),
         }),

@@ -33,7 +33,7 @@ macro_rules! surfaces {
 
 surfaces! {
     Verify, "verify": "/v1/verify", "/envoy.service.auth.v3.Authorization";
-    Exchange, "exchange": "/v1/kubernetes/exec-credential";
+    Exchange, "exchange": "/v1/kubernetes/exec-credential", "/v1/whoami";
     Kubeconfig, "kubeconfig": "/v1/kubernetes/kubeconfig";
     Inference, "inference": "/v1/inference";
     Account, "account": "/v1/account";
@@ -58,6 +58,7 @@ mod tests {
             ("/v1/verify", Surface::Verify),
             ("/envoy.service.auth.v3.Authorization/Check", Surface::Verify),
             ("/v1/kubernetes/exec-credential", Surface::Exchange),
+            ("/v1/whoami", Surface::Exchange),
             ("/v1/kubernetes/kubeconfig", Surface::Kubeconfig),
             ("/v1/inference/runtime/models", Surface::Inference),
             ("/v1/account/api-keys/{key_id}/revoke", Surface::Account),

@@ -35,64 +35,65 @@ const AT_ONCE: usize = 6;
 /// | `theirs` | it is done in the caller's own account, not in this one; an id of this one is 404 |
 /// | `miss` `token` | 401: no access token; one that the API server does not accept |
 /// | `key` | 401 (403 in the words of seed 004): missing, invalid, revoked or expired API key |
+/// | `over` `ended` | the same, and its holder is told that it is expired, or revoked |
 /// | `which` | 400: the caller owns no account and names none |
 /// | `rbac` | 403: RBAC does not let them |
 /// | `scope` `kube` | 403: the key's scope does not include it; no Kubernetes |
 /// | `addr` `lock` `ready` | 403: from this address not; locked; its declaration cannot be met |
 const MATRIX: &str = "
-                              | account       | kubernetes    | verify with the scope         | panel's SSH keys | gpu-cloud's | inference |
-caller                        | read   write  | config swap   | any  all   infer ssh   exec   | panel  panel+    | gpu         | models    |
-nobody                        | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         | key       |
-another scheme                | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         | key       |
-a garbage token               | token  token  | token  key    | key  key   key   key   key    | token  token     | key         | key       |
-a key with a slip, as token   | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
-a key with a slip             | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
-an owner's ended token        | token  token  | token  key    | key  key   key   key   key    | token  token     | key         | key       |
-an owner's token, elsewhere   | token  token  | token  key    | key  key   key   key   key    | token  token     | key         | key       |
-another owner                 | theirs theirs | theirs key    | key  key   key   key   key    | theirs theirs    | key         | key       |
-another owner, naming it      | rbac   rbac   | rbac   key    | key  key   key   key   key    | rbac   rbac      | key         | key       |
-another owner, in the query   | rbac   rbac   | rbac   key    | key  key   key   key   key    | rbac   rbac      | key         | key       |
-viewer                        | which  which  | which  key    | key  key   key   key   key    | which  which     | key         | key       |
-viewer, naming it             | ok     rbac   | ok     key    | key  key   key   key   key    | ok     rbac      | key         | key       |
-owner                         | ok     ok     | ok     key    | key  key   key   key   key    | ok     ok        | key         | key       |
-owner, naming it              | ok     ok     | ok     key    | key  key   key   key   key    | ok     ok        | key         | key       |
-administrator                 | which  which  | which  key    | key  key   key   key   key    | which  which     | key         | key       |
-administrator, naming it      | ok     ok     | ok     key    | key  key   key   key   key    | ok     ok        | key         | key       |
-key's token                   | which  which  | which  key    | key  key   key   key   key    | which  which     | key         | key       |
-key's token, naming it        | rbac   rbac   | rbac   key    | key  key   key   key   key    | rbac   rbac      | key         | key       |
-all                           | miss   miss   | ok     ok     | ok   ok    ok    ok    ok     | miss   miss      | ok          | ok        |
-inference                     | miss   miss   | scope  kube   | ok   scope ok    scope scope  | miss   miss      | scope       | ok        |
-sshKeys                       | miss   miss   | scope  kube   | ok   scope scope ok    scope  | miss   miss      | ok          | scope     |
-kubernetesExec                | miss   miss   | ok     ok     | ok   scope scope scope ok     | miss   miss      | scope       | scope     |
-all, bearer                   | miss   miss   | miss   key    | ok   ok    ok    ok    ok     | ok     ok        | key         | key       |
-inference, bearer             | miss   miss   | miss   key    | ok   scope ok    scope scope  | scope  scope     | key         | key       |
-sshKeys, bearer               | miss   miss   | miss   key    | ok   scope scope ok    scope  | ok     ok        | key         | key       |
-kubernetesExec, bearer        | miss   miss   | miss   key    | ok   scope scope scope ok     | scope  scope     | key         | key       |
-unknown                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
-expired                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
-revoked                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
-deleted                       | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
-rotated out                   | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
-locked                        | miss   miss   | lock   lock   | lock lock  lock  lock  lock   | miss   miss      | lock        | lock      |
-not ready                     | miss   miss   | ready  ready  | ready ready ready ready ready | miss   miss      | ready       | ready     |
-elsewhere                     | miss   miss   | addr   addr   | addr addr  addr  addr  addr   | miss   miss      | addr        | addr      |
-unknown, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
-expired, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
-revoked, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
-deleted, bearer               | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
-rotated out, bearer           | miss   miss   | miss   key    | key  key   key   key   key    | key    key       | key         | key       |
-locked, bearer                | miss   miss   | miss   key    | lock lock  lock  lock  lock   | lock   lock      | key         | key       |
-not ready, bearer             | miss   miss   | miss   key    | ready ready ready ready ready | ready  ready     | key         | key       |
-elsewhere, bearer             | miss   miss   | miss   key    | addr addr  addr  addr  addr   | addr   addr      | key         | key       |
-another account's             | miss   miss   | theirs theirs | theirs theirs theirs theirs theirs | miss miss    | theirs      | theirs    |
-another account's, naming it  | miss   miss   | theirs theirs | theirs theirs theirs theirs theirs | miss miss    | theirs      | theirs    |
-another account's, bearer     | miss   miss   | miss   key    | theirs theirs theirs theirs theirs | theirs theirs | key        | key       |
-a key twice                   | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
-a key twice, bearer           | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         | key       |
-two keys in a list            | miss   miss   | key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
-a key in both headers         | miss   miss   | key    ok     | key  key   key   key   key    | ok     ok        | ok          | ok        |
-owner with a key              | ok     ok     | key    ok     | key  key   key   key   key    | ok     ok        | ok          | ok        |
-owner's token twice           | miss   miss   | miss   key    | key  key   key   key   key    | miss   miss      | key         | key       |
+                              | account       | kubernetes           | verify with the scope         | panel's SSH keys | gpu-cloud's | inference |
+caller                        | read   write  | config swap   who    | any  all   infer ssh   exec   | panel  panel+    | gpu         | models    |
+nobody                        | miss   miss   | miss   key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+another scheme                | miss   miss   | miss   key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+a garbage token               | token  token  | token  key    key    | key  key   key   key   key    | token  token     | key         | key       |
+a key with a slip, as token   | miss   miss   | miss   key    key    | key  key   key   key   key    | key    key       | key         | key       |
+a key with a slip             | miss   miss   | key    key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+an owner's ended token        | token  token  | token  key    key    | key  key   key   key   key    | token  token     | key         | key       |
+an owner's token, elsewhere   | token  token  | token  key    key    | key  key   key   key   key    | token  token     | key         | key       |
+another owner                 | theirs theirs | theirs key    key    | key  key   key   key   key    | theirs theirs    | key         | key       |
+another owner, naming it      | rbac   rbac   | rbac   key    key    | key  key   key   key   key    | rbac   rbac      | key         | key       |
+another owner, in the query   | rbac   rbac   | rbac   key    key    | key  key   key   key   key    | rbac   rbac      | key         | key       |
+viewer                        | which  which  | which  key    key    | key  key   key   key   key    | which  which     | key         | key       |
+viewer, naming it             | ok     rbac   | ok     key    key    | key  key   key   key   key    | ok     rbac      | key         | key       |
+owner                         | ok     ok     | ok     key    key    | key  key   key   key   key    | ok     ok        | key         | key       |
+owner, naming it              | ok     ok     | ok     key    key    | key  key   key   key   key    | ok     ok        | key         | key       |
+administrator                 | which  which  | which  key    key    | key  key   key   key   key    | which  which     | key         | key       |
+administrator, naming it      | ok     ok     | ok     key    key    | key  key   key   key   key    | ok     ok        | key         | key       |
+key's token                   | which  which  | which  key    key    | key  key   key   key   key    | which  which     | key         | key       |
+key's token, naming it        | rbac   rbac   | rbac   key    key    | key  key   key   key   key    | rbac   rbac      | key         | key       |
+all                           | miss   miss   | ok     ok     ok     | ok   ok    ok    ok    ok     | miss   miss      | ok          | ok        |
+inference                     | miss   miss   | scope  kube   ok     | ok   scope ok    scope scope  | miss   miss      | scope       | ok        |
+sshKeys                       | miss   miss   | scope  kube   ok     | ok   scope scope ok    scope  | miss   miss      | ok          | scope     |
+kubernetesExec                | miss   miss   | ok     ok     ok     | ok   scope scope scope ok     | miss   miss      | scope       | scope     |
+all, bearer                   | miss   miss   | miss   key    key    | ok   ok    ok    ok    ok     | ok     ok        | key         | key       |
+inference, bearer             | miss   miss   | miss   key    key    | ok   scope ok    scope scope  | scope  scope     | key         | key       |
+sshKeys, bearer               | miss   miss   | miss   key    key    | ok   scope scope ok    scope  | ok     ok        | key         | key       |
+kubernetesExec, bearer        | miss   miss   | miss   key    key    | ok   scope scope scope ok     | scope  scope     | key         | key       |
+unknown                       | miss   miss   | key    key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+expired                       | miss   miss   | over   over   over   | key  key   key   key   key    | miss   miss      | key         | over      |
+revoked                       | miss   miss   | ended  ended  ended  | key  key   key   key   key    | miss   miss      | key         | ended     |
+deleted                       | miss   miss   | key    key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+rotated out                   | miss   miss   | key    key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+locked                        | miss   miss   | lock   lock   lock   | lock lock  lock  lock  lock   | miss   miss      | lock        | lock      |
+not ready                     | miss   miss   | ready  ready  ready  | ready ready ready ready ready | miss   miss      | ready       | ready     |
+elsewhere                     | miss   miss   | addr   addr   addr   | addr addr  addr  addr  addr   | miss   miss      | addr        | addr      |
+unknown, bearer               | miss   miss   | miss   key    key    | key  key   key   key   key    | key    key       | key         | key       |
+expired, bearer               | miss   miss   | miss   key    key    | key  key   key   key   key    | key    key       | key         | key       |
+revoked, bearer               | miss   miss   | miss   key    key    | key  key   key   key   key    | key    key       | key         | key       |
+deleted, bearer               | miss   miss   | miss   key    key    | key  key   key   key   key    | key    key       | key         | key       |
+rotated out, bearer           | miss   miss   | miss   key    key    | key  key   key   key   key    | key    key       | key         | key       |
+locked, bearer                | miss   miss   | miss   key    key    | lock lock  lock  lock  lock   | lock   lock      | key         | key       |
+not ready, bearer             | miss   miss   | miss   key    key    | ready ready ready ready ready | ready  ready     | key         | key       |
+elsewhere, bearer             | miss   miss   | miss   key    key    | addr addr  addr  addr  addr   | addr   addr      | key         | key       |
+another account's             | miss   miss   | theirs theirs theirs | theirs theirs theirs theirs theirs | miss miss    | theirs      | theirs    |
+another account's, naming it  | miss   miss   | theirs theirs theirs | theirs theirs theirs theirs theirs | miss miss    | theirs      | theirs    |
+another account's, bearer     | miss   miss   | miss   key    key    | theirs theirs theirs theirs theirs | theirs theirs | key        | key       |
+a key twice                   | miss   miss   | key    key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+a key twice, bearer           | miss   miss   | miss   key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+two keys in a list            | miss   miss   | key    key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
+a key in both headers         | miss   miss   | key    ok     ok     | key  key   key   key   key    | ok     ok        | ok          | ok        |
+owner with a key              | ok     ok     | key    ok     ok     | key  key   key   key   key    | ok     ok        | ok          | ok        |
+owner's token twice           | miss   miss   | miss   key    key    | key  key   key   key   key    | miss   miss      | key         | key       |
 ";
 
 /// The cells, by caller and column.

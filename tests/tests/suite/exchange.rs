@@ -1,15 +1,18 @@
 //! The exchange's answers, as a table; what it refuses it refuses alike.
 
+mod held_token;
+mod refusals;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
+use keyplane_tests::audit_log::AuditEvent;
 use keyplane_tests::exchange::{Answer, post};
 use keyplane_tests::shared::shared_keyplane;
 use keyplane_tests::tenant::{HeldKey, Tenant};
 use keyplane_tests::waiting::{PATIENCE, Seen, until};
 
-const REFUSED: &str = "Missing, invalid, revoked, or expired API key";
 const V1: &str = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}"#;
 const V1BETA1: &str =
     r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","spec":{}}"#;
@@ -55,63 +58,6 @@ async fn an_answer_has_the_version_that_was_asked_for_and_ten_minutes_of_life() 
 }
 
 #[tokio::test]
-async fn every_key_that_is_not_accepted_gets_the_same_answer_to_the_byte() -> Result<()> {
-    let own = tenant("refusals").await?;
-    own.namespace("web").await?;
-    let live = own.key("live", &["--kubernetes-namespace", "web"]).await?;
-    let revoked = own.key("revoked", &["--kubernetes-namespace", "web"]).await?;
-    own.patch_key("revoked", r#"{"revoked":true}"#).await?;
-    own.key_with_reason("revoked", "Revoked").await?;
-    let deleted = own.key("deleted", &["--kubernetes-namespace", "web"]).await?;
-    own.kubectl.run(["delete", "apikey", "deleted", "--namespace", &own.account]).await?;
-    let (unknown, _) = own.generate("unknown", &["--scope", "inference"]).await?;
-    let past = own
-        .generate("past", &["--kubernetes-namespace", "web", "--expires-at", "2020-01-01T00:00:00Z"])
-        .await;
-    let past = match past {
-        Ok((past, manifest)) => {
-            own.kubectl.apply(&manifest).await?;
-            own.key_with_reason("past", "ExpiredAtCreation").await?;
-            past.plaintext()?
-        }
-        // The plugin itself may know better than to make a key that is over.
-        Err(_) => unknown.plaintext()?,
-    };
-    let text = live.plaintext()?;
-    let digest = own.stored_key("live").await?.spec.digest.unwrap_or_default();
-    let mut typo: Vec<char> = text.chars().collect();
-    typo[10] = if typo[10] == 'a' { 'b' } else { 'a' };
-    let one = |text: String| vec![("x-api-key", text)];
-
-    let rows: Vec<(&str, Vec<(&str, String)>)> = vec![
-        ("no key", vec![]),
-        ("an empty key", one(String::new())),
-        ("a revoked key", one(revoked.plaintext()?)),
-        ("a deleted key", one(deleted.plaintext()?)),
-        ("an unknown key", one(unknown.plaintext()?)),
-        ("a key that was expired when it was made", one(past)),
-        ("a key with one character changed", one(typo.into_iter().collect())),
-        ("the digest of a live key", one(digest.clone())),
-        ("the hex of the digest", one(digest.trim_start_matches("sha256:").to_owned())),
-        ("two keys in one header", one(format!("{text}, {text}"))),
-        ("two headers", vec![("x-api-key", text.clone()), ("x-api-key", text.clone())]),
-        ("a long text", one("k".repeat(4096))),
-        ("a live key in another header", vec![("authorization", format!("Bearer {text}"))]),
-    ];
-    let mut answers = Vec::new();
-    for (what, headers) in rows {
-        let answer = ask(&headers, V1).await?;
-        ensure!(answer.status == 401, "{what}: {answer:?}");
-        ensure!(answer.content_type == "application/problem+json", "{what}: {answer:?}");
-        ensure!(answer.at("/detail").as_deref() == Some(REFUSED), "{what}: {answer:?}");
-        answers.push(answer);
-    }
-    ensure!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
-    ensure!(ask(&[("x-api-key", text)], V1).await?.status == 200, "the live key goes on working");
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_key_that_waits_for_its_namespace_is_asked_to_come_again() -> Result<()> {
     let own = tenant("setting-up").await?;
     // A namespace that is the account's but cannot stand: its core name is taken by somebody else.
@@ -150,7 +96,8 @@ async fn a_token_never_says_to_outlive_its_key_and_the_key_ends_at_its_second() 
     own.key_with_reason("short", "Expired").await?;
     let late = Utc::now() - end;
     println!("expiry: state Expired seen {} ms after the second", late.num_milliseconds());
-    ensure!(own.exchange(&key).await?.status == 401);
+    let answer = own.exchange(&key).await?;
+    ensure!(answer.status == 401 && answer.code().as_deref() == Some("api_key_expired"), "{answer:?}");
     let refusal =
         own.patch_key("short", r#"{"expiresAt":"2999-01-01T00:00:00Z"}"#).await.unwrap_err().to_string();
     ensure!(refusal.contains("Revoked or expired keys cannot be modified"), "{refusal}");
@@ -211,8 +158,12 @@ async fn an_exchange_asks_the_api_server_for_the_token_and_nothing_else() -> Res
     for _ in 0..5 {
         ensure!(own.exchange(&key).await?.status == 200);
     }
-    let own_requests = |event: &keyplane_tests::audit_log::AuditEvent| {
-        event.user.username == "system:serviceaccount:keyplane-system:keyplane-api" && event.verb != "watch"
+    // Nothing was shown that could be reviewed; other tests call with access tokens meanwhile.
+    let is_review = |event: &AuditEvent| event.request_uri.contains("reviews");
+    let own_requests = |event: &AuditEvent| {
+        event.user.username == "system:serviceaccount:keyplane-system:keyplane-api"
+            && event.verb != "watch"
+            && !is_review(event)
     };
     until("five TokenRequests in the audit log", PATIENCE, || async {
         let events: Vec<_> = audit.since(mark)?.into_iter().filter(own_requests).collect();

@@ -48,3 +48,4 @@ mod tls;
 mod tombstones;
 mod usage;
 mod verify;
+mod whoami;

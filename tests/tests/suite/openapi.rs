@@ -239,7 +239,7 @@ async fn schemathesis_finds_no_answer_that_the_document_does_not_have() -> Resul
         callee.tried("api-keys", "^/v1/account/api-keys"),
         callee.tried("namespaces", "^/v1/account/namespaces"),
         callee.tried("ssh-keys", "^/(api|gpu-cloud)/"),
-        callee.tried("use", "^/v1/(kubernetes|verify|inference)"),
+        callee.tried("use", "^/v1/(kubernetes|whoami|verify|inference)"),
     )?;
     let tried: [Tried; 4] = tried.into();
     let mut answered = BTreeMap::new();

@@ -57,6 +57,14 @@ pub struct Admitted {
     pub ends: Option<DateTime<Utc>>,
 }
 
+impl Admitted {
+    /// When the presented key is of no use any more: the version ends, or the whole key does.
+    #[must_use]
+    pub fn ends(&self) -> Option<DateTime<Utc>> {
+        self.ends.into_iter().chain(self.key.spec.expires_at).min()
+    }
+}
+
 /// Why a presented key is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -83,6 +91,29 @@ pub enum Refusal {
 /// # Errors
 /// The refusal, when the key may not be used.
 pub fn admit(candidates: &[Known], use_: Presented<'_>) -> Result<Admitted, Refusal> {
+    let (known, admitted) = verified(candidates, use_)?;
+    access(&known.key)?;
+    admitted.ok_or(Refusal::SettingUp)
+}
+
+/// Decides about a key that asks who it is: as [`admit`], but a version that verifies is told while its access is still being
+/// set up.
+///
+/// # Errors
+/// The refusal, when the key may not be used.
+pub fn recognize(candidates: &[Known], use_: Presented<'_>) -> Result<Admitted, Refusal> {
+    let (known, admitted) = verified(candidates, use_)?;
+    match access(&known.key) {
+        Ok(()) | Err(Refusal::SettingUp) => admitted.ok_or(Refusal::SettingUp),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// The key that holds the digest, where it lives and may be used from there; with its version, once that is on record.
+fn verified<'a>(
+    candidates: &'a [Known],
+    use_: Presented<'_>,
+) -> Result<(&'a Known, Option<Admitted>), Refusal> {
     let known = holder(candidates, use_.digest).ok_or(Refusal::Unknown)?;
     let key = &known.key;
     if standing(key, use_.now) != Standing::Live {
@@ -99,10 +130,15 @@ pub fn admit(candidates: &[Known], use_: Presented<'_>) -> Result<Admitted, Refu
     if !is_allowed_from(key, use_.address) {
         return Err(Refusal::AddressNotAllowed);
     }
+    Ok((known, admitted))
+}
+
+/// Whether the controller has given a key what it declares.
+fn access(key: &ApiKey) -> Result<(), Refusal> {
     let generation = key.metadata.generation;
     let Some(status) = key.status.as_ref() else { return Err(Refusal::SettingUp) };
     if status.is_ready_at(generation) {
-        return admitted.ok_or(Refusal::SettingUp);
+        return Ok(());
     }
     match ready_condition(&status.conditions) {
         Some(condition) if condition.observed_generation == generation && !is_passing(&condition.reason) => {

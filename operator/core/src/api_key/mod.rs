@@ -27,7 +27,7 @@ pub mod usage;
 mod verdict;
 
 pub use access::describe;
-pub use admission::{Admitted, Known, Presented, Refusal, admit, holder, is_allowed_from};
+pub use admission::{Admitted, Known, Presented, Refusal, admit, holder, is_allowed_from, recognize};
 pub use allowed_addresses::{AllowedAddresses, InvalidEntry};
 pub use children::ANCHOR_TYPE;
 pub use claim::Claim;

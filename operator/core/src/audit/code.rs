@@ -134,7 +134,7 @@ codes! {
     KeyIssueFailed "K1010W" "apikey.issue.failed" Failure [Account, Id, Name, Reason, Message]:
         "Keyplane cannot deliver a key that it is to make.";
     KeyExchanged "K1020I" "apikey.exchanged" Success [Account, Id, Name, Address, AddressSource, TokenId, Version]:
-        "A key was exchanged for a cluster token. Written before the token is answered.";
+        "A key was exchanged for a cluster token. Written before the token is answered; not again when its holder shows it and is told to go on with it.";
     ExchangeRefused "K1020W" "apikey.exchange.refused" Failure [Account, Id, Name, Reason, Message, Address, AddressSource, Version, Repeated]:
         "A use of a key was refused: an exchange, a verification, or a call of the API. Without `id`, no ApiKey has the digest of what was presented.";
     AddressDenied "K1021W" "apikey.address.denied" Failure [Account, Id, Name, Reason, Message, Address, AddressSource, Version, Repeated]:

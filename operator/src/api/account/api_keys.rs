@@ -28,6 +28,7 @@ use self::creation::Made;
 use self::problems::KeyProblems;
 use self::request::{ApiKeyChange, NewApiKey, RotationRequest, idempotency_key};
 use self::view::{ApiKeyDetail, ApiKeyList, ApiKeySummary, ApiKeyWithKey, CreatedApiKey};
+pub(crate) use self::view::{KeyNamespace, KeyScopes};
 use super::account_query::AccountQuery;
 use super::caller::failure_problem;
 use crate::api::documented_problems::{BodyProblems, PersonProblems};

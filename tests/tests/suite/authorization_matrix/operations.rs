@@ -21,6 +21,7 @@ pub(super) const GPU: &str = "/gpu-cloud/ssh-keys";
 const MODELS: &str = "/v1/inference/runtime/models";
 const IMAGE: &str = "/v1/inference/image";
 const SWAP: &str = "/v1/kubernetes/exec-credential";
+const WHOAMI: &str = "/v1/whoami";
 
 /// What the operations are about.
 #[derive(Debug, Clone, Default)]
@@ -132,6 +133,7 @@ pub(super) fn operations(ids: &Ids) -> Vec<Operation> {
         new("write", Method::DELETE, &namespace).changing(Effect::DeleteNamespace),
         new("config", Method::GET, "/v1/kubernetes/kubeconfig"),
         new("swap", Method::POST, SWAP),
+        new("who", Method::GET, WHOAMI),
         new("models", Method::GET, MODELS),
         new("models", Method::POST, IMAGE).with(json!({"model": "m", "prompt": "p"})),
         new("panel", Method::GET, PANEL),
@@ -158,7 +160,9 @@ pub(super) fn operations(ids: &Ids) -> Vec<Operation> {
     }
     all.into_iter()
         .map(|one| match one.path.as_str() {
-            SWAP | MODELS | IMAGE | "/v1/kubernetes/kubeconfig" => Operation { names_one: false, ..one },
+            SWAP | WHOAMI | MODELS | IMAGE | "/v1/kubernetes/kubeconfig" => {
+                Operation { names_one: false, ..one }
+            }
             _ => one,
         })
         .collect()

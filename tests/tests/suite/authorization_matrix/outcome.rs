@@ -32,6 +32,8 @@ impl FromStr for Outcome {
             "miss" => Self::Refused(401, "missing_access_token", "Missing access token"),
             "token" => Self::Refused(401, "invalid_access_token", "does not accept this access token"),
             "key" => Self::Refused(401, "invalid_api_key", "Missing, invalid, revoked, or expired API key"),
+            "over" => Self::Refused(401, "api_key_expired", "Missing, invalid, revoked, or expired API key"),
+            "ended" => Self::Refused(401, "api_key_revoked", "Missing, invalid, revoked, or expired API key"),
             "which" => Self::Refused(400, "no_account", "You own no account"),
             "rbac" => Self::Refused(403, "forbidden", "You may not do this in the account"),
             "scope" => Self::Refused(403, "insufficient_scope", "scope does not include"),
@@ -94,6 +96,12 @@ fn done(
     match operation.column {
         "config" => {
             ensure!(answer.text.contains(&format!("{account}-web")), "{}", told(answer));
+            ensure!(!answer.text.contains(not.as_str()), "{}", told(answer));
+        }
+        "who" => {
+            ensure!(answer.at("/account").as_ref() == Some(account), "{}", told(answer));
+            let uids = if here { &stage.own_keys } else { &stage.their_keys };
+            ensure!(answer.at("/id").is_some_and(|id| uids.contains(&id)), "{}", told(answer));
             ensure!(!answer.text.contains(not.as_str()), "{}", told(answer));
         }
         "models" => ensure!(answer.text == *account, "{}", told(answer)),

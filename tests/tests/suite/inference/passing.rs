@@ -165,7 +165,7 @@ async fn only_a_live_key_with_the_scope_comes_through() -> Result<()> {
     let before = stage.service.asked().len();
     for (method, path) in [(Method::GET, MODELS), (Method::POST, IMAGE)] {
         let answer = stage.ask(method, path, &[], &json!({})).await?;
-        ensure_problem("revoked", &answer, 401, "invalid_api_key")?;
+        ensure_problem("revoked", &answer, 401, "api_key_revoked")?;
     }
     ensure!(stage.service.asked().len() == before);
     Ok(())

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use keyplane_core::api_key::{ScopePayload, lock_of, state_at, verdict_of};
 use keyplane_core::key_format::KeyPrefix;
 use keyplane_core::seniority::timestamp;
-use keyplane_crds::{ApiKey, ApiKeyState, ConditionStatus, KEY_PREFIX_ANNOTATION};
+use keyplane_crds::{ApiKey, ApiKeyState, ConditionStatus, GrantedNamespace, KEY_PREFIX_ANNOTATION};
 use kube::ResourceExt;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -64,7 +64,7 @@ pub(super) enum KeyStatus {
     dead_code,
     reason = "describes ScopePayload in the OpenAPI document, as the shapes that are accepted"
 )]
-pub(super) enum KeyScopes {
+pub(crate) enum KeyScopes {
     /// Everything the account has.
     All {
         /// true
@@ -99,7 +99,7 @@ fn only_true() -> Object {
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "describes KubernetesExecPayload in the OpenAPI document")]
-pub(super) struct KeyKubernetesScope {
+pub(crate) struct KeyKubernetesScope {
     /// Namespaces of the account, by id.
     #[schema(max_items = 100, nullable = false)]
     namespace_ids: Option<Vec<String>>,
@@ -118,7 +118,7 @@ pub(super) struct KeyKubernetesScope {
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[allow(dead_code, reason = "describes ClusterRoleName in the OpenAPI document")]
-pub(super) enum KeyRole {
+pub(crate) enum KeyRole {
     View,
     Edit,
     Admin,
@@ -217,7 +217,7 @@ pub(super) struct KeyLock {
 
 /// A namespace that a key reaches.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct KeyNamespace {
+pub(crate) struct KeyNamespace {
     /// Its id.
     id: String,
     /// Its name in the account.
@@ -236,6 +236,12 @@ pub(super) struct KeyVersion {
     /// Until when the version before it verifies too; null: it does not.
     #[schema(required = true)]
     previous_until: Option<DateTime<Utc>>,
+}
+
+impl From<GrantedNamespace> for KeyNamespace {
+    fn from(granted: GrantedNamespace) -> Self {
+        Self { id: granted.id, name: granted.name, kubernetes_name: granted.kubernetes_name }
+    }
 }
 
 impl From<ApiKeyState> for KeyStatus {
@@ -299,9 +305,7 @@ impl ApiKeyDetail {
                 reason: lock.reason.clone(),
                 address: lock.address.clone(),
             }),
-            namespaces: namespaces
-                .map(|one| KeyNamespace { id: one.id, name: one.name, kubernetes_name: one.kubernetes_name })
-                .collect(),
+            namespaces: namespaces.map(KeyNamespace::from).collect(),
             version: status.version.map(|version| KeyVersion {
                 number: version.number,
                 since: version.since,
