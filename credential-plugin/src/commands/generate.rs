@@ -1,18 +1,17 @@
 //! `generate`: a new key, shown once, and the `ApiKey` manifest with its digest.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
-use keyplane_core::key_format::{KeyType, PlaintextKey};
 use serde::Serialize;
 
 use crate::argument_values::{display_name, key_name, namespace_name, time, uuid};
 use crate::failure::{Failure, FailureKind};
-use crate::private_file;
+use crate::new_key;
 
 /// Hexadecimal digits of the digest that name a key which was given no name.
 const NAME_DIGITS: usize = 10;
@@ -158,16 +157,7 @@ struct KubernetesExec<'a> {
 pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let scope = scope(args)?;
     let expires_at = args.expires_at.map(still_to_come).transpose()?;
-    let key = PlaintextKey::generate(&KeyType::account(), |buffer| {
-        getrandom::fill(buffer).map_err(|error| {
-            Failure::new(
-                FailureKind::Local,
-                format!("the system gives no randomness: {error}"),
-                "",
-                "run the command on a machine that does",
-            )
-        })
-    })?;
+    let key = new_key::make()?;
     let digest = key.digest().to_string();
     let hex = digest.split_once(':').map_or("", |(_, hex)| hex);
     let given_name = args.name.clone();
@@ -191,61 +181,18 @@ pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write)
         out.write_all(manifest.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
     };
     if let Some(path) = &args.key_out {
-        keep(&key, path)?;
+        new_key::keep(&key, path)?;
         // A key without a manifest is of no use, and its file would be in the way of the next attempt.
         print().inspect_err(|_| drop(fs::remove_file(path)))?;
         lines.push(format!("The key of ApiKey {name} is in {}.", path.display()));
-        tell(terminal, &lines, None)
+        new_key::tell(terminal, &lines, None)
     } else {
         print()?;
         lines.push(format!(
             "Keep the key of ApiKey {name} in a file that only you can read; it is shown this once and kept nowhere:"
         ));
-        tell(terminal, &lines, Some(&key))
+        new_key::tell(terminal, &lines, Some(&key))
     }
-}
-
-fn keep(key: &PlaintextKey, path: &Path) -> Result<(), Failure> {
-    let failed = |error: &io::Error| {
-        Failure::new(
-            FailureKind::File,
-            format!("the key's file cannot be made: {error}"),
-            path.display().to_string(),
-            "give --key-out a new file in a folder that is there and that you may write to",
-        )
-    };
-    let mut file = private_file::create_new(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::new(
-            FailureKind::File,
-            "the key's file already exists",
-            path.display().to_string(),
-            "Keyplane never overwrites a key: give --key-out another file, or remove this one",
-        ),
-        _ => failed(&error),
-    })?;
-    write_key(&mut file, key).map_err(|error| {
-        drop(fs::remove_file(path));
-        failed(&error)
-    })
-}
-
-fn write_key(file: &mut File, key: &PlaintextKey) -> io::Result<()> {
-    file.write_all(key.expose().as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
-}
-
-fn tell(terminal: &mut impl Write, lines: &[String], key: Option<&PlaintextKey>) -> Result<(), Failure> {
-    lines
-        .iter()
-        .map(String::as_str)
-        .chain(key.map(PlaintextKey::expose))
-        .try_for_each(|line| {
-            terminal.write_all(line.as_bytes())?;
-            terminal.write_all(b"\n")
-        })
-        .and_then(|()| terminal.flush())
-        .map_err(|error| Failure::output(&error))
 }
 
 /// The scope, by the rules of admission and in its words.

@@ -1,0 +1,111 @@
+//! Decrypts what Keyplane sealed: age armour, to the holder of an SSH private key.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::iter;
+use std::path::Path;
+
+use age::armor::ArmoredReader;
+use age::secrecy::SecretString;
+use age::ssh::Identity;
+use age::{Callbacks, DecryptError, Decryptor};
+use keyplane_core::key_format::PlaintextKey;
+use zeroize::Zeroizing;
+
+use crate::failure::{Failure, FailureKind};
+use crate::private_file;
+
+/// Bytes of a private SSH key's file: an RSA key of 16384 bits takes 13 KiB.
+const PRIVATE_KEY_MAX: u64 = 64 * 1024;
+/// Bytes of what is sealed: far above any key.
+const SEALED_MAX: u64 = 4096;
+
+/// The private key in the file, whose passphrase is asked for when it is needed.
+///
+/// # Errors
+/// [`FailureKind::NoKey`] when it cannot be read, is open to other users, or is of a type that age cannot use.
+fn private_key(path: &Path) -> Result<Identity, Failure> {
+    let place = path.display().to_string();
+    let failed = |what: String, remedy: &str| Failure::new(FailureKind::NoKey, what, &place, remedy);
+    let unreadable = |error: io::Error| {
+        failed(
+            format!("the private SSH key cannot be read: {error}"),
+            "give --ssh-key the private key's file, not the .pub beside it",
+        )
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    if private_file::is_open_to_others(&file.metadata().map_err(unreadable)?) {
+        let remedy = format!("run: chmod 600 {place}");
+        return Err(failed("the private SSH key is open to other users".to_owned(), &remedy));
+    }
+    let bytes = private_file::read_bounded(file, PRIVATE_KEY_MAX).map_err(unreadable)?;
+    let identity = Identity::from_buffer(bytes.as_slice(), Some(place.clone())).map_err(|_| {
+        failed(
+            "this is no private SSH key that can be read".to_owned(),
+            "give --ssh-key a private key of OpenSSH, not the .pub beside it",
+        )
+    })?;
+    match identity {
+        Identity::Unsupported(_) => Err(failed(
+            "a private SSH key of this kind cannot decrypt".to_owned(),
+            "use a key of type ssh-ed25519 or ssh-rsa in OpenSSH's format (ssh-keygen -p converts an older one); keys on \
+             hardware and in an ssh-agent cannot decrypt",
+        )),
+        usable => Ok(usable),
+    }
+}
+
+/// The key that is sealed in this armour, opened with the private SSH key in this file.
+///
+/// # Errors
+/// [`FailureKind::NoKey`] when the private key cannot be used or does not open it, or what is in it is no key.
+pub(super) fn unseal(armour: &str, private_key_file: &Path) -> Result<PlaintextKey, Failure> {
+    let failed =
+        |what: &str, remedy: &str| Failure::new(FailureKind::NoKey, what, "status.sealedKey", remedy);
+    let opened = |error: DecryptError| match error {
+        DecryptError::NoMatchingKeys => failed(
+            "the key is sealed to another SSH key",
+            "give --ssh-key the private key of the SshKey that spec.delivery.sealedTo names",
+        ),
+        DecryptError::KeyDecryptionFailed => failed(
+            "the private SSH key was not opened: no passphrase was given, or a wrong one",
+            "run the command on a terminal and give the passphrase of the private SSH key",
+        ),
+        other => failed(
+            &format!("what is sealed cannot be decrypted: {other}"),
+            "rotate the key: kubectl-keyplane apikeys rotate",
+        ),
+    };
+    let identity = private_key(private_key_file)?.with_callbacks(AskOnTerminal);
+    let decryptor = Decryptor::new_buffered(ArmoredReader::new(armour.as_bytes())).map_err(opened)?;
+    let reader = decryptor.decrypt(iter::once(&identity as &dyn age::Identity)).map_err(opened)?;
+    // The capacity is the limit's: growing would leave copies of the key behind, unwiped.
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    reader.take(SEALED_MAX).read_to_string(&mut text).map_err(|error| opened(DecryptError::Io(error)))?;
+    PlaintextKey::parse(text.trim_end_matches(['\r', '\n'])).map_err(|error| {
+        failed(
+            &format!("what is sealed is no key: {error}"),
+            "rotate the key: kubectl-keyplane apikeys rotate",
+        )
+    })
+}
+
+/// Asks for a passphrase on the terminal, without showing it.
+#[derive(Clone, Copy)]
+struct AskOnTerminal;
+
+impl Callbacks for AskOnTerminal {
+    fn display_message(&self, _: &str) {}
+
+    fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
+        None
+    }
+
+    fn request_public_string(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn request_passphrase(&self, description: &str) -> Option<SecretString> {
+        rpassword::prompt_password(format!("{description}: ")).ok().map(SecretString::from)
+    }
+}
