@@ -17,7 +17,11 @@ mod keys;
 #[cfg(test)]
 mod kubeconfig;
 #[cfg(test)]
+mod manage;
+#[cfg(test)]
 mod merge_laws;
+#[cfg(test)]
+mod patch_laws;
 #[cfg(test)]
 mod refused_token;
 #[cfg(test)]

@@ -26,7 +26,8 @@ kubectl does it, with your own rights: an owner of the account may do all of it.
 
 Examples:
   kubectl-keyplane apikeys list --namespace acme
-  kubectl-keyplane apikeys rotate ci --namespace acme --grace 24h --key-out ci.key
+  kubectl-keyplane apikeys rotate ci --namespace acme --grace 24h \\
+    --key-out ci.key
   kubectl-keyplane apikeys revoke ci --namespace acme";
 
 /// The arguments of `apikeys`.

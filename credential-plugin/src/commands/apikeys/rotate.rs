@@ -27,7 +27,8 @@ handed over as before, in the Secret or sealed (see kubectl-keyplane reveal).
 Without a grace period the key before it is refused from then on.
 
 Examples:
-  kubectl-keyplane apikeys rotate ci --namespace acme --grace 24h --key-out ci.key
+  kubectl-keyplane apikeys rotate ci --namespace acme --grace 24h \\
+    --key-out ci.key
   kubectl-keyplane apikeys rotate deploy --namespace acme --no-wait";
 
 /// The arguments of `apikeys rotate`.

@@ -78,7 +78,8 @@ pub fn candidates(words: &[String]) -> Candidates {
             _ => options(command, last),
         };
     }
-    let mut found = subcommands(command, last);
+    // After a word that is no command there is no command either.
+    let mut found = if typed.positionals == 0 { subcommands(command, last) } else { Candidates::default() };
     if let Some(arg) = command.get_positionals().nth(typed.positionals) {
         let more = values(arg, &typed, "", last);
         found.offered.extend(more.offered);
@@ -150,7 +151,8 @@ fn offer<'a>(
         .filter(|(word, _)| word.starts_with(start))
         .map(|(word, about)| {
             let about = about.map(ToString::to_string).unwrap_or_default();
-            Candidate { word, description: about.lines().next().unwrap_or_default().to_owned() }
+            // The backticks are for those who read the source.
+            Candidate { word, description: about.lines().next().unwrap_or_default().replace('`', "") }
         })
         .collect();
     Candidates { offered, files: false }

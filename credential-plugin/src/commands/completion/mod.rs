@@ -13,14 +13,14 @@ use crate::cli::Cli;
 use crate::failure::Failure;
 
 const HELP: &str = "\
-kubectl asks a program called kubectl_complete-keyplane on PATH what to offer
-after \"kubectl keyplane\"; kubectl's own completion must be set up.
+kubectl asks the program kubectl_complete-keyplane on PATH what to offer after
+\"kubectl keyplane\". Make the script executable (chmod +x); kubectl's own
+completion must be set up, and kubectl-keyplane be on PATH too.
 
 Examples:
   source <(kubectl-keyplane completion bash)
   kubectl-keyplane completion zsh > ~/.zfunc/_kubectl-keyplane
-  kubectl-keyplane completion kubectl > ~/.local/bin/kubectl_complete-keyplane &&
-    chmod +x ~/.local/bin/kubectl_complete-keyplane # kubectl-keyplane too is on PATH";
+  kubectl-keyplane completion kubectl > ~/bin/kubectl_complete-keyplane";
 
 /// What kubectl starts: it prints what `kubectl-keyplane __complete` says of the words that were typed.
 const FOR_KUBECTL: &str = "\

@@ -109,3 +109,99 @@ impl Callbacks for AskOnTerminal {
         rpassword::prompt_password(format!("{description}: ")).ok().map(SecretString::from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use age::Encryptor;
+    use age::armor::{ArmoredWriter, Format};
+    use age::ssh::Recipient;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::new_key;
+
+    // The pair with which the controller's sealing is tested; it opens nothing else.
+    const PRIVATE_KEY: &str = include_str!("../../../../operator/tests/sealing/id_ed25519");
+    const PUBLIC_KEY: &str = include_str!("../../../../operator/tests/sealing/id_ed25519.pub");
+
+    fn seal(text: &str) -> String {
+        let recipient: Recipient = PUBLIC_KEY.trim().parse().unwrap();
+        let encryptor = Encryptor::with_recipients(iter::once(&recipient as &dyn age::Recipient)).unwrap();
+        let armour = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor).unwrap();
+        let mut writer = encryptor.wrap_output(armour).unwrap();
+        writer.write_all(text.as_bytes()).unwrap();
+        String::from_utf8(writer.finish().unwrap().finish().unwrap()).unwrap()
+    }
+
+    fn open(armour: &str) -> Result<PlaintextKey, Failure> {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("id_ed25519");
+        new_private(&file, PRIVATE_KEY);
+        unseal(armour, &file)
+    }
+
+    fn new_private(file: &Path, text: &str) {
+        private_file::create_new(file).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn the_holder_of_the_private_key_reads_the_key() {
+        let key = new_key::make().unwrap();
+        assert_eq!(open(&seal(key.expose())).unwrap().expose(), key.expose());
+        assert_eq!(open(&seal(&format!("{}\n", key.expose()))).unwrap().expose(), key.expose());
+    }
+
+    #[test]
+    fn what_is_no_key_or_was_cut_or_changed_is_told_and_not_shown() {
+        let key = new_key::make().unwrap();
+        let mistyped = key.expose().replace(|c: char| c.is_ascii_digit(), "z");
+        let sealed = seal(key.expose());
+        for armour in [
+            seal(&mistyped),
+            seal("a secret"),
+            seal(""),
+            seal(&key.expose().repeat(1000)),
+            sealed.get(..sealed.len() / 2).unwrap().to_owned(),
+            sealed.replace("AGE ENCRYPTED", "OTHER"),
+            String::new(),
+        ] {
+            let failure = open(&armour).unwrap_err();
+            assert_eq!(failure.kind(), FailureKind::NoKey, "{failure}");
+            assert!(!failure.to_string().contains("a secret"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_private_key_is_told() {
+        let folder = TempDir::new().unwrap();
+        let sealed = seal("x");
+        for (name, text) in [("public", PUBLIC_KEY), ("empty", ""), ("other", "no key")] {
+            let file = folder.path().join(name);
+            new_private(&file, text);
+            let failure = unseal(&sealed, &file).unwrap_err();
+            assert_eq!(failure.kind(), FailureKind::NoKey);
+            assert!(failure.to_string().contains("--ssh-key"), "{failure}");
+        }
+        assert!(
+            unseal(&sealed, &folder.path().join("missing"))
+                .unwrap_err()
+                .to_string()
+                .contains("cannot be read")
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_key_that_others_can_read_is_refused_as_ssh_does() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("id");
+        new_private(&file, PRIVATE_KEY);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        let failure = unseal(&seal("x"), &file).unwrap_err().to_string();
+        assert!(failure.contains("open to other users") && failure.contains("chmod 600"), "{failure}");
+    }
+}
