@@ -22,8 +22,8 @@ const NO_NAMESPACE: &str = "warning: no --namespace: the manifest goes to kubect
                             a key must stand in an account's home namespace";
 
 const HELP: &str = "\
-The manifest goes to standard output. The key goes to standard error, or with --key-out into a new file of mode 0600.
-The cluster only ever sees the digest: printf %s \"$KEY\" | sha256sum
+The manifest goes to standard output, or with --apply to the cluster. The key goes to standard error, or with --key-out
+into a new file of mode 0600. The cluster only ever sees the digest: printf %s \"$KEY\" | sha256sum
 
 Examples:
   kubectl-keyplane generate --name ci --namespace acme \\
@@ -157,8 +157,8 @@ struct KubernetesExec<'a> {
 ///
 /// # Errors
 /// [`FailureKind::Usage`] for what admission would reject, [`FailureKind::File`] for the key's file,
-/// [`FailureKind::Local`] when the output or the randomness fails. A key whose manifest was not written is neither
-/// shown nor kept.
+/// [`FailureKind::Local`] when the output or the randomness fails, [`FailureKind::Kubectl`] with `--apply`. A key whose
+/// manifest was not written is neither shown nor kept; one that kubectl was to declare is.
 pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let scope = scope(args)?;
     let expires_at = args.expires_at.map(still_to_come).transpose()?;

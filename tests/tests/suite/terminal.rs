@@ -6,10 +6,11 @@ mod reveal;
 mod rotate;
 mod ssh_key;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use keyplane_crds::ApiKeyState;
 use keyplane_tests::kubectl::Kubectl;
-use keyplane_tests::tenant::Tenant;
+use keyplane_tests::plaintext_registry;
+use keyplane_tests::tenant::{HeldKey, Tenant};
 use serde_json::Value;
 
 use crate::delivery::{tenant, until_answered};
@@ -63,6 +64,27 @@ async fn an_owner_lists_keys_and_a_stranger_is_told_whom_to_ask() -> Result<()> 
     ensure_says(&fails(&viewer, &["apikeys", "revoke", "ci", "--yes"], 14).await?, &["forbidden"])?;
     let line = fails(&kubectl, &["apikeys", "revoke", "no-such", "--yes"], 14).await?;
     ensure_says(&line, &["not found", "check the name"])
+}
+
+#[tokio::test]
+async fn a_key_is_made_and_declared_at_once_and_never_in_the_place_of_another() -> Result<()> {
+    let (own, kubectl) = owner("applied").await?;
+    let file = own.dir().join("made.key");
+    let path = file.to_str().context("a path")?;
+    let generate = ["generate", "--name", "made", "--kubernetes-namespace", "web", "--apply", "--key-out"];
+    let said = keyplane(&kubectl, &[&generate[..], &[path]].concat()).await?;
+    ensure_says(&said, &["apikey.keyplane.dev/made created"])?;
+    let key = HeldKey { name: "made".to_owned(), file: file.clone() };
+    plaintext_registry::key(&key.plaintext()?)?;
+    own.wait_ready("apikey/made").await?;
+    until_answered(&own, &key, 200).await?;
+
+    let other = own.dir().join("other.key");
+    let path = other.to_str().context("a path")?;
+    let line = fails(&kubectl, &[&generate[..], &[path]].concat(), 14).await?;
+    ensure_says(&line, &["already exists", "choose another name"])?;
+    ensure!(own.exchange(&key).await?.status == 200);
+    Ok(())
 }
 
 #[tokio::test]

@@ -74,8 +74,9 @@ pub fn run(args: &RevokeArgs, out: &mut impl Write, terminal: &mut impl Write) -
         let is_whole = revocation
             .is_some_and(|it| it.refused_after_millis.is_some() && it.unbound_after_millis.is_some());
         Ok(is_whole.then_some(key))
-    })?;
-    tell_measured(&measured.unwrap_or(revoked), out)
+    });
+    // The key is revoked, whatever becomes of the measurement.
+    tell_measured(&measured.ok().flatten().unwrap_or(revoked), out)
 }
 
 fn tell_measured(key: &ApiKey, out: &mut impl Write) -> Result<(), Failure> {

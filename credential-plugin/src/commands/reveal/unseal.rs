@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::iter;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use age::armor::ArmoredReader;
 use age::secrecy::SecretString;
@@ -62,12 +64,14 @@ fn private_key(path: &Path) -> Result<Identity, Failure> {
 pub(super) fn unseal(armour: &str, private_key_file: &Path) -> Result<PlaintextKey, Failure> {
     let failed =
         |what: &str, remedy: &str| Failure::new(FailureKind::NoKey, what, "status.sealedKey", remedy);
+    let terminal = AskOnTerminal::default();
     let opened = |error: DecryptError| match error {
-        DecryptError::NoMatchingKeys => failed(
+        // age passes over a private key whose passphrase it is not given.
+        DecryptError::NoMatchingKeys if !terminal.is_silent() => failed(
             "the key is sealed to another SSH key",
             "give --ssh-key the private key of the SshKey that spec.delivery.sealedTo names",
         ),
-        DecryptError::KeyDecryptionFailed => failed(
+        DecryptError::KeyDecryptionFailed | DecryptError::NoMatchingKeys => failed(
             "the private SSH key was not opened: no passphrase was given, or a wrong one",
             "run the command on a terminal and give the passphrase of the private SSH key",
         ),
@@ -76,7 +80,7 @@ pub(super) fn unseal(armour: &str, private_key_file: &Path) -> Result<PlaintextK
             "rotate the key: kubectl-keyplane apikeys rotate",
         ),
     };
-    let identity = private_key(private_key_file)?.with_callbacks(AskOnTerminal);
+    let identity = private_key(private_key_file)?.with_callbacks(terminal.clone());
     let decryptor = Decryptor::new_buffered(ArmoredReader::new(armour.as_bytes())).map_err(opened)?;
     let reader = decryptor.decrypt(iter::once(&identity as &dyn age::Identity)).map_err(opened)?;
     // The capacity is the limit's: growing would leave copies of the key behind, unwiped.
@@ -91,8 +95,17 @@ pub(super) fn unseal(armour: &str, private_key_file: &Path) -> Result<PlaintextK
 }
 
 /// Asks for a passphrase on the terminal, without showing it.
-#[derive(Clone, Copy)]
-struct AskOnTerminal;
+#[derive(Clone, Default)]
+struct AskOnTerminal {
+    silent: Arc<AtomicBool>,
+}
+
+impl AskOnTerminal {
+    /// Whether a passphrase was asked for, and nobody could answer.
+    fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+}
 
 impl Callbacks for AskOnTerminal {
     fn display_message(&self, _: &str) {}
@@ -106,7 +119,9 @@ impl Callbacks for AskOnTerminal {
     }
 
     fn request_passphrase(&self, description: &str) -> Option<SecretString> {
-        rpassword::prompt_password(format!("{description}: ")).ok().map(SecretString::from)
+        let answer = rpassword::prompt_password(format!("{description}: "));
+        self.silent.store(answer.is_err(), Ordering::Relaxed);
+        answer.ok().map(SecretString::from)
     }
 }
 
