@@ -36,10 +36,7 @@ fn private_key(path: &Path) -> Result<Identity, Failure> {
         )
     };
     let file = File::open(path).map_err(unreadable)?;
-    if private_file::is_open_to_others(&file.metadata().map_err(unreadable)?) {
-        let remedy = format!("run: chmod 600 {place}");
-        return Err(failed("the private SSH key is open to other users".to_owned(), &remedy));
-    }
+    let is_open = private_file::is_open_to_others(&file.metadata().map_err(unreadable)?);
     let bytes = private_file::read_bounded(file, PRIVATE_KEY_MAX).map_err(unreadable)?;
     let identity = Identity::from_buffer(bytes.as_slice(), Some(place.clone())).map_err(|_| {
         failed(
@@ -47,6 +44,11 @@ fn private_key(path: &Path) -> Result<Identity, Failure> {
             "give --ssh-key a private key of OpenSSH, not the .pub beside it",
         )
     })?;
+    // Said of private keys only: a public key may be open to everybody.
+    if is_open {
+        let remedy = format!("run: chmod 600 {place}");
+        return Err(failed("the private SSH key is open to other users".to_owned(), &remedy));
+    }
     match identity {
         Identity::Unsupported(_) => Err(failed(
             "a private SSH key of this kind cannot decrypt".to_owned(),
