@@ -29,9 +29,13 @@ mod kubeconfig;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
+mod manage;
+#[cfg(test)]
 mod merge_laws;
 #[cfg(test)]
 mod parallel;
+#[cfg(test)]
+mod patch_laws;
 #[cfg(test)]
 mod proxies;
 #[cfg(test)]
