@@ -1,7 +1,8 @@
 //! The laws of merging: nothing of anybody else's is lost, twice is once, and what is written is what is read.
 
-use keyplane_credential_plugin::commands::kubeconfig::to_yaml;
-use keyplane_credential_plugin::kubeconfig::merge::{Entries, Permission, merge};
+use keyplane_credential_plugin::kubeconfig::document::to_yaml;
+use keyplane_credential_plugin::kubeconfig::entries::{Cluster, Context, Entries, User};
+use keyplane_credential_plugin::kubeconfig::merge::{Permission, merge};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -78,21 +79,30 @@ fn config() -> impl Strategy<Value = Value> {
 
 fn entries() -> Entries {
     Entries {
-        cluster_name: "c".to_owned(),
-        cluster_server: "https://c.example".to_owned(),
-        cluster_ca: Some("QUJD".to_owned()),
-        exchange: json!({"server": "https://exchange.example"}),
-        user_name: "u".to_owned(),
-        exec: json!({"command": "kubectl-keyplane", "args": ["get-token"]}),
-        context_name: "x".to_owned(),
-        namespace: None,
+        cluster: Some(Cluster {
+            name: "c".to_owned(),
+            server: "https://c.example".to_owned(),
+            ca: Some("QUJD".to_owned()),
+            exchange: json!({"server": "https://exchange.example"}),
+        }),
+        user: Some(User {
+            name: "u".to_owned(),
+            exec: json!({"command": "kubectl-keyplane", "args": ["get-token"]}),
+        }),
+        contexts: vec![Context {
+            name: "x".to_owned(),
+            cluster: "c".to_owned(),
+            user: "u".to_owned(),
+            namespace: None,
+        }],
+        current_context: Some("x".to_owned()),
     }
 }
 
 proptest! {
     #[test]
     fn everything_that_was_there_is_still_there_and_twice_is_once(config in config()) {
-        let once = merge(config.clone(), &entries(), Permission::default()).unwrap();
+        let once = merge(config.clone(), &entries(), Permission::default(), "file").unwrap();
         for (field, old) in config.as_object().unwrap() {
             match old.as_array() {
                 Some(list) if field != "x-unknown" => {
@@ -102,7 +112,7 @@ proptest! {
                 _ => prop_assert_eq!(&once[field], old),
             }
         }
-        let twice = merge(once.clone(), &entries(), Permission::default()).unwrap();
+        let twice = merge(once.clone(), &entries(), Permission::default(), "file").unwrap();
         prop_assert_eq!(twice, once);
     }
 
@@ -115,6 +125,6 @@ proptest! {
 
     #[test]
     fn any_value_is_merged_or_refused_without_a_panic(config in value()) {
-        let _ = merge(config, &entries(), Permission { replace: true, set_current: true });
+        let _ = merge(config, &entries(), Permission { replace: true, set_current: true }, "file");
     }
 }
