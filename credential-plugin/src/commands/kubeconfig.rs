@@ -53,7 +53,7 @@ Examples:
 
 /// The arguments of `kubeconfig`.
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("key"), group = ArgGroup::new("destination"), after_help = HELP)]
+#[command(group = ArgGroup::new("key"), after_help = HELP)]
 pub struct KubeconfigArgs {
     /// The exchange's URL, https [default: `KEYPLANE_URL`]
     #[arg(long, value_name = "URL")]
@@ -97,6 +97,18 @@ pub struct KubeconfigArgs {
     /// A context for each namespace that the key reaches: asks the exchange, as without --cluster-server
     #[arg(long, conflicts_with = "namespaces")]
     pub all_namespaces: bool,
+    /// Where to.
+    #[command(flatten)]
+    pub destination: DestinationArgs,
+    /// Make the first context the current one
+    #[arg(long)]
+    pub set_current: bool,
+}
+
+/// Where the entries go to.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("destination"))]
+pub struct DestinationArgs {
     /// Merge into your own kubeconfig: KUBECONFIG, else ~/.kube/config
     #[arg(long, group = "destination")]
     pub merge: bool,
@@ -106,9 +118,6 @@ pub struct KubeconfigArgs {
     /// Print what would change, and the entries; write nothing
     #[arg(long, requires = "destination")]
     pub dry_run: bool,
-    /// Make the first context the current one
-    #[arg(long)]
-    pub set_current: bool,
     /// Replace entries of the same names, whatever they were for
     #[arg(long)]
     pub replace: bool,
@@ -120,7 +129,9 @@ impl KubeconfigArgs {
     pub const fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout)
     }
+}
 
+impl DestinationArgs {
     fn files(&self) -> Option<Result<Files, Failure>> {
         match &self.output {
             Some(path) => Some(Ok(Files::one(path))),
@@ -136,7 +147,7 @@ impl KubeconfigArgs {
 /// output.
 pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let entries = assembly::entries(args)?;
-    let permission = Permission { replace: args.replace, set_current: args.set_current };
+    let permission = Permission { replace: args.destination.replace, set_current: args.set_current };
     let mut tell = |line: String| writeln!(terminal, "{line}").map_err(|error| Failure::output(&error));
     if args.embed_key_env {
         tell("warning: the kubeconfig holds the API key itself; keep it as secret as the key".to_owned())?;
@@ -144,21 +155,21 @@ pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Writ
     if let Some(path) = args.key_file.as_deref().filter(|path| !path.exists()) {
         tell(format!("warning: there is no key file at {} yet", path.display()))?;
     }
-    let Some(files) = args.files().transpose()? else {
+    let Some(files) = args.destination.files().transpose()? else {
         return print(&entries, out);
     };
-    let changes = if args.dry_run {
+    let changes = if args.destination.dry_run {
         files.preview(&entries, permission)?
     } else {
         files.merge(&entries, permission, args.embed_key_env)?
     };
-    if args.dry_run {
+    if args.destination.dry_run {
         show(&changes, out)?;
         writeln!(out).map_err(|error| Failure::output(&error))?;
         print(&entries.redacted(), out)?;
     }
     for change in &changes {
-        for line in told(change, args.dry_run) {
+        for line in told(change, args.destination.dry_run) {
             tell(line)?;
         }
     }

@@ -41,28 +41,29 @@ pub fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
     let given_ca = args.cluster_certificate_authority.as_deref().map(read_pem).transpose()?;
     let exec = exec_section(key_for_exec(args), &allowed)?;
 
-    let asked = given_server.is_none() || args.all_namespaces;
-    let answered = asked.then(|| Answered::ask(&exchange, args)).transpose()?;
-    let namespaces = match &answered {
-        Some(answered) => answered.namespaces(&args.namespaces)?,
-        None => args.namespaces.clone(),
-    };
-    let issued = answered.map(|answered| answered.issued);
-    let named = args.cluster.clone().or_else(|| Some(issued.as_ref()?.cluster_name.clone()));
-    let name = named.unwrap_or_default();
-    let cluster = match (given_server, issued) {
-        (Some(server), _) => Cluster { name, server, ca: None, exchange: extension },
-        (None, issued) => {
-            let (server, ca) =
-                issued.map_or_else(Default::default, |issued| (issued.cluster_server, issued.cluster_ca));
-            Cluster { name, server, ca, exchange: extension }
+    let is_users_word = given_server.is_some() || given_ca.is_some();
+    let given_ca = given_ca.map(|pem| STANDARD.encode(pem));
+    // --cluster-server comes with --cluster.
+    let given = args.cluster.clone().zip(given_server);
+    let (name, server, ca, namespaces) = match given {
+        Some((name, server)) if !args.all_namespaces => (name, server, given_ca, args.namespaces.clone()),
+        given => {
+            let answered = Answered::ask(&exchange, args)?;
+            let namespaces = answered.namespaces(&args.namespaces)?;
+            let Issued { cluster_name, cluster_server, cluster_ca, .. } = answered.issued;
+            match given {
+                Some((name, server)) => (name, server, given_ca, namespaces),
+                None => {
+                    let name = args.cluster.clone().unwrap_or(cluster_name);
+                    (name, cluster_server, given_ca.or(cluster_ca), namespaces)
+                }
+            }
         }
     };
-    let ca = given_ca.map(|pem| STANDARD.encode(pem)).or(cluster.ca.clone());
-    let contexts = contexts(args, &cluster.name, &namespaces)?;
+    let contexts = contexts(args, &name, &namespaces)?;
     Ok(Entries {
         current_context: contexts.first().map(|context| context.name.clone()),
-        cluster: Some(Cluster { ca, ..cluster }),
+        cluster: Some(Cluster { name, server, ca, is_users_word, exchange: extension }),
         user: Some(User { name: args.user.clone(), exec }),
         contexts,
     })

@@ -6,7 +6,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, FailureKind};
-use crate::kubeconfig::text_edit::edit;
+use crate::kubeconfig::text_edit::{edit, line_end};
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -74,8 +74,10 @@ impl Document {
         if !self.value.is_null() {
             return Ok(edit(content, &self.value, new).map(|text| format!("{mark}{text}")));
         }
-        let newline = if content.is_empty() || content.ends_with('\n') { "" } else { "\n" };
-        Ok(Some(format!("{mark}{content}{newline}{}", *to_yaml(new)?)))
+        // Comments alone, or nothing.
+        let eol = line_end(content);
+        let between = if content.is_empty() || content.ends_with('\n') { "" } else { eol };
+        Ok(Some(format!("{mark}{content}{between}{}", to_yaml(new)?.replace('\n', eol))))
     }
 }
 

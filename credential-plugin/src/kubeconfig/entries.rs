@@ -27,6 +27,9 @@ pub struct Cluster {
     pub server: String,
     /// The API server's CA, base64 of PEM.
     pub ca: Option<String>,
+    /// Whether the CA may take the place of another in an entry that was not made for this exchange: not when the CA is
+    /// another machine's word.
+    pub is_users_word: bool,
     /// The content of the extension [`EXTENSION`].
     pub exchange: Value,
 }

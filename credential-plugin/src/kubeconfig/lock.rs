@@ -53,10 +53,7 @@ impl Drop for Locks {
 fn wait_for(lock: &Path, deadline: Instant) -> Result<bool, Failure> {
     let mut told = false;
     loop {
-        let error = match private_file::create_new(lock) {
-            Ok(_) => return Ok(true),
-            Err(error) => error,
-        };
+        let Err(error) = private_file::create_new(lock) else { return Ok(true) };
         if !platform::is_held(&error) {
             verbose::note(format!("{} cannot be made: {error}", lock.display()));
             return Ok(false);

@@ -73,6 +73,7 @@ impl Config<'_> {
         let place = self.place;
         let content = self.content(Section::Clusters, &cluster.name, |content| {
             differs(content, "server", &json!(cluster.server))
+                || (!cluster.is_users_word && trusts_another(content, cluster))
         })?;
         content.insert("server".to_owned(), json!(cluster.server));
         if let Some(ca) = &cluster.ca {
@@ -99,14 +100,14 @@ impl Config<'_> {
     }
 
     fn add_context(&mut self, context: &Context) -> Result<(), Failure> {
-        let content = self.content(Section::Contexts, &context.name, |content| {
-            differs(content, "cluster", &json!(context.cluster))
-                || differs(content, "user", &json!(context.user))
+        let fields = self.content(Section::Contexts, &context.name, |fields| {
+            differs(fields, "cluster", &json!(context.cluster))
+                || differs(fields, "user", &json!(context.user))
         })?;
-        content.insert("cluster".to_owned(), json!(context.cluster));
-        content.insert("user".to_owned(), json!(context.user));
+        fields.insert("cluster".to_owned(), json!(context.cluster));
+        fields.insert("user".to_owned(), json!(context.user));
         if let Some(namespace) = &context.namespace {
-            content.insert("namespace".to_owned(), json!(namespace));
+            fields.insert("namespace".to_owned(), json!(namespace));
         }
         Ok(())
     }
@@ -147,6 +148,21 @@ impl Config<'_> {
         }
         Ok(content)
     }
+}
+
+/// Whether a cluster's entry that is not of the same exchange trusts something else than this CA. An exchange must not
+/// decide whom people trust as a cluster that they have from elsewhere.
+fn trusts_another(content: &Map<String, Value>, cluster: &Cluster) -> bool {
+    let extensions = content.get("extensions").and_then(Value::as_array).into_iter().flatten();
+    let mut ours = extensions.filter(|extension| extension.get("name") == Some(&json!(EXTENSION)));
+    let is_same = |extension: &Value| {
+        extension
+            .pointer("/extension/server")
+            .is_some_and(|server| Some(server) == cluster.exchange.get("server"))
+    };
+    !ours.any(is_same)
+        && content.get("certificate-authority-data").and_then(Value::as_str) != cluster.ca.as_deref()
+        && content.contains_key("server")
 }
 
 /// Whether two `exec` sections call the same plugin for the same key. kubectl writes `env: null` for no `env`.

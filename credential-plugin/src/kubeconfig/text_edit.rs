@@ -16,13 +16,19 @@ use crate::kubeconfig::yaml_tree::{Node, NodeKind, Pair, parse};
 #[must_use]
 pub fn edit(text: &str, old: &Value, new: &Value) -> Option<String> {
     let tree = parse(text)?;
-    let eol = match text.find('\n').and_then(|at| text.get(..at)) {
-        Some(line) if line.ends_with('\r') => "\r\n",
-        _ => "\n",
-    };
+    let eol = line_end(text);
     let mut editor = Editor { text, eol, changes: Vec::new() };
     editor.within(&tree, old, new, Depth::Root)?;
     editor.applied()
+}
+
+/// How the text's lines end: as its first does.
+#[must_use]
+pub fn line_end(text: &str) -> &'static str {
+    match text.find('\n').and_then(|at| text.get(..at)) {
+        Some(line) if line.ends_with('\r') => "\r\n",
+        _ => "\n",
+    }
 }
 
 struct Change {
@@ -130,19 +136,15 @@ impl Editor<'_> {
             return Some(());
         }
         let last = pairs.last()?;
-        match indent {
-            Some(indent) => {
-                let lines = self.lines(&Value::Object(added), indent)?;
-                self.insert_lines(node.span.end.max(self.after_key(last)), indent, lines)
-            }
-            None => {
-                let json = flow(&Value::Object(added))?;
-                let inner = json.strip_prefix('{')?.strip_suffix('}')?;
-                let end = self.end_of(last);
-                self.change(end..end, format!(", {inner}"));
-                Some(())
-            }
+        if let Some(indent) = indent {
+            let lines = self.lines(&Value::Object(added), indent)?;
+            return self.insert_lines(node.span.end.max(self.after_key(last)), indent, lines);
         }
+        let json = flow(&Value::Object(added))?;
+        let inner = json.strip_prefix('{')?.strip_suffix('}')?;
+        let end = self.end_of(last);
+        self.change(end..end, format!(", {inner}"));
+        Some(())
     }
 
     fn within_sequence(

@@ -123,14 +123,15 @@ impl Open {
     fn take(&mut self, node: Node, key: Option<Key>) -> Option<()> {
         match &mut self.content {
             Content::Items(items) => items.push(node),
-            Content::Pairs(pairs, pending) => match pending.take() {
-                Some(key) => pairs.push(Pair { key: key.span, name: key.name, value: node }),
-                None => {
+            Content::Pairs(pairs, pending) => {
+                if let Some(key) = pending.take() {
+                    pairs.push(Pair { key: key.span, name: key.name, value: node });
+                } else {
                     let key = key?;
                     self.indent = key.indent.unwrap_or(self.indent);
                     *pending = Some(key);
                 }
-            },
+            }
         }
         Some(())
     }

@@ -17,6 +17,12 @@ mod keys;
 #[cfg(test)]
 mod kubeconfig;
 #[cfg(test)]
+mod kubeconfig_asked;
+#[cfg(test)]
+mod kubeconfig_files;
+#[cfg(test)]
+mod kubeconfig_styles;
+#[cfg(test)]
 mod merge_laws;
 #[cfg(test)]
 mod refused_token;
@@ -26,5 +32,7 @@ mod retry_laws;
 mod stage;
 #[cfg(test)]
 mod stand_in;
+#[cfg(test)]
+mod text_edit_laws;
 #[cfg(test)]
 mod token_life_laws;

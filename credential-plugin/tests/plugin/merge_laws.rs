@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// Any JSON value, with the texts that YAML 1.1 and 1.2 read differently.
-fn value() -> impl Strategy<Value = Value> {
+pub(crate) fn value() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         "[ -~]{0,12}",
         "\\PC{0,8}",
@@ -77,17 +77,18 @@ fn config() -> impl Strategy<Value = Value> {
     })
 }
 
-fn entries() -> Entries {
+pub(crate) fn entries() -> Entries {
     Entries {
         cluster: Some(Cluster {
             name: "c".to_owned(),
             server: "https://c.example".to_owned(),
             ca: Some("QUJD".to_owned()),
+            is_users_word: true,
             exchange: json!({"server": "https://exchange.example"}),
         }),
         user: Some(User {
             name: "u".to_owned(),
-            exec: json!({"command": "kubectl-keyplane", "args": ["get-token"]}),
+            exec: json!({"command": "kubectl-keyplane", "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "args": ["get-token"]}),
         }),
         contexts: vec![Context {
             name: "x".to_owned(),
