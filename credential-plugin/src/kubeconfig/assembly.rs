@@ -51,12 +51,11 @@ pub fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
             let answered = Answered::ask(&exchange, args)?;
             let namespaces = answered.namespaces(&args.namespaces)?;
             let Issued { cluster_name, cluster_server, cluster_ca, .. } = answered.issued;
-            match given {
-                Some((name, server)) => (name, server, given_ca, namespaces),
-                None => {
-                    let name = args.cluster.clone().unwrap_or(cluster_name);
-                    (name, cluster_server, given_ca.or(cluster_ca), namespaces)
-                }
+            if let Some((name, server)) = given {
+                (name, server, given_ca, namespaces)
+            } else {
+                let name = args.cluster.clone().unwrap_or(cluster_name);
+                (name, cluster_server, given_ca.or(cluster_ca), namespaces)
             }
         }
     };
