@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::Value;
 use ureq::http::Uri;
 
 use crate::argument_values::namespace_name;
@@ -62,7 +63,10 @@ impl Issued {
     /// # Errors
     /// What is wrong with it, without its own words.
     pub fn parse(answer: &[u8]) -> Result<Self, &'static str> {
-        let config: Config = serde_saphyr::from_slice(answer).map_err(|_| "it is no kubeconfig")?;
+        // By way of a JSON value, as every kubeconfig is read: another YAML reader would double that part of the program.
+        let config = serde_saphyr::from_str::<Value>(str::from_utf8(answer).unwrap_or("?"));
+        let config = config.ok().and_then(|config| serde_json::from_value::<Config>(config).ok());
+        let config = config.ok_or("it is no kubeconfig")?;
         let first = config.clusters.into_iter().next().ok_or("it names no cluster")?;
         let (name, cluster) = (first.name, first.cluster.ok_or("its cluster has no content")?);
         let namespaces: Vec<String> = {
