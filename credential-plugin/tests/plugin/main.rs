@@ -27,6 +27,12 @@ mod keys;
 #[cfg(test)]
 mod kubeconfig;
 #[cfg(test)]
+mod kubeconfig_asked;
+#[cfg(test)]
+mod kubeconfig_files;
+#[cfg(test)]
+mod kubeconfig_styles;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod manage;
@@ -52,6 +58,8 @@ mod stage;
 mod stand_in;
 #[cfg(test)]
 mod stand_in_proxy;
+#[cfg(test)]
+mod text_edit_laws;
 #[cfg(test)]
 mod token_life_laws;
 #[cfg(test)]
