@@ -53,10 +53,11 @@ up: programs ## Start a control plane and Keyplane and leave them running (CONTE
 down: ## Stop what `make up` started and remove its data
 	@if [ -d target/dev ]; then $(CARGO) build --locked -p keyplane-tests && $(DEV) down; else echo "Nothing is up."; fi
 
-generate: ## Write the generated files again (resource definitions, pages of docs, the OpenAPI document)
+generate: ## Write the generated files again (resource definitions, pages of docs, manual pages, the OpenAPI document)
 	$(CARGO) run --locked -p keyplane-crds --bin generate-crds
 	$(CARGO) run --locked -p keyplane-tests --bin generate-permissions
 	$(CARGO) run --locked -p keyplane-tests --bin generate-documents
+	$(CARGO) run --locked -p keyplane-credential-plugin --example man
 	$(OPENAPI) > target/openapi.json && mv target/openapi.json docs/openapi.json
 
 check: fmt clippy drift deny ## What a change must pass besides the tests
@@ -74,6 +75,7 @@ drift: ## Check that the generated files are up to date
 	$(CARGO) run --locked -p keyplane-crds --bin generate-crds -- --check
 	$(CARGO) run --locked -p keyplane-tests --bin generate-permissions -- --check
 	$(CARGO) run --locked -p keyplane-tests --bin generate-documents -- --check
+	$(CARGO) run --locked -p keyplane-credential-plugin --example man -- --check
 	@$(OPENAPI) > target/openapi.json
 	@diff -u docs/openapi.json target/openapi.json || \
 		{ echo "docs/openapi.json differs from operator/src/api: run \`make generate\` and commit the result"; exit 1; }

@@ -22,6 +22,21 @@ pub fn key_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// A name of an `SshKey`.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn ssh_key_name(text: &str) -> Result<String, String> {
+    if text.len() > 253 {
+        Err("a name has up to 253 characters".to_owned())
+    } else if text.len() > 64 {
+        // The same letters; only an ApiKey's name is shorter.
+        text.split('.').map(key_name).collect::<Result<Vec<_>, _>>().map(|_| text.to_owned())
+    } else {
+        key_name(text)
+    }
+}
+
 /// A name of a namespace.
 ///
 /// # Errors
@@ -69,4 +84,43 @@ pub fn uuid(text: &str) -> Result<String, String> {
     } else {
         Err("an id is a UUID, such as the metadata.uid of the Namespace resource".to_owned())
     }
+}
+
+/// A length of time in seconds: `90`, `90s`, `15m`, `24h` or `7d`.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit {
+        "" | "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let number: Option<u64> = number.parse().ok();
+    number
+        .zip(unit)
+        .and_then(|(number, unit): (u64, u64)| number.checked_mul(unit))
+        .ok_or_else(|| "give a time such as 90s, 15m, 24h or 7d".to_owned())
+}
+
+/// How long a replaced key goes on working, in seconds: up to 30 days, as admission has it.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn grace_period(text: &str) -> Result<u32, String> {
+    const MOST: u32 = 30 * 86_400;
+    let seconds = u32::try_from(seconds(text)?).unwrap_or(u32::MAX);
+    if seconds > MOST { Err("a grace period is 30 days at most".to_owned()) } else { Ok(seconds) }
+}
+
+/// How long is waited, in seconds: from 1 second to one hour.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn patience(text: &str) -> Result<u64, String> {
+    let seconds = seconds(text)?;
+    if (1..=3600).contains(&seconds) { Ok(seconds) } else { Err("wait for 1s to 1h".to_owned()) }
 }

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::apikeys::ApiKeysArgs;
-use crate::commands::completion::CompletionArgs;
+use crate::commands::completion::{CompleteArgs, CompletionArgs};
 use crate::commands::doctor::DoctorArgs;
 use crate::commands::generate::GenerateArgs;
 use crate::commands::get_token::GetTokenArgs;
@@ -75,8 +75,11 @@ pub enum Command {
     Reveal(RevealArgs),
     /// Register SSH public keys
     SshKey(SshKeyArgs),
-    /// Print a completion script for a shell
+    /// Print a completion script for a shell, or for kubectl
     Completion(CompletionArgs),
+    /// Print what the last word may be
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
 }
 
 /// What came of reading the arguments.

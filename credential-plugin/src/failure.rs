@@ -1,6 +1,7 @@
 //! How the plugin fails: one line on stderr and an exit code of its own for each kind.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::secret_text::without_keys;
 
@@ -77,6 +78,7 @@ pub struct Failure {
     what: String,
     place: String,
     remedy: String,
+    asked_pause: Option<Duration>,
 }
 
 impl Failure {
@@ -87,7 +89,7 @@ impl Failure {
         place: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { kind, what: what.into(), place: place.into(), remedy: remedy.into() }
+        Self { kind, what: what.into(), place: place.into(), remedy: remedy.into(), asked_pause: None }
     }
 
     /// The output could not be written.
@@ -107,6 +109,19 @@ impl Failure {
         self.remedy.push_str(", ");
         self.remedy.push_str(remedy);
         self
+    }
+
+    /// The same failure of an exchange that asked not to be asked again before this time has passed.
+    #[must_use]
+    pub const fn asking_for_a_pause(mut self, pause: Option<Duration>) -> Self {
+        self.asked_pause = pause;
+        self
+    }
+
+    /// How long the exchange asked not to be asked again.
+    #[must_use]
+    pub const fn asked_pause(&self) -> Option<Duration> {
+        self.asked_pause
     }
 
     /// What is wrong, where, and what to do, each as it stands in the line: no key, no control character, bounded.

@@ -6,9 +6,16 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use clap::Args;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::argument_values::namespace_name;
 use crate::failure::{Failure, FailureKind};
+use crate::resources::List;
+
+/// How long kubectl waits for one answer of the API server.
+const REQUEST_TIMEOUT: &str = "--request-timeout=20s";
 
 /// Which cluster and namespace, as kubectl's own arguments of these names.
 #[derive(Args, Clone, Debug, Default)]
@@ -20,20 +27,86 @@ pub struct KubectlArgs {
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
     /// The namespace [default: the context's]
-    #[arg(long, short, value_name = "NAMESPACE")]
+    #[arg(long, short, value_name = "NAMESPACE", value_parser = namespace_name)]
     pub namespace: Option<String>,
 }
 
+/// What came of a change that asked for a certain state before it.
+#[derive(Debug)]
+pub enum Patched<T> {
+    /// It was made; the object as it is now.
+    Done(T),
+    /// Somebody else changed or replaced the object meanwhile; nothing was done.
+    Conflict,
+}
+
 impl KubectlArgs {
+    /// The object of this name.
+    ///
+    /// # Errors
+    /// [`FailureKind::Kubectl`], also when there is none.
+    pub fn get<T: DeserializeOwned>(&self, resource: &str, name: &str) -> Result<T, Failure> {
+        read(&self.run(&["get", resource, name, "--output=json", REQUEST_TIMEOUT], None)?)
+    }
+
+    /// The objects of the namespace, or of all of them.
+    ///
+    /// # Errors
+    /// [`FailureKind::Kubectl`].
+    pub fn list<T: DeserializeOwned>(&self, resource: &str, all_namespaces: bool) -> Result<Vec<T>, Failure> {
+        let all = format!("--all-namespaces={all_namespaces}");
+        let list: List<T> =
+            read(&self.run(&["get", resource, "--output=json", &all, REQUEST_TIMEOUT], None)?)?;
+        Ok(list.items)
+    }
+
+    /// Makes an object of this manifest.
+    ///
+    /// # Errors
+    /// [`FailureKind::Kubectl`], also when there is one of its name.
+    pub fn create<T: DeserializeOwned>(&self, manifest: &Value) -> Result<T, Failure> {
+        let input = manifest.to_string().into_bytes();
+        read(&self.run(&["create", "--filename=-", "--output=json", REQUEST_TIMEOUT], Some(&input))?)
+    }
+
+    /// Changes an object by a JSON merge patch. A patch that names the object's `uid` or `resourceVersion` changes no other.
+    ///
+    /// # Errors
+    /// [`FailureKind::Kubectl`], but not for a [`Patched::Conflict`].
+    pub fn merge_patch<T: DeserializeOwned>(
+        &self,
+        resource: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Patched<T>, Failure> {
+        let patch = format!("--patch={patch}");
+        let args = ["patch", resource, name, "--type=merge", &patch, "--output=json", REQUEST_TIMEOUT];
+        match self.attempt(&args, None)? {
+            Ok(printed) => read(&printed).map(Patched::Done),
+            Err(words) if words.contains("(Conflict)") => Ok(Patched::Conflict),
+            Err(words) => Err(refused(&words)),
+        }
+    }
+
     /// Runs kubectl with these and the given arguments, with `input` on its standard input, and gives what it printed.
     ///
     /// # Errors
     /// [`FailureKind::Kubectl`] with kubectl's own last words, when it cannot be started or fails.
     pub fn run(&self, args: &[&str], input: Option<&[u8]>) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let failed = |what: String, remedy: &str| Failure::new(FailureKind::Kubectl, what, "kubectl", remedy);
+        self.attempt(args, input)?.map_err(|words| refused(&words))
+    }
+
+    /// What kubectl printed, or its last words where it failed.
+    fn attempt(
+        &self,
+        args: &[&str],
+        input: Option<&[u8]>,
+    ) -> Result<Result<Zeroizing<Vec<u8>>, String>, Failure> {
         let no_kubectl = |error: io::Error| {
-            failed(
+            Failure::new(
+                FailureKind::Kubectl,
                 format!("kubectl cannot be started: {error}"),
+                "kubectl",
                 "put kubectl on PATH; its version must be 1.28 or later",
             )
         };
@@ -48,14 +121,11 @@ impl KubectlArgs {
         let output = child.wait_with_output().map_err(no_kubectl)?;
         let printed = Zeroizing::new(output.stdout);
         if output.status.success() {
-            return Ok(printed);
+            return Ok(Ok(printed));
         }
         let words = String::from_utf8_lossy(&output.stderr);
         let words = words.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
-        Err(failed(
-            words.strip_prefix("error: ").unwrap_or(words).to_owned(),
-            "check the context with kubectl config current-context, and your rights with kubectl auth can-i",
-        ))
+        Ok(Err(words.strip_prefix("error: ").unwrap_or(words).to_owned()))
     }
 
     fn global(&self) -> Vec<OsString> {
@@ -72,4 +142,35 @@ impl KubectlArgs {
         }
         args
     }
+}
+
+fn refused(words: &str) -> Failure {
+    Failure::new(FailureKind::Kubectl, words, "kubectl", remedy(words))
+}
+
+/// What helps against what kubectl said. The words in brackets are the API server's reasons.
+fn remedy(words: &str) -> &'static str {
+    if words.contains("(NotFound)") {
+        "check the name, and give its account's home namespace with --namespace"
+    } else if words.contains("(Forbidden)") {
+        "ask an owner of the account; kubectl auth can-i --list shows what you may do"
+    } else if words.contains("(AlreadyExists)") {
+        "choose another name"
+    } else if words.contains("is invalid") {
+        "mend what the message names, and run the command again"
+    } else {
+        "check the context with kubectl config current-context, and your rights with kubectl auth can-i"
+    }
+}
+
+fn read<T: DeserializeOwned>(printed: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(printed).map_err(|error| {
+        // serde's text would show what was in the object; where it went wrong is enough.
+        Failure::new(
+            FailureKind::Kubectl,
+            format!("kubectl printed what is no object of Keyplane (line {})", error.line()),
+            "kubectl",
+            "put a kubectl of version 1.28 or later on PATH",
+        )
+    })
 }

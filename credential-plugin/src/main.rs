@@ -49,6 +49,7 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Reveal(args) => reveal::run(args, &mut out, &mut terminal),
         Command::SshKey(args) => ssh_key::run(args, &mut out, &mut terminal),
         Command::Completion(args) => completion::run(args, &mut out),
+        Command::Complete(args) => completion::complete(args, &mut out),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -64,6 +64,16 @@ pub fn list(lines: &[(&str, String)], out: &mut impl Write) -> Result<(), Failur
     out.flush().map_err(|error| Failure::output(&error))
 }
 
-fn shown(cell: &str) -> String {
+/// Writes a sentence on a line of its own, without control characters: a part of it may come from somebody else's object.
+///
+/// # Errors
+/// [`FailureKind::Local`](crate::failure::FailureKind::Local) when the output cannot be written.
+pub fn line(out: &mut impl Write, text: &str) -> Result<(), Failure> {
+    writeln!(out, "{}", shown(text)).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// The text without control characters.
+#[must_use]
+pub fn shown(cell: &str) -> String {
     cell.chars().filter(|c| !c.is_control()).collect()
 }

@@ -26,11 +26,50 @@ pub fn read_own(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     options.read(true);
     platform::never_follow(&mut options);
     let file = options.open(path)?;
+    own(&file)?;
+    read_bounded(file, limit)
+}
+
+/// Opens a file that holds nothing and is there to be locked, or makes it, mode 0600; by the rules of [`read_own`].
+/// What stands in its place and breaks them is taken away first.
+///
+/// # Errors
+/// Whatever the system says, and [`io::ErrorKind::PermissionDenied`] for what could not be taken away.
+pub fn open_to_lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    // Both: NFS grants a shared lock only to readers and an exclusive one only to writers.
+    options.read(true).write(true).create(true).truncate(false);
+    platform::owner_only(&mut options);
+    platform::never_follow(&mut options);
+    let open = || {
+        let file = options.open(path)?;
+        own(&file)?;
+        Ok(file)
+    };
+    open().or_else(|_: io::Error| {
+        make_way(path);
+        open()
+    })
+}
+
+/// Takes away what stands in the place of a file that the plugin writes: a link, a pipe, a file of somebody else's
+/// making. A folder with something in it is not deleted but moved aside.
+pub fn make_way(path: &Path) {
+    let is_folder = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    // What stays in the way is met again where the file is opened.
+    let _ = if is_folder {
+        fs::remove_dir(path).or_else(|_| fs::rename(path, path.with_added_extension("aside")))
+    } else {
+        fs::remove_file(path)
+    };
+}
+
+fn own(file: &File) -> io::Result<Metadata> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || is_open_to_others(&metadata) || !platform::is_mine(&metadata) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    read_bounded(file, limit)
+    Ok(metadata)
 }
 
 /// Writes over a file of no more bytes that this user wrote, or makes it, mode 0600; by the rules of [`read_own`].
@@ -47,10 +86,7 @@ pub fn overwrite_own(path: &Path, bytes: &[u8]) -> io::Result<()> {
     platform::owner_only(&mut options);
     platform::never_follow(&mut options);
     let mut file = options.open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || is_open_to_others(&metadata) || !platform::is_mine(&metadata) {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
+    let metadata = own(&file)?;
     if usize::try_from(metadata.len()).map_or(true, |len| len > bytes.len()) {
         return Err(io::ErrorKind::InvalidData.into());
     }

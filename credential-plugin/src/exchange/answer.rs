@@ -112,12 +112,19 @@ pub fn judge_with<T>(
             let code = problem.code.unwrap_or_default();
             Verdict::Final(refusal(answer.status, &code, detail.as_deref(), base))
         }
-        429 => {
-            failure(FailureKind::Busy, with_detail("the exchange has too many requests"), &come_back(pause))
-        }
+        429 => Verdict::Final(
+            Failure::new(
+                FailureKind::Busy,
+                with_detail("the exchange has too many requests"),
+                base,
+                come_back(pause),
+            )
+            .asking_for_a_pause(pause),
+        ),
         503 => Verdict::Later(
             Setback::NotReady(pause),
-            Failure::new(FailureKind::Busy, with_detail("the exchange is not ready"), base, come_back(pause)),
+            Failure::new(FailureKind::Busy, with_detail("the exchange is not ready"), base, come_back(pause))
+                .asking_for_a_pause(pause),
         ),
         status => failure(
             FailureKind::Server,
@@ -141,17 +148,17 @@ fn refusal(status: u16, code: &str, detail: Option<&str>, base: &str) -> Failure
             FailureKind::Expired,
             "the key has expired".to_owned(),
             "an expired key stays so: ask its owner for a new one (kubectl keyplane generate), and give it with \
-             --key-file or KEYPLANE_API_KEY",
+             kubectl keyplane login, --key-file or KEYPLANE_API_KEY",
         ),
         (401, "api_key_revoked") => (
             FailureKind::Refused,
             "the key was revoked".to_owned(),
-            "a revoked key never works again: give another one with --key-file or KEYPLANE_API_KEY",
+            "a revoked key never works again: give another one with kubectl keyplane login, --key-file or KEYPLANE_API_KEY",
         ),
         (401, _) => (
             FailureKind::Refused,
             format!("the exchange refused the key: {}", detail.unwrap_or(REFUSED)),
-            "give a key that is valid now with --key-file or KEYPLANE_API_KEY",
+            "give a key that is valid now with kubectl keyplane login, --key-file or KEYPLANE_API_KEY",
         ),
         (_, "key_locked") => (
             FailureKind::Locked,

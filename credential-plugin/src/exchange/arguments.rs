@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::exchange::address::Named;
+use crate::environment::{self, CA_VARIABLE, URL_VARIABLE};
+use crate::exchange::address::{ExchangeAddress, Named};
+use crate::exchange::allowed::AllowedExchange;
+use crate::exec_protocol::Cluster;
+use crate::failure::Failure;
 
 /// Which exchange, and how long to wait for it.
 #[derive(Args, Clone, Debug)]
@@ -37,6 +41,27 @@ impl ExchangeArgs {
             tls_server_name: self.tls_server_name.as_deref(),
             proxy_url: self.proxy_url.as_deref(),
         }
+    }
+
+    /// The exchange that they, the cluster's entry or the environment name, by the rule of [`ExchangeAddress::locate`].
+    ///
+    /// # Errors
+    /// As that rule; [`FailureKind::Usage`](crate::failure::FailureKind::Usage) for a variable that is not text.
+    pub fn locate(
+        &self,
+        cluster: Option<&Cluster>,
+        allowed: &[AllowedExchange],
+    ) -> Result<ExchangeAddress, Failure> {
+        ExchangeAddress::locate(
+            &self.named(),
+            cluster,
+            allowed,
+            &Named {
+                server: environment::text(URL_VARIABLE)?.as_deref(),
+                certificate_authority: environment::path(CA_VARIABLE).as_deref(),
+                ..Named::default()
+            },
+        )
     }
 
     /// What all attempts together may take.

@@ -5,9 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use ureq::config::Config;
@@ -19,8 +17,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
-/// How long one address may take before the next one is tried as well (RFC 8305, section 5).
-const HEAD_START: Duration = Duration::from_millis(250);
+use crate::exchange::connection_race::{first_to_connect, in_turns};
 
 /// A step on the way to the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +114,7 @@ impl<In: Transport> Connector<In> for Connect {
             return Ok(Some(Either::A(proxied)));
         }
         let left = self.until.saturating_duration_since(Instant::now()).min(*details.timeout.after);
-        let stream = first_to_connect(&in_turns(&details.addrs), left)
+        let stream = first_to_connect(&in_turns(&details.addrs), left, TcpStream::connect_timeout)
             .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
             .map_err(|error| match error.kind() {
                 io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Error::Timeout(Timeout::Connect),
@@ -127,57 +124,6 @@ impl<In: Transport> Connector<In> for Connect {
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Either::B(Socket { stream, buffers, until: self.until })))
-    }
-}
-
-/// The addresses with the two families in turns, the first one's first (RFC 8305, section 4).
-fn in_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
-    let preferred = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) =
-        addresses.iter().partition(|address| address.is_ipv6() == preferred);
-    let mut second = second.into_iter();
-    let mut turns: Vec<_> =
-        first.into_iter().flat_map(|address| [Some(address), second.next()]).flatten().collect();
-    turns.extend(second);
-    turns
-}
-
-/// A connection to whichever address takes it first. Each has a short time alone before the next is tried as well; one
-/// that refuses gives way at once.
-fn first_to_connect(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
-    let until = Instant::now() + limit;
-    let mut addresses = addresses.iter().copied().peekable();
-    let (sender, outcomes) = mpsc::channel();
-    let mut under_way = 0_usize;
-    let mut last = io::Error::from(io::ErrorKind::TimedOut);
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match addresses.next() {
-            // Nothing to race with: no thread is needed.
-            Some(address) if under_way == 0 && addresses.peek().is_none() => {
-                return TcpStream::connect_timeout(&address, left);
-            }
-            Some(address) => {
-                let sender = sender.clone();
-                // Nobody waits for who comes too late.
-                thread::spawn(move || sender.send(TcpStream::connect_timeout(&address, left)));
-                under_way += 1;
-            }
-            None if under_way == 0 => return Err(last),
-            None => {}
-        }
-        let pause = if addresses.peek().is_some() { left.min(HEAD_START) } else { left };
-        match outcomes.recv_timeout(pause) {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => {
-                under_way -= 1;
-                last = error;
-            }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-        }
     }
 }
 

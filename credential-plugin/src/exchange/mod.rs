@@ -5,6 +5,7 @@ pub mod allowed;
 pub mod answer;
 pub mod arguments;
 pub mod client;
+mod connection_race;
 pub(crate) mod connector;
 pub(crate) mod no_answer;
 pub mod proxy;

@@ -73,22 +73,31 @@ fn at_step<T>(
 
 /// The proxy is there and does not lead to the exchange.
 fn refused_by_proxy<T>(error: &Error, proxy: &str, base: &str) -> Verdict<T> {
-    match error {
-        Error::ConnectProxyFailed(words) if words.contains("407") => Verdict::Final(Failure::new(
-            FailureKind::Unreachable,
-            format!("{proxy} wants a user name and a password (407)"),
-            base,
+    let refused = |what, remedy| {
+        Verdict::Final(Failure::new(FailureKind::Unreachable, format!("{proxy} {what}"), base, remedy))
+    };
+    let status = match error {
+        // All that ureq tells of the answer: "proxy server responded 407/407".
+        Error::ConnectProxyFailed(words) => words.rsplit('/').next().and_then(|status| status.parse().ok()),
+        _ => None,
+    };
+    match (status, error) {
+        (Some(407_u16), _) => refused(
+            "wants a user name and a password (407)".to_owned(),
             "put them into the proxy's URL: http://USER:PASSWORD@HOST:PORT",
-        )),
+        ),
         // Its own refusal stays; that it found no way may pass.
-        Error::ConnectProxyFailed(words) if words.contains("responded 4") => Verdict::Final(Failure::new(
-            FailureKind::Unreachable,
-            format!("{proxy} refuses to lead to the exchange: {words}"),
-            base,
+        (Some(status @ 400..=499), _) => refused(
+            format!("refuses to lead to the exchange ({status})"),
             "ask who runs the proxy to allow it, or name the exchange in NO_PROXY",
-        )),
-        Error::Timeout(_) => later(format!("{proxy} did not answer in time"), base, CHECK_PROXY.network),
-        error => later(
+        ),
+        (Some(status), _) => {
+            later(format!("{proxy} does not lead to the exchange ({status})"), base, CHECK_PROXY.network)
+        }
+        (None, Error::Timeout(_)) => {
+            later(format!("{proxy} did not answer in time"), base, CHECK_PROXY.network)
+        }
+        (None, error) => later(
             format!("{proxy} does not lead to the exchange: {}", cause_of(error)),
             base,
             CHECK_PROXY.network,
@@ -165,8 +174,12 @@ fn of_tls(cause: &rustls::Error, whose: &str, checks: Checks, now: DateTime<Utc>
                 format!("{whose}'s certificate is not valid yet"),
                 format!("set this machine's clock, which says {clock}, if it is wrong"),
             ),
-            CertificateError::NotValidForNameContext { .. } | CertificateError::NotValidForName => {
-                (format!("{whose}'s certificate is for another name: {certificate}"), checks.name.to_owned())
+            CertificateError::NotValidForNameContext { expected, presented } => (
+                format!("{whose}'s certificate is for {}, not for {}", names(presented), expected.to_str()),
+                checks.name.to_owned(),
+            ),
+            CertificateError::NotValidForName => {
+                (format!("{whose}'s certificate is for another name"), checks.name.to_owned())
             }
             CertificateError::UnknownIssuer | CertificateError::BadSignature => (
                 format!("{whose}'s certificate comes from no CA that is trusted here"),
@@ -183,6 +196,21 @@ fn of_tls(cause: &rustls::Error, whose: &str, checks: Checks, now: DateTime<Utc>
         ),
         cause => (format!("no secure connection to {whose}: {cause}"), checks.trust.to_owned()),
     }
+}
+
+/// The first few names of a certificate, which rustls gives as `DnsName("a.example")`.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let name = name.split_once('(').map_or(name.as_str(), |(_, name)| name);
+        name.trim_end_matches(')').trim_matches('"').to_owned()
+    };
+    let mut names: Vec<_> = presented.iter().take(3).map(bare).collect();
+    match presented.len() {
+        0 => names.push("no name".to_owned()),
+        count if count > 3 => names.push("others".to_owned()),
+        _ => {}
+    }
+    names.join(", ")
 }
 
 fn time(at: UnixTime) -> String {

@@ -43,7 +43,7 @@ pub struct KeyArgs {
     #[arg(long, value_name = "NAME", value_parser = kept_key_name)]
     pub key_name: Option<String>,
     /// Command whose first line of output is the key, where no other source has one [default: `KEYPLANE_KEY_COMMAND`]
-    #[arg(long, value_name = "COMMAND", conflicts_with = "key_name")]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["key_file", "key_name"])]
     pub key_command: Option<String>,
     /// Seconds that the key command may take [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
@@ -237,6 +237,17 @@ impl FoundKey {
         let key = self.source.read(Some(self.first_digest))?;
         Ok(self.key.get_or_init(|| key))
     }
+}
+
+/// The source has another key than it had before. Whoever asked for the old one's token begins again with the new one.
+#[must_use]
+pub fn is_another() -> Failure {
+    Failure::new(
+        FailureKind::NoKey,
+        "the key has changed since it was last read",
+        "",
+        "run the command again",
+    )
 }
 
 fn none(base: &BaseUrl) -> Failure {

@@ -1,36 +1,13 @@
-//! How this cluster's entries join a kubeconfig: pure, and nothing of anybody else's is lost.
+//! How this plugin's entries join a kubeconfig: pure, and nothing of anybody else's is lost.
 //!
 //! A kubeconfig is held as JSON values, which is what kubectl makes of it: unknown fields, other entries and other
-//! extensions stay. Keys come out in alphabetical order, as kubectl itself writes them.
+//! extensions stay. This is the rule of what a merged file says; [`text_edit`](super::text_edit) keeps how it is written.
 
 use serde_json::{Map, Value, json};
 
 use crate::exchange::allowed::ALLOW_SERVER;
 use crate::failure::{Failure, FailureKind};
-
-/// The cluster extension that the client hands to the plugin (`provideClusterInfo`, KEP-541).
-pub const EXTENSION: &str = "client.authentication.k8s.io/exec";
-
-/// The entries of one cluster.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entries {
-    /// Name of the cluster's entry.
-    pub cluster_name: String,
-    /// The API server's URL.
-    pub cluster_server: String,
-    /// The API server's CA, base64 of PEM.
-    pub cluster_ca: Option<String>,
-    /// The content of the extension [`EXTENSION`].
-    pub exchange: Value,
-    /// Name of the user's entry.
-    pub user_name: String,
-    /// The user's `exec` section.
-    pub exec: Value,
-    /// Name of the context's entry.
-    pub context_name: String,
-    /// The context's namespace.
-    pub namespace: Option<String>,
-}
+use crate::kubeconfig::entries::{Cluster, Context, EXTENSION, Entries, Section, User};
 
 /// What may be changed besides adding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,63 +18,151 @@ pub struct Permission {
     pub set_current: bool,
 }
 
-/// Merges the entries into a kubeconfig; `Null` stands for an empty one. Merging twice is merging once.
+/// Merges the entries into a kubeconfig; `Null` stands for an empty one. `place` names the file in errors. Merging twice
+/// is merging once.
 ///
 /// # Errors
 /// [`FailureKind::File`] when `config` is no kubeconfig, or when an entry of the same name is for another server, key
 /// or cluster and may not be replaced.
-pub fn merge(config: Value, entries: &Entries, permission: Permission) -> Result<Value, Failure> {
+pub fn merge(
+    config: Value,
+    entries: &Entries,
+    permission: Permission,
+    place: &str,
+) -> Result<Value, Failure> {
     let mut root = match config {
         Value::Null => Map::new(),
         Value::Object(root) => root,
-        _ => return Err(not_a_kubeconfig("it is no mapping")),
+        _ => return Err(not_a_kubeconfig("it is no mapping", place)),
     };
     if root.get("kind").is_some_and(|kind| kind != "Config") {
-        return Err(not_a_kubeconfig("its kind is not Config"));
+        return Err(not_a_kubeconfig("its kind is not Config", place));
     }
     root.entry("apiVersion").or_insert_with(|| json!("v1"));
     root.entry("kind").or_insert_with(|| json!("Config"));
-
-    let Entries { cluster_name, user_name, context_name, .. } = entries;
-    let cluster = entry(&mut root, "clusters", "cluster", cluster_name, permission, |cluster| {
-        differs(cluster, "server", &json!(entries.cluster_server))
-    })?;
-    set_cluster(cluster, entries)?;
-
-    let user = entry(&mut root, "users", "user", user_name, permission, |user| {
-        !user.is_empty() && !is_same_key(user.get("exec"), &entries.exec)
-    })?;
-    set_exec(user, &entries.exec);
-
-    let context = entry(&mut root, "contexts", "context", context_name, permission, |context| {
-        differs(context, "cluster", &json!(cluster_name)) || differs(context, "user", &json!(user_name))
-    })?;
-    context.insert("cluster".to_owned(), json!(cluster_name));
-    context.insert("user".to_owned(), json!(user_name));
-    if let Some(namespace) = &entries.namespace {
-        context.insert("namespace".to_owned(), json!(namespace));
+    let mut config = Config { root, permission, place };
+    if let Some(cluster) = &entries.cluster {
+        config.add_cluster(cluster)?;
     }
-
-    let has_current =
-        root.get("current-context").and_then(Value::as_str).is_some_and(|current| !current.is_empty());
-    if !has_current || permission.set_current {
-        root.insert("current-context".to_owned(), json!(context_name));
+    if let Some(user) = &entries.user {
+        config.add_user(user)?;
     }
-    Ok(Value::Object(root))
+    for context in &entries.contexts {
+        config.add_context(context)?;
+    }
+    if let Some(current) = &entries.current_context
+        && (permission.set_current || !has_current(&config.root))
+    {
+        config.root.insert("current-context".to_owned(), json!(current));
+    }
+    Ok(Value::Object(config.root))
 }
 
-fn set_cluster(cluster: &mut Map<String, Value>, entries: &Entries) -> Result<(), Failure> {
-    cluster.insert("server".to_owned(), json!(entries.cluster_server));
-    if let Some(ca) = &entries.cluster_ca {
-        cluster.insert("certificate-authority-data".to_owned(), json!(ca));
-        // Either would contradict the CA.
-        cluster.remove("certificate-authority");
-        cluster.remove("insecure-skip-tls-verify");
+fn has_current(root: &Map<String, Value>) -> bool {
+    root.get("current-context").and_then(Value::as_str).is_some_and(|current| !current.is_empty())
+}
+
+struct Config<'a> {
+    root: Map<String, Value>,
+    permission: Permission,
+    place: &'a str,
+}
+
+impl Config<'_> {
+    fn add_cluster(&mut self, cluster: &Cluster) -> Result<(), Failure> {
+        let place = self.place;
+        let content = self.content(Section::Clusters, &cluster.name, |content| {
+            differs(content, "server", &json!(cluster.server))
+                || (!cluster.is_users_word && trusts_another(content, cluster))
+        })?;
+        content.insert("server".to_owned(), json!(cluster.server));
+        if let Some(ca) = &cluster.ca {
+            content.insert("certificate-authority-data".to_owned(), json!(ca));
+            // Either would contradict the CA.
+            content.remove("certificate-authority");
+            content.remove("insecure-skip-tls-verify");
+        }
+        let ours = json!({"name": EXTENSION, "extension": cluster.exchange});
+        let extensions = list(content, "extensions", place)?;
+        match extensions.iter_mut().find(|extension| extension.get("name") == Some(&json!(EXTENSION))) {
+            Some(extension) => *extension = ours,
+            None => extensions.push(ours),
+        }
+        Ok(())
     }
-    let extensions = list(cluster, "extensions")?;
-    extensions.retain(|extension| extension.get("name") != Some(&json!(EXTENSION)));
-    extensions.push(json!({"name": EXTENSION, "extension": entries.exchange}));
-    Ok(())
+
+    fn add_user(&mut self, user: &User) -> Result<(), Failure> {
+        let content = self.content(Section::Users, &user.name, |content| {
+            !content.is_empty() && !is_same_key(content.get("exec"), &user.exec)
+        })?;
+        set_exec(content, &user.exec);
+        Ok(())
+    }
+
+    fn add_context(&mut self, context: &Context) -> Result<(), Failure> {
+        let fields = self.content(Section::Contexts, &context.name, |fields| {
+            differs(fields, "cluster", &json!(context.cluster))
+                || differs(fields, "user", &json!(context.user))
+        })?;
+        fields.insert("cluster".to_owned(), json!(context.cluster));
+        fields.insert("user".to_owned(), json!(context.user));
+        if let Some(namespace) = &context.namespace {
+            fields.insert("namespace".to_owned(), json!(namespace));
+        }
+        Ok(())
+    }
+
+    /// The content of the section's entry of this name, added when missing.
+    fn content(
+        &mut self,
+        section: Section,
+        name: &str,
+        is_anothers: impl FnOnce(&Map<String, Value>) -> bool,
+    ) -> Result<&mut Map<String, Value>, Failure> {
+        let place = self.place;
+        let (list_name, content_name) = (section.list(), section.content());
+        let entries = list(&mut self.root, list_name, place)?;
+        let position = entries.iter().position(|entry| entry.get("name") == Some(&json!(name)));
+        let index = position.unwrap_or_else(|| {
+            entries.push(json!({"name": name, content_name: {}}));
+            entries.len() - 1
+        });
+        let malformed =
+            || not_a_kubeconfig(&format!("the entry {name:?} of {list_name} is no mapping"), place);
+        let outer = entries.get_mut(index).and_then(Value::as_object_mut).ok_or_else(malformed)?;
+        let content = outer.entry(content_name).or_insert(Value::Null);
+        if content.is_null() {
+            *content = json!({});
+        }
+        let content = content.as_object_mut().ok_or_else(malformed)?;
+        if is_anothers(content) {
+            if !self.permission.replace {
+                return Err(Failure::new(
+                    FailureKind::File,
+                    format!("there is already another {content_name} of the name {name:?}"),
+                    format!("{list_name} of {place}"),
+                    format!("choose another name with --{content_name}, or give --replace"),
+                ));
+            }
+            content.clear();
+        }
+        Ok(content)
+    }
+}
+
+/// Whether a cluster's entry that is not of the same exchange trusts something else than this CA. An exchange must not
+/// decide whom people trust as a cluster that they have from elsewhere.
+fn trusts_another(content: &Map<String, Value>, cluster: &Cluster) -> bool {
+    let extensions = content.get("extensions").and_then(Value::as_array).into_iter().flatten();
+    let mut ours = extensions.filter(|extension| extension.get("name") == Some(&json!(EXTENSION)));
+    let is_same = |extension: &Value| {
+        extension
+            .pointer("/extension/server")
+            .is_some_and(|server| Some(server) == cluster.exchange.get("server"))
+    };
+    !ours.any(is_same)
+        && content.get("certificate-authority-data").and_then(Value::as_str) != cluster.ca.as_deref()
+        && content.contains_key("server")
 }
 
 /// Whether two `exec` sections call the same plugin for the same key. kubectl writes `env: null` for no `env`.
@@ -164,55 +229,19 @@ fn differs(map: &Map<String, Value>, field: &str, wanted: &Value) -> bool {
     map.get(field).is_some_and(|value| value != wanted)
 }
 
-/// The inner mapping of the entry of this name in one of the root's lists, added when missing.
-fn entry<'a>(
-    root: &'a mut Map<String, Value>,
-    list_name: &str,
-    inner_name: &str,
-    name: &str,
-    permission: Permission,
-    is_anothers: impl FnOnce(&Map<String, Value>) -> bool,
-) -> Result<&'a mut Map<String, Value>, Failure> {
-    let entries = list(root, list_name)?;
-    let position = entries.iter().position(|entry| entry.get("name") == Some(&json!(name)));
-    let index = position.unwrap_or_else(|| {
-        entries.push(json!({"name": name, inner_name: {}}));
-        entries.len() - 1
-    });
-    let malformed = || not_a_kubeconfig(&format!("the entry {name:?} of {list_name} is no mapping"));
-    let outer = entries.get_mut(index).and_then(Value::as_object_mut).ok_or_else(malformed)?;
-    let inner = outer.entry(inner_name).or_insert(Value::Null);
-    if inner.is_null() {
-        *inner = json!({});
-    }
-    let inner = inner.as_object_mut().ok_or_else(malformed)?;
-    if is_anothers(inner) {
-        if !permission.replace {
-            return Err(Failure::new(
-                FailureKind::File,
-                format!("there is already another {inner_name} of the name {name:?}"),
-                format!("{list_name} of the kubeconfig"),
-                format!("choose another name with --{inner_name}, or give --replace"),
-            ));
-        }
-        inner.clear();
-    }
-    Ok(inner)
-}
-
-fn list<'a>(map: &'a mut Map<String, Value>, name: &str) -> Result<&'a mut Vec<Value>, Failure> {
+fn list<'a>(map: &'a mut Map<String, Value>, name: &str, place: &str) -> Result<&'a mut Vec<Value>, Failure> {
     let value = map.entry(name).or_insert(Value::Null);
     if value.is_null() {
         *value = json!([]);
     }
-    value.as_array_mut().ok_or_else(|| not_a_kubeconfig(&format!("its {name} is no list")))
+    value.as_array_mut().ok_or_else(|| not_a_kubeconfig(&format!("its {name} is no list"), place))
 }
 
-fn not_a_kubeconfig(why: &str) -> Failure {
+fn not_a_kubeconfig(why: &str, place: &str) -> Failure {
     Failure::new(
         FailureKind::File,
         format!("the file is no kubeconfig: {why}"),
-        "--output",
-        "mend it by hand, or give another file",
+        place,
+        "mend it by hand, or give another file with --output",
     )
 }

@@ -1,4 +1,14 @@
 //! Kubeconfigs: how this plugin's entries join one.
 
+pub mod assembly;
 pub mod current;
+pub mod destination;
+pub mod document;
+pub mod entries;
+pub mod exec_section;
+pub mod file;
+pub mod issued;
+pub mod lock;
 pub mod merge;
+pub mod text_edit;
+pub mod yaml_tree;

@@ -12,6 +12,7 @@ const TOKEN_LEN_MAX: usize = 16 * 1024;
 ///
 /// Never empty, at most 16 KiB, and only visible ASCII: anything else would break the `Authorization` header
 /// (RFC 6750) or smuggle another one into it.
+#[derive(PartialEq, Eq)]
 pub struct BearerToken(Zeroizing<String>);
 
 impl BearerToken {

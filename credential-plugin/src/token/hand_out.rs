@@ -6,8 +6,10 @@
 //! anchor or its ServiceAccount was made anew. Handing it out again would lock a live key out until the token ends.
 //!
 //! Whoever asks later is handed the token once more, and is believed the second time.
+//!
+//! It may also be mistaken: a program that makes several clients asks once for each. So the exchange is shown the token,
+//! which is cheap, and asked ever more seldom when that goes on.
 
-use std::fs;
 use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,6 +21,8 @@ use crate::token::life::TokenLife;
 /// How long after a hand-out the same client's question means that its token was refused. A refusal comes with the
 /// first request; longer would mistake a program that makes several clients, and a process id in its second life.
 pub const REFUSED_WITHIN: TimeDelta = TimeDelta::seconds(10);
+/// How long nobody must have seemed refused for the next refusal to be the first in a row again.
+pub const CALM_AFTER: TimeDelta = TimeDelta::minutes(2);
 /// Hand-outs that are remembered: parallel clients share a slot.
 const REMEMBERED: usize = 8;
 /// Bytes of the record's file: that many hand-outs and more.
@@ -28,6 +32,20 @@ const FILE_LEN: usize = 2048;
 #[must_use]
 pub fn asking_process() -> Option<u32> {
     platform::parent()
+}
+
+/// Whether the exchange may be asked now, because a client seems to be refused, when it was asked so `checks` times in
+/// a row, the last time at `checked_at`: at once, then after 2 s, 4 s and so on, up to 64 s.
+#[must_use]
+pub fn may_check(checks: u32, checked_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    checks == 0 || now.signed_duration_since(checked_at) >= TimeDelta::seconds(1 << checks.min(6))
+}
+
+/// The checks in a row once the exchange was asked again at `now`.
+#[must_use]
+pub fn checks_after(checks: u32, checked_at: DateTime<Utc>, now: DateTime<Utc>) -> u32 {
+    let calm = now.signed_duration_since(checked_at) >= CALM_AFTER;
+    if calm { 1 } else { checks.saturating_add(1) }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,6 +92,8 @@ impl HandOutRecord {
     /// Remembers that this client is handed the token of this life now. Whether that worked matters to nobody: what
     /// is forgotten is handed out once more.
     pub fn remember(mut self, life: TokenLife, now: DateTime<Utc>) {
+        // Once is enough: a client that asks often must not push out what it was handed before.
+        self.latest.retain(|hand_out| hand_out.to != self.client || hand_out.life != life);
         let surplus = (self.latest.len() + 1).saturating_sub(REMEMBERED);
         self.latest.drain(..surplus);
         self.latest.push(HandOut { to: self.client, at: now, life });
@@ -86,7 +106,7 @@ impl HandOutRecord {
             && private_file::overwrite_own(&self.path, &bytes).is_err()
         {
             // Something else stands in the record's place.
-            let _ = fs::remove_file(&self.path);
+            private_file::make_way(&self.path);
             let _ = private_file::overwrite_own(&self.path, &bytes);
         }
     }

@@ -55,6 +55,24 @@ impl TokenLife {
             && self.expires_at.signed_duration_since(self.obtained_at) <= LONGEST_LIFE
     }
 
+    /// Whether it is time to ask for the next token, while this one may still be handed out: in the last quarter of
+    /// the time in which it may be.
+    ///
+    /// A quarter of that time, not of the life: a token of 5 minutes is in its last quarter of life only when it may no
+    /// longer be handed out.
+    #[must_use]
+    pub fn is_due_for_refresh(&self, now: DateTime<Utc>) -> bool {
+        let usable = self.expires_at.signed_duration_since(self.obtained_at) - LEAST_LIFE;
+        let left = self.expires_at.signed_duration_since(now) - LEAST_LIFE;
+        left < usable / 4
+    }
+
+    /// When the exchange was asked, on the local clock.
+    #[must_use]
+    pub const fn obtained_at(&self) -> DateTime<Utc> {
+        self.obtained_at
+    }
+
     /// When the token ends, on the local clock.
     #[must_use]
     pub const fn expires_at(&self) -> DateTime<Utc> {

@@ -1,10 +1,13 @@
-//! The cluster token: how long it counts, where it is kept, and to whom it was handed.
+//! The cluster token: how long it counts, where it is kept, to whom it was handed, and who of many asks for it.
 
 mod bearer;
 pub mod cache;
 pub mod cache_folder;
+pub mod failure_memory;
 pub mod hand_out;
 pub mod life;
+pub mod obtain;
+pub mod single_flight;
 pub mod slot_family;
 
 pub use bearer::BearerToken;

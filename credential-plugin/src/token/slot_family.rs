@@ -47,7 +47,8 @@ impl SlotFamily {
     /// Forgets the family's tokens, and what is noted beside them. Locks stay: whoever holds one goes on with it.
     pub fn forget(&self, folder: &Path) {
         for name in self.files_in(folder) {
-            if Path::new(&name).extension().is_none_or(|extension| extension != "lock") {
+            let ending = Path::new(&name).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            if !ending.starts_with("lock") {
                 // What cannot be removed ends by itself.
                 let _ = fs::remove_file(folder.join(name));
             }

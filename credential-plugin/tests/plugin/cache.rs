@@ -2,15 +2,22 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::stage::{Stage, credential, failure, files_in, mode, new_key};
-use crate::stand_in::{Reply, StandIn, now};
+use crate::stand_in::{Reply, StandIn, TOKEN, now};
 
 fn healthy() -> StandIn {
     StandIn::tls(|_| Reply::token(TimeDelta::minutes(10), TimeDelta::zero()))
+}
+
+fn tokens_in(folder: &Path) -> usize {
+    let token = |file: &PathBuf| file.extension().is_some_and(|end| end == "json");
+    files_in(folder).into_iter().filter(token).count()
 }
 
 #[test]
@@ -47,14 +54,37 @@ fn the_folder_is_the_argument_else_its_variable_else_the_xdg_folder() {
     let mut command = stage.get_token(&exchange);
     command.env("XDG_CACHE_HOME", &xdg);
     credential(&command.output().unwrap());
-    assert_eq!(files_in(&xdg.join("keyplane")).len(), 1);
+    assert_eq!(tokens_in(&xdg.join("keyplane")), 1);
     command.env("KEYPLANE_CACHE_DIR", &variable);
     credential(&command.output().unwrap());
-    assert_eq!(files_in(&variable).len(), 1);
+    assert_eq!(tokens_in(&variable), 1);
     command.arg("--cache-dir").arg(&argument);
     credential(&command.output().unwrap());
-    assert_eq!(files_in(&argument).len(), 1);
+    assert_eq!(tokens_in(&argument), 1);
     assert!(!stage.cache_folder().exists());
+}
+
+#[test]
+fn verbose_tells_each_decision_and_no_secret() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    let told = || {
+        let output = stage.get_token(&exchange).arg("--verbose").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        let secret = stage.key.split_once('_').unwrap().1;
+        assert!(!told.contains(secret) && !told.contains(TOKEN), "{told}");
+        told
+    };
+    let cold = told();
+    assert!(cold.contains("there is no cached token") && cold.contains("asking the exchange"), "{cold}");
+    assert!(told().contains("handing out the cached token"));
+    fs::write(stage.cache_file(), "{}").unwrap();
+    assert!(told().contains("damaged"));
+    stage.edit_cached("json", |entry| {
+        entry["life"]["expiresAt"] = json!((now() + TimeDelta::seconds(100)).to_rfc3339());
+        entry["life"]["obtainedAt"] = json!((now() - TimeDelta::seconds(500)).to_rfc3339());
+    });
+    assert!(told().contains("ends soon"));
 }
 
 #[test]
@@ -79,6 +109,60 @@ fn where_no_folder_can_be_written_it_works_without() {
     command.env_remove("HOME");
     credential(&command.output().unwrap());
     assert_eq!(exchange.asked().len(), 3);
+}
+
+#[test]
+fn in_a_folder_that_cannot_be_written_it_works_without_a_cache_and_without_a_lock() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    credential(&stage.get_token(&exchange).output().unwrap());
+    let root =
+        fs::metadata(stage.home.path()).map(|home| std::os::unix::fs::MetadataExt::uid(&home)).unwrap() == 0;
+    let plugin = stage.path("plugin");
+    fs::copy(assert_cmd::cargo::cargo_bin("kubectl-keyplane"), &plugin).unwrap();
+    let folder = stage.path("read-only");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o500)).unwrap();
+    if root {
+        // No mode stops root: somebody else runs it.
+        for path in [stage.home.path(), &folder, &plugin] {
+            std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+        }
+    }
+    for _ in 0..2 {
+        let mut command = std::process::Command::new(&plugin);
+        command
+            .args(["get-token", "--server", &exchange.url, "--certificate-authority"])
+            .arg(stage.path("ca.pem"))
+            .arg("--cache-dir")
+            .arg(&folder)
+            .env_clear()
+            .env("KEYPLANE_API_KEY", &stage.key);
+        if root {
+            command.uid(65534).gid(65534);
+        }
+        credential(&command.output().unwrap());
+    }
+    assert_eq!((exchange.asked().len(), files_in(&folder).len()), (3, 0));
+}
+
+#[test]
+fn a_folder_in_the_files_place_is_a_miss_and_heals() {
+    let (stage, exchange) = (Stage::new(), healthy());
+    credential(&stage.get_token(&exchange).output().unwrap());
+    let file = stage.cache_file();
+    for (asked, content) in [(2, None), (3, Some("something"))] {
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        if let Some(content) = content {
+            fs::write(file.join("kept"), content).unwrap();
+        }
+        for _ in 0..2 {
+            credential(&stage.get_token(&exchange).output().unwrap());
+        }
+        assert_eq!(exchange.asked().len(), asked);
+    }
+    let aside = file.with_extension("json.aside").join("kept");
+    assert_eq!(fs::read_to_string(aside).unwrap(), "something", "it is nobody's to delete");
 }
 
 #[test]
@@ -138,29 +222,21 @@ fn a_file_that_others_can_read_or_that_is_a_link_or_a_pipe_is_a_miss_and_heals()
     assert!(fs::symlink_metadata(&file).unwrap().is_file());
 }
 
-/// Changes the only cached entry.
-fn edit(stage: &Stage, change: impl Fn(&mut Value)) {
-    let file = stage.cache_file();
-    let mut entry: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    change(&mut entry);
-    fs::write(&file, entry.to_string()).unwrap();
-}
-
 #[test]
 fn a_cached_token_is_handed_out_only_with_75_seconds_left_and_not_from_the_future() {
     let (stage, exchange) = (Stage::new(), healthy());
     credential(&stage.get_token(&exchange).output().unwrap());
     let later = |seconds| json!((now() + TimeDelta::seconds(seconds)).to_rfc3339());
-    edit(&stage, |entry| entry["life"]["expiresAt"] = later(300));
+    stage.edit_cached("json", |entry| entry["life"]["expiresAt"] = later(300));
     credential(&stage.get_token(&exchange).output().unwrap());
     assert_eq!(exchange.asked().len(), 1, "300 s are enough");
-    edit(&stage, |entry| entry["life"]["expiresAt"] = later(74));
+    stage.edit_cached("json", |entry| entry["life"]["expiresAt"] = later(74));
     credential(&stage.get_token(&exchange).output().unwrap());
     assert_eq!(exchange.asked().len(), 2, "74 s are not");
-    edit(&stage, |entry| entry["life"]["obtainedAt"] = later(60));
+    stage.edit_cached("json", |entry| entry["life"]["obtainedAt"] = later(60));
     credential(&stage.get_token(&exchange).output().unwrap());
     assert_eq!(exchange.asked().len(), 3, "the clock was set back");
-    edit(&stage, |entry| entry["life"]["expiresAt"] = later(10_000_000));
+    stage.edit_cached("json", |entry| entry["life"]["expiresAt"] = later(10_000_000));
     credential(&stage.get_token(&exchange).output().unwrap());
     assert_eq!(exchange.asked().len(), 4, "no token lives that long");
 }
@@ -172,7 +248,7 @@ fn a_fresh_token_with_under_75_seconds_is_neither_handed_out_nor_kept() {
     let output = stage.get_token(&exchange).output().unwrap();
     let line = failure(&output, 10);
     assert!(line.contains("75 s"), "{line}");
-    assert!(!stage.cache_folder().exists());
+    assert_eq!(tokens_in(&stage.cache_folder()), 0);
 }
 
 #[test]
@@ -212,7 +288,5 @@ fn two_keys_exchanges_cas_or_clusters_never_share_a_slot() {
     credential(&bundle.output().unwrap());
     credential(&stage.get_token(&other).output().unwrap());
     assert_eq!((exchange.asked().len(), other.asked().len()), (6, 1));
-    let mut tokens = files_in(&stage.cache_folder());
-    tokens.retain(|file| file.extension().is_some_and(|end| end == "json"));
-    assert_eq!(tokens.len(), 7);
+    assert_eq!(tokens_in(&stage.cache_folder()), 7);
 }

@@ -42,7 +42,7 @@ fn without_output_the_whole_kubeconfig_is_printed_and_no_file_touched() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let config: Value = serde_saphyr::from_slice(&output.stdout).unwrap();
     let hint = config["users"][0]["user"]["exec"]["installHint"].clone();
-    assert!(hint.as_str().unwrap().contains("cargo build --release -p keyplane-credential-plugin,"));
+    assert!(hint.as_str().unwrap().contains("kubectl krew install keyplane,"));
     assert_eq!(
         config,
         json!({
@@ -95,13 +95,19 @@ contexts:
 "#;
 
 #[test]
-fn a_merge_keeps_other_entries_and_unknown_fields_and_is_private() {
+fn a_merge_keeps_other_entries_and_unknown_fields_and_the_mode() {
     let stage = Stage::new();
-    stage.file("config", OLD, 0o644);
+    stage.file("config", OLD, 0o640);
     let output = kubeconfig(&stage, "prod").args(["--output", "config"]).output().unwrap();
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
-    assert_eq!(output.stderr, b"Wrote context prod to config\n");
-    assert_eq!(mode(&stage.path("config")), 0o600);
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "warning: other users can read config; run: chmod 600 config\n\
+         Wrote context prod to config; what it held is in config.keyplane-backup\n"
+    );
+    assert_eq!(mode(&stage.path("config")), 0o640);
+    assert_eq!(mode(&stage.path("config.keyplane-backup")), 0o600);
+    assert_eq!(fs::read_to_string(stage.path("config.keyplane-backup")).unwrap(), OLD);
     assert!(!stage.path("config.lock").exists());
 
     let old: Value = serde_saphyr::from_str(OLD).unwrap();

@@ -139,12 +139,12 @@ fn a_second_login_replaces_the_key_says_so_and_forgets_the_old_tokens() {
     credential(&stage.command("get-token", &exchange).output().unwrap());
     let again = stage.log_in(&exchange, &stage.key, &["--store", "file"]);
     assert!(!text(&again.stderr).contains("replaces"), "{again:?}");
-    assert_eq!(files_in(&stage.cache_folder()).len(), 1);
+    assert_eq!(stage.cached_tokens().len(), 1);
     let other = new_key();
     let output = stage.log_in(&exchange, &other, &["--store", "file"]);
     let words = format!("It replaces the key {}", &stage.key[..8]);
     assert!(text(&output.stderr).contains(&words), "{output:?}");
-    assert!(files_in(&stage.cache_folder()).is_empty());
+    assert!(stage.cached_tokens().is_empty());
     let [kept] = stage.kept_keys().try_into().unwrap();
     assert_eq!(fs::read_to_string(kept).unwrap(), other);
 }
@@ -169,7 +169,7 @@ fn two_accounts_at_one_exchange_have_a_name_each() {
     }
     stage.command("logout", &exchange).args(["--key-name", "acme"]).assert().success();
     assert_eq!(stage.kept_keys().len(), 2);
-    assert_eq!(files_in(&stage.cache_folder()).len(), 2);
+    assert_eq!(stage.cached_tokens().len(), 2);
     let line =
         failure(&stage.command("get-token", &exchange).args(["--key-name", "acme"]).output().unwrap(), 3);
     assert!(line.contains("under the name acme") && line.contains("login --key-name acme"), "{line}");
@@ -196,7 +196,7 @@ fn logout_leaves_nothing_of_the_key_and_a_second_one_is_no_error() {
     assert!(output.status.success() && text(&output.stderr).contains(&stage.key[..8]), "{output:?}");
     shows_no_key(&output, &stage.key);
     assert!(files_in(&stage.kept_folder()).is_empty());
-    assert_eq!(files_in(&stage.cache_folder()).len(), 1);
+    assert_eq!(stage.cached_tokens().len(), 1);
     let output = stage.command("logout", &exchange).output().unwrap();
     assert!(output.status.success() && text(&output.stderr).contains("No key is kept"), "{output:?}");
     assert_eq!(exchange.asked().len(), count, "logout asks nobody");

@@ -15,6 +15,10 @@ mod doctor_rules;
 #[cfg(test)]
 mod exec_protocol;
 #[cfg(test)]
+mod failure_memory;
+#[cfg(test)]
+mod failure_table;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod generate;
@@ -27,21 +31,39 @@ mod keys;
 #[cfg(test)]
 mod kubeconfig;
 #[cfg(test)]
+mod kubeconfig_asked;
+#[cfg(test)]
+mod kubeconfig_files;
+#[cfg(test)]
+mod kubeconfig_styles;
+#[cfg(test)]
 mod login;
+#[cfg(test)]
+mod manage;
 #[cfg(test)]
 mod merge_laws;
 #[cfg(test)]
+mod parallel;
+#[cfg(test)]
+mod patch_laws;
+#[cfg(test)]
 mod proxies;
+#[cfg(test)]
+mod refresh;
 #[cfg(test)]
 mod refused_token;
 #[cfg(test)]
 mod retry_laws;
+#[cfg(test)]
+mod single_flight;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod stand_in;
 #[cfg(test)]
 mod stand_in_proxy;
+#[cfg(test)]
+mod text_edit_laws;
 #[cfg(test)]
 mod token_life_laws;
 #[cfg(test)]

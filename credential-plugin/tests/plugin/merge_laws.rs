@@ -1,12 +1,13 @@
 //! The laws of merging: nothing of anybody else's is lost, twice is once, and what is written is what is read.
 
-use keyplane_credential_plugin::commands::kubeconfig::to_yaml;
-use keyplane_credential_plugin::kubeconfig::merge::{Entries, Permission, merge};
+use keyplane_credential_plugin::kubeconfig::document::to_yaml;
+use keyplane_credential_plugin::kubeconfig::entries::{Cluster, Context, Entries, User};
+use keyplane_credential_plugin::kubeconfig::merge::{Permission, merge};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// Any JSON value, with the texts that YAML 1.1 and 1.2 read differently.
-fn value() -> impl Strategy<Value = Value> {
+pub(crate) fn value() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         "[ -~]{0,12}",
         "\\PC{0,8}",
@@ -76,23 +77,33 @@ fn config() -> impl Strategy<Value = Value> {
     })
 }
 
-fn entries() -> Entries {
+pub(crate) fn entries() -> Entries {
     Entries {
-        cluster_name: "c".to_owned(),
-        cluster_server: "https://c.example".to_owned(),
-        cluster_ca: Some("QUJD".to_owned()),
-        exchange: json!({"server": "https://exchange.example"}),
-        user_name: "u".to_owned(),
-        exec: json!({"command": "kubectl-keyplane", "args": ["get-token"]}),
-        context_name: "x".to_owned(),
-        namespace: None,
+        cluster: Some(Cluster {
+            name: "c".to_owned(),
+            server: "https://c.example".to_owned(),
+            ca: Some("QUJD".to_owned()),
+            is_users_word: true,
+            exchange: json!({"server": "https://exchange.example"}),
+        }),
+        user: Some(User {
+            name: "u".to_owned(),
+            exec: json!({"command": "kubectl-keyplane", "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "args": ["get-token"]}),
+        }),
+        contexts: vec![Context {
+            name: "x".to_owned(),
+            cluster: "c".to_owned(),
+            user: "u".to_owned(),
+            namespace: None,
+        }],
+        current_context: Some("x".to_owned()),
     }
 }
 
 proptest! {
     #[test]
     fn everything_that_was_there_is_still_there_and_twice_is_once(config in config()) {
-        let once = merge(config.clone(), &entries(), Permission::default()).unwrap();
+        let once = merge(config.clone(), &entries(), Permission::default(), "file").unwrap();
         for (field, old) in config.as_object().unwrap() {
             match old.as_array() {
                 Some(list) if field != "x-unknown" => {
@@ -102,7 +113,7 @@ proptest! {
                 _ => prop_assert_eq!(&once[field], old),
             }
         }
-        let twice = merge(once.clone(), &entries(), Permission::default()).unwrap();
+        let twice = merge(once.clone(), &entries(), Permission::default(), "file").unwrap();
         prop_assert_eq!(twice, once);
     }
 
@@ -115,6 +126,6 @@ proptest! {
 
     #[test]
     fn any_value_is_merged_or_refused_without_a_panic(config in value()) {
-        let _ = merge(config, &entries(), Permission { replace: true, set_current: true });
+        let _ = merge(config, &entries(), Permission { replace: true, set_current: true }, "file");
     }
 }

@@ -132,7 +132,7 @@ fn the_name_in_the_certificate_may_be_another_while_host_and_proxy_are_told_the_
     let mut command = get_token(&stage, &exchange);
     command.env("HTTPS_PROXY", &proxy.server.url);
     let line = failure(&command.output().unwrap(), 7);
-    assert!(line.contains("for another name") && line.contains("--tls-server-name"), "{line}");
+    assert!(line.contains("is for inside.example, not for ") && line.contains("--tls-server-name"), "{line}");
     credential(&command.args(["--tls-server-name", "inside.example"]).output().unwrap());
     assert_eq!(exchange.asked()[0].header("host"), Some(HOST));
     assert!(proxy.heads().iter().all(|head| head.starts_with("CONNECT exchange.example:443 ")));
@@ -142,7 +142,24 @@ fn the_name_in_the_certificate_may_be_another_while_host_and_proxy_are_told_the_
     let mut other = stage.get_token(&exchange);
     failure(&other.args(["--tls-server-name", "other.example"]).output().unwrap(), 7);
     let line = failure(&stage.get_token(&exchange).output().unwrap(), 7);
-    assert!(line.contains("for another name"), "the token under a name is not one without: {line}");
+    assert!(
+        line.contains("is for inside.example, not for "),
+        "the token under a name is not one without: {line}"
+    );
+}
+
+#[test]
+fn verbose_tells_each_attempt_and_its_way_without_a_secret() {
+    let (stage, exchange) = (Stage::new(), exchange());
+    let proxy = StandInProxy::new(Play::Answer("HTTP/1.1 503 Not now\r\n\r\n"));
+    let mut command = get_token(&stage, &exchange);
+    command.env("HTTPS_PROXY", proxy.server.url.replace("http://", "http://u:hunter2@")).arg("--verbose");
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(6), "{told}");
+    assert!(told.contains(" through the proxy 127.0.0.1:") && told.contains(", attempt 4\n"), "{told}");
+    assert!(!told.contains("hunter2") && !told.contains(&stage.key), "{told}");
+    assert_eq!(proxy.heads().len(), 4);
 }
 
 #[test]
@@ -199,10 +216,10 @@ fn what_no_proxy_names_is_asked_directly() {
     let proxy = StandInProxy::new(Play::Lead(exchange.address));
     for variable in ["NO_PROXY", "no_proxy"] {
         let mut command = get_token(&stage, &exchange);
-        command.env("HTTPS_PROXY", &proxy.server.url).env(variable, "example").arg("--verbose");
-        let output = command.output().unwrap();
+        command.env("HTTPS_PROXY", &proxy.server.url).env(variable, "example");
         // Without the proxy nobody knows the name.
-        assert_eq!(output.status.code(), Some(6), "{output:?}");
+        let line = failure(&command.output().unwrap(), 6);
+        assert!(line.contains("the exchange's name is not known"), "{line}");
     }
     let mut command = get_token(&stage, &exchange);
     command.env("HTTP_PROXY", &proxy.server.url);

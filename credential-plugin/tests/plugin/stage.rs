@@ -59,11 +59,32 @@ impl Stage {
         self.path(".cache/keyplane")
     }
 
-    /// The only file in the cache.
+    /// The only cached token's file.
     pub(crate) fn cache_file(&self) -> PathBuf {
-        let files = files_in(&self.cache_folder());
+        self.cache_file_ending("json")
+    }
+
+    /// The only file in the cache with this ending.
+    pub(crate) fn cache_file_ending(&self, end: &str) -> PathBuf {
+        let mut files = files_in(&self.cache_folder());
+        files.retain(|file| file.extension().is_some_and(|extension| extension == end));
         assert_eq!(files.len(), 1, "one identity, one file: {files:?}");
         files[0].clone()
+    }
+
+    /// The files of all cached tokens.
+    pub(crate) fn cached_tokens(&self) -> Vec<PathBuf> {
+        let mut files = files_in(&self.cache_folder());
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+        files
+    }
+
+    /// Changes the only cached file with this ending, which holds JSON.
+    pub(crate) fn edit_cached(&self, end: &str, change: impl Fn(&mut Value)) {
+        let file = self.cache_file_ending(end);
+        let mut content: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        change(&mut content);
+        fs::write(&file, content.to_string()).unwrap();
     }
 }
 

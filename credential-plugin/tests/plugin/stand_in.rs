@@ -93,10 +93,10 @@ fn credential(expires: DateTime<Utc>) -> String {
 }
 
 /// The answer to the n-th request (from 1), which is this one.
-pub(crate) type Script = Box<dyn Fn(usize, &Asked) -> Reply + Send>;
+pub(crate) type Script = Arc<dyn Fn(usize, &Asked) -> Reply + Send + Sync>;
 
 /// What is done with a connection, under TLS or not.
-type Handler = Box<dyn Fn(&mut dyn Stream) -> io::Result<()> + Send>;
+type Handler = Arc<dyn Fn(&mut dyn Stream) -> io::Result<()> + Send + Sync>;
 
 pub(crate) trait Stream: Read + Write {}
 
@@ -134,26 +134,26 @@ pub(crate) struct StandIn {
 }
 
 impl StandIn {
-    pub(crate) fn tls(script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
+    pub(crate) fn tls(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::of(&Identity::default(), script)
     }
 
-    /// With an answer for each path.
-    pub(crate) fn tls_by_path(script: impl Fn(&str) -> Reply + Send + 'static) -> Self {
-        Self::scripted(&Identity::default(), Box::new(move |_, asked| script(asked.path())))
-    }
-
     /// With a certificate for another name than its address.
-    pub(crate) fn tls_for(name: &str, script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
+    pub(crate) fn tls_for(name: &str, script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::of(&Identity { name: name.to_owned(), ..Identity::default() }, script)
     }
 
-    pub(crate) fn plain(script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
+    pub(crate) fn plain(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
         Self::of(&Identity { tls: false, ..Identity::default() }, script)
     }
 
-    pub(crate) fn of(identity: &Identity, script: impl Fn(usize) -> Reply + Send + 'static) -> Self {
-        Self::scripted(identity, Box::new(move |count, _| script(count)))
+    pub(crate) fn of(identity: &Identity, script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::scripted(identity, Arc::new(move |count, _| script(count)))
+    }
+
+    /// With an answer for each path.
+    pub(crate) fn tls_by_path(script: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+        Self::scripted(&Identity::default(), Arc::new(move |_, asked| script(asked.path())))
     }
 
     /// With an answer for each request, and for how many came before it.
@@ -170,9 +170,9 @@ impl StandIn {
     /// One that does whatever it likes with a connection.
     pub(crate) fn handled(
         identity: &Identity,
-        handler: impl Fn(&mut dyn Stream) -> io::Result<()> + Send + 'static,
+        handler: impl Fn(&mut dyn Stream) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        let handler: Handler = Box::new(handler);
+        let handler: Handler = Arc::new(handler);
         let (ca, config) = certificate(identity);
         let listener = TcpListener::bind(identity.address).unwrap();
         let address = listener.local_addr().unwrap();
@@ -186,13 +186,16 @@ impl StandIn {
                         return;
                     }
                     stream.set_read_timeout(patience).unwrap();
-                    // A handshake that the plugin breaks off is part of the play.
-                    let _ = if tls {
-                        let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                        handler(&mut StreamOwned::new(connection, stream))
-                    } else {
-                        handler(&mut stream)
-                    };
+                    let (config, handler) = (Arc::clone(&config), Arc::clone(&handler));
+                    thread::spawn(move || {
+                        // A handshake that the plugin breaks off is part of the play.
+                        let _ = if tls {
+                            let connection = ServerConnection::new(config).unwrap();
+                            handler(&mut StreamOwned::new(connection, stream))
+                        } else {
+                            handler(&mut stream)
+                        };
+                    });
                 }
             }
         });
@@ -259,7 +262,8 @@ pub(crate) fn read_head(stream: &mut impl io::BufRead) -> io::Result<String> {
     Ok(head)
 }
 
-fn serve(stream: &mut dyn Stream, asked: &Mutex<Vec<Asked>>, script: &Script) -> io::Result<()> {
+/// Reads a request, takes it down, and answers it by the script.
+pub(crate) fn serve(stream: &mut dyn Stream, asked: &Mutex<Vec<Asked>>, script: &Script) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let head = match read_head(&mut stream) {
         Ok(head) => head,

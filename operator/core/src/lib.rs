@@ -3,7 +3,7 @@
 //! A controller observes the cluster, asks a `plan` function here what should be done, and does just that.
 //! The same functions decide what the exchange accepts, so that there is one place for each rule.
 //!
-//! With `default-features = false` only [`key_format`] remains: what the credential plugin needs.
+//! With `default-features = false` only [`key_format`] remains; the credential plugin adds `ssh_private_key`.
 
 pub mod key_format;
 
@@ -40,5 +40,7 @@ pub mod readiness;
 pub mod seniority;
 #[cfg(feature = "resources")]
 pub mod ssh_key;
+#[cfg(feature = "ssh-private-keys")]
+pub mod ssh_private_key;
 #[cfg(feature = "resources")]
 pub mod ssh_public_key;

@@ -7,7 +7,6 @@
 mod blob;
 mod error;
 mod number;
-mod private_key;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -17,7 +16,8 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 pub use error::SshPublicKeyError;
-use private_key::is_private_key;
+
+use crate::ssh_private_key::is_private_key;
 
 /// The longest text looked at, in bytes: an RSA key of 8192 bits takes 1.4 KiB.
 const TEXT_LEN_MAX: usize = 16 * 1024;

@@ -192,7 +192,7 @@ mod tests {
             assert_eq!(is_asked_about(token(&claims()), after), is_good, "{after}");
         }
         for (minted, ends, now) in
-            [(i64::MIN, i64::MAX, 0), (i64::MAX, i64::MIN, 0), (0, i64::MIN, i64::MAX), (5, 5, 5)]
+            [(i64::MAX, i64::MIN, 0), (0, i64::MIN, i64::MAX), (i64::MIN, 0, i64::MAX), (5, 5, 5)]
         {
             assert!(!has_life(minted, ends, now), "{minted} {ends} {now}");
         }

@@ -1,16 +1,20 @@
 //! People with access tokens: whom the API server knows, and what they own or may.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use http::Method;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::PostParams;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{HeldKey, Tenant};
+use crate::access::Access;
 use crate::http_api::{HttpAnswer, HttpApi};
-use crate::plaintext_registry;
+use crate::kubectl::Kubectl;
+use crate::{plaintext_registry, private_file, workspace};
 
 /// The namespace of the ServiceAccounts that stand in for people.
 const PEOPLE: &str = "default";
@@ -61,6 +65,30 @@ impl Tenant {
         self.kubectl.apply(&manifest).await.with_context(|| home.clone())?;
         self.until_may(&person, "list", "apikeys.keyplane.dev").await?;
         Ok(token)
+    }
+
+    /// kubectl of a person with this access token: the home namespace is its context's, and the plugin is on `PATH` with
+    /// the same kubectl, which it runs in its turn.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be kept.
+    pub fn kubectl_of_person(&self, token: &str) -> Result<Kubectl> {
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "own",
+            "clusters": [{"name": "own", "cluster": {
+                "server": self.cluster_url, "certificate-authority": self.cluster_ca,
+            }}],
+            "users": [{"name": "own", "user": {"token": token}}],
+            "contexts": [{"name": "own", "context": {"cluster": "own", "user": "own", "namespace": self.account}}],
+        });
+        let file = self.dir().join(format!("{}.kubeconfig", uuid::Uuid::new_v4().simple()));
+        private_file::write(&file, kubeconfig.to_string())?;
+        let programs =
+            [Some(workspace::binary_dir()?), self.kubectl.program().parent().map(Path::to_path_buf)];
+        let rest = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(programs.into_iter().flatten().chain(std::env::split_paths(&rest)))?;
+        workspace::binary("kubectl-keyplane")?;
+        Ok(self.kubectl.with_access(&Access::of_file(&file)).with_env("PATH", path))
     }
 
     /// Calls the HTTP API with an access token.

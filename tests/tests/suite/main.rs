@@ -45,6 +45,7 @@ mod secrets;
 mod ssh_key_api;
 mod ssh_keys;
 mod story;
+mod terminal;
 mod tls;
 mod tombstones;
 mod usage;

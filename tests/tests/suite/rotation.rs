@@ -45,7 +45,7 @@ async fn declare_digest(own: &Tenant, name: &str, key: &HeldKey, grace_seconds: 
 }
 
 /// Waits until this version of the key verifies.
-async fn until_version(own: &Tenant, name: &str, number: u32) -> Result<KeyVersion> {
+pub(super) async fn until_version(own: &Tenant, name: &str, number: u32) -> Result<KeyVersion> {
     until(&format!("version {number} of {name}"), PATIENCE, || async {
         let key = own.stored_key(name).await?;
         let status = key.status.unwrap_or_default();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use keyplane_core::key_format::PlaintextKey;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::exchange::address::ExchangeAddress;
 use crate::exchange::client;
@@ -27,8 +28,8 @@ pub struct Identity {
     pub display_name: Option<String>,
     /// What may be shown of it.
     pub prefix: String,
-    /// What it may do.
-    pub scopes: Scopes,
+    /// What it may do: one scope, as the exchange writes it. One that this program does not know stays as it came.
+    pub scopes: Map<String, Value>,
     /// When it ends; none: not by itself.
     #[serde(default)]
     pub expires_at: Option<DateTime<Utc>>,
@@ -38,33 +39,6 @@ pub struct Identity {
     /// The namespaces that it reaches now.
     #[serde(default)]
     pub namespaces: Vec<Namespace>,
-}
-
-/// What a key may do: one of these. One that this program does not know stays as it came.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Scopes {
-    /// kubectl only.
-    KubernetesExec {
-        /// Where, and as what.
-        kubernetes_exec: KubernetesScope,
-    },
-    /// Another one, as the exchange writes it.
-    Other(serde_json::Map<String, serde_json::Value>),
-}
-
-/// Where a key may use kubectl.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct KubernetesScope {
-    /// Its role in each namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
-    /// In all namespaces of the account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub all_namespaces: Option<bool>,
-    /// In these, by name, or by id.
-    #[serde(flatten)]
-    pub rest: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A namespace that a key reaches.
@@ -99,10 +73,7 @@ impl Identity {
     /// Whether kubectl can do anything with it.
     #[must_use]
     pub fn gives_kubernetes_access(&self) -> bool {
-        match &self.scopes {
-            Scopes::KubernetesExec { .. } => true,
-            Scopes::Other(other) => other.contains_key("all"),
-        }
+        ["kubernetes_exec", "all"].iter().any(|&scope| self.scopes.contains_key(scope))
     }
 
     /// What there is to say, line by line: what it is about, and what is to be said.
@@ -127,23 +98,23 @@ impl Identity {
     }
 
     fn scope(&self) -> String {
-        match &self.scopes {
-            Scopes::KubernetesExec { kubernetes_exec } => {
-                let role = kubernetes_exec.role.as_deref().unwrap_or("edit");
-                let place = if kubernetes_exec.all_namespaces == Some(true) {
+        let Some((scope, how)) = self.scopes.iter().next() else {
+            return "nothing".to_owned();
+        };
+        match scope.as_str() {
+            "kubernetes_exec" => {
+                let role = how.get("role").and_then(Value::as_str).unwrap_or("edit");
+                let place = if how.get("all_namespaces").and_then(Value::as_bool) == Some(true) {
                     "all namespaces of the account"
                 } else {
                     "the namespaces below"
                 };
                 format!("kubectl, as {role} in {place}")
             }
-            Scopes::Other(other) => match other.keys().next().map(String::as_str) {
-                Some("all") => "everything that the account has".to_owned(),
-                Some("inference") => "the inference API; no kubectl".to_owned(),
-                Some("ssh_keys") => "the SSH key API; no kubectl".to_owned(),
-                Some(scope) => format!("{scope}; no kubectl"),
-                None => "nothing".to_owned(),
-            },
+            "all" => "everything that the account has".to_owned(),
+            "inference" => "the inference API; no kubectl".to_owned(),
+            "ssh_keys" => "the SSH key API; no kubectl".to_owned(),
+            other => format!("{other}; no kubectl"),
         }
     }
 

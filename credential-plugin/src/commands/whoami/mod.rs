@@ -7,12 +7,12 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 pub use self::identity::{Identity, until};
 use crate::exchange::arguments::ExchangeArgs;
 use crate::failure::Failure;
-use crate::key_source::{FoundKey, KeyArgs, SourceKind};
+use crate::key_source::{FoundKey, KeyArgs};
 use crate::kubeconfig::current::ContextArgs;
 use crate::output::{self, OutputFormat};
 use crate::target::Target;
@@ -54,28 +54,6 @@ pub struct WhoamiArgs {
     pub output: OutputFormat,
 }
 
-/// What `--output json` prints.
-#[derive(Serialize)]
-struct Answer<'a> {
-    #[serde(flatten)]
-    identity: &'a Identity,
-    server: &'a str,
-    context: Option<&'a str>,
-    key_source: KeySource,
-    cached_tokens: Vec<CachedToken>,
-}
-
-#[derive(Serialize)]
-struct KeySource {
-    kind: SourceKind,
-    description: String,
-}
-
-#[derive(Serialize)]
-struct CachedToken {
-    expires_at: DateTime<Utc>,
-}
-
 /// Asks the exchange about the key, and writes what it says to `out`.
 ///
 /// # Errors
@@ -91,13 +69,15 @@ pub fn run(args: &WhoamiArgs, out: &mut impl Write, _terminal: &mut impl Write) 
     ends.sort_unstable();
     let server = target.exchange.base.as_str();
     if args.output == OutputFormat::Json {
-        let answer = Answer {
-            identity: &identity,
-            server,
-            context: target.context.as_deref(),
-            key_source: KeySource { kind: key.source().kind(), description: key.source().to_string() },
-            cached_tokens: ends.into_iter().map(|expires_at| CachedToken { expires_at }).collect(),
-        };
+        let mut answer = json!(identity);
+        let ends: Vec<Value> = ends.iter().map(|end| json!({"expires_at": end})).collect();
+        if let Some(fields) = answer.as_object_mut() {
+            let mut add = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+            add("server", json!(server));
+            add("context", json!(target.context));
+            add("key_source", json!({"kind": key.source().kind(), "description": key.source().to_string()}));
+            add("cached_tokens", Value::Array(ends));
+        }
         return output::json(&answer, out);
     }
     let mut lines = identity.lines(now);

@@ -70,7 +70,7 @@ fn a_certificate_of_another_ca_or_name_or_time() {
     report.is_ill("exchange-tls", "no CA that is trusted here", "--certificate-authority FILE");
     let name = Identity { name: "elsewhere.example.com".to_owned(), ..Identity::default() };
     let report = Patient::with_exchange(exchange_of(&name, sound)).examine();
-    report.is_ill("exchange-tls", "is for another name", "--tls-server-name NAME");
+    report.is_ill("exchange-tls", "is for elsewhere.example.com, not for", "--tls-server-name");
     let over = (now() - TimeDelta::days(9), now() - TimeDelta::days(2));
     let expired = Identity { valid: over, ..Identity::default() };
     let report = Patient::with_exchange(exchange_of(&expired, sound)).examine();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use assert_cmd::Command;
 use base64::Engine as _;
@@ -51,12 +52,15 @@ pub(super) fn sound(asked: &Asked) -> Reply {
     }
 }
 
-pub(super) fn exchange(answer: impl Fn(&Asked) -> Reply + Send + 'static) -> StandIn {
+pub(super) fn exchange(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> StandIn {
     exchange_of(&Identity::default(), answer)
 }
 
-pub(super) fn exchange_of(identity: &Identity, answer: impl Fn(&Asked) -> Reply + Send + 'static) -> StandIn {
-    StandIn::scripted(identity, Box::new(move |_, asked| answer(asked)))
+pub(super) fn exchange_of(
+    identity: &Identity,
+    answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+) -> StandIn {
+    StandIn::scripted(identity, Arc::new(move |_, asked| answer(asked)))
 }
 
 /// A server that reads and never answers.

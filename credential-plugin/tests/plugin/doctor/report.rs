@@ -1,6 +1,7 @@
 //! The report itself: its two forms, its exit code, and that nothing secret is in it.
 
 use chrono::TimeDelta;
+use std::sync::Arc;
 
 use super::patient::{Patient, exchange, refusal, sound};
 use crate::kept_key::{shows_no_key, text};
@@ -61,7 +62,7 @@ fn what_a_hostile_exchange_and_api_server_repeat_is_not_shown() {
     let exchange_echoes = Patient::with_exchange(exchange(echo));
     let api_server_echoes = Patient::with_api_server(StandIn::scripted(
         &crate::stand_in::Identity::default(),
-        Box::new(|_, asked| Reply::new(401, asked.header("authorization").unwrap_or_default())),
+        Arc::new(|_, asked| Reply::new(401, asked.header("authorization").unwrap_or_default())),
     ));
     for patient in [exchange_echoes, api_server_echoes] {
         for args in [&["--verbose"][..], &["--output", "json"], &[]] {

@@ -16,22 +16,32 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use keyplane_tests::exchange;
 use keyplane_tests::shared::SharedKeyplane;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 /// A way to the exchange; it ends when this is dropped.
 pub(super) struct ShortenedExchange {
     /// Plain http on this machine.
     pub(super) url: String,
     front: Arc<Front>,
-    server: JoinHandle<()>,
+    /// Dropped, it ends the server.
+    _stop: oneshot::Sender<()>,
 }
 
 struct Front {
     exchange_url: String,
     exchange_ca: PathBuf,
     life: TimeDelta,
-    asked: Mutex<Vec<DateTime<Utc>>>,
+    given: Mutex<Vec<Given>>,
+}
+
+/// A token that was given.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    /// When it was given for the first time.
+    pub(super) at: DateTime<Utc>,
+    digest: [u8; 32],
 }
 
 impl ShortenedExchange {
@@ -41,33 +51,55 @@ impl ShortenedExchange {
             exchange_url: shared.keyplane.url(),
             exchange_ca: shared.keyplane.ca_file().to_path_buf(),
             life,
-            asked: Mutex::default(),
+            given: Mutex::default(),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
+        let listener = listener.into_std()?;
         let routes = Router::new().route(exchange::PATH, post(pass_on)).with_state(Arc::clone(&front));
-        let server = tokio::spawn(async move { drop(axum::serve(listener, routes).await) });
-        Ok(Self { url, front, server })
+        let (stop, stopped) = oneshot::channel();
+        // A thread of its own: kube-rs waits for the plugin on the thread of its task.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("shortened-exchange".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                let Ok(listener) = TcpListener::from_std(listener) else { return };
+                tokio::select! {
+                    _ = axum::serve(listener, routes) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Self { url, front, _stop: stop })
     }
 
-    /// When tokens were asked for.
-    pub(super) fn asked(&self) -> Vec<DateTime<Utc>> {
-        self.front.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The tokens that were given, each once.
+    pub(super) fn given(&self) -> Vec<Given> {
+        self.front.given()
     }
 }
 
-impl Drop for ShortenedExchange {
-    fn drop(&mut self) {
-        self.server.abort();
+impl Front {
+    fn given(&self) -> Vec<Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn give(&self, token: &str) {
+        let digest = Sha256::digest(token.as_bytes()).into();
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.iter().all(|earlier| earlier.digest != digest) {
+            given.push(Given { at: Utc::now(), digest });
+        }
     }
 }
 
 async fn pass_on(State(front): State<Arc<Front>>, headers: HeaderMap, body: Bytes) -> Response {
-    front.asked.lock().unwrap_or_else(PoisonError::into_inner).push(Utc::now());
     let key = headers.get("x-api-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
     let headers = [("x-api-key", key.to_owned())];
     match exchange::post(&front.exchange_url, &front.exchange_ca, &headers, &body).await {
         Ok(answer) => {
+            if let Some(token) = answer.token() {
+                front.give(&token);
+            }
             let mut credential = answer.json();
             shorten(&mut credential, front.life);
             let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);

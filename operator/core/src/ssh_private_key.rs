@@ -19,7 +19,8 @@ const DER_START_LEN: usize = 12;
 
 /// Whether the text holds a private key, whole or without its frame. A comment that says so is refused as well:
 /// better than the opposite mistake. The work is linear in the text's length.
-pub(super) fn is_private_key(text: &str) -> bool {
+#[must_use]
+pub fn is_private_key(text: &str) -> bool {
     MARKS.iter().any(|mark| text.contains(mark)) || text.split_whitespace().any(is_private_der_base64)
 }
 

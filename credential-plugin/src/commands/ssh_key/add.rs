@@ -1,0 +1,106 @@
+//! `ssh-key add`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::public_key::{self, PublicKey};
+use crate::argument_values::{patience, ssh_key_name};
+use crate::failure::{Failure, FailureKind};
+use crate::kubectl::KubectlArgs;
+use crate::output::line;
+use crate::resources::ssh_key::{RESOURCE, SshKey};
+use crate::wait;
+
+const HELP: &str = "\
+Give the public key: the file that ends in .pub. A private key is refused here,
+and sent nowhere.
+
+Examples:
+  kubectl-keyplane ssh-key add --namespace acme
+  kubectl-keyplane ssh-key add ~/.ssh/work.pub --name work --namespace acme
+  ssh-add -L | head -1 | kubectl-keyplane ssh-key add - --namespace acme";
+
+/// The arguments of `ssh-key add`.
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub struct AddArgs {
+    /// The public key, or - for standard input [default: your own in ~/.ssh]
+    pub file: Option<PathBuf>,
+    /// Which cluster and namespace.
+    #[command(flatten)]
+    pub kubectl: KubectlArgs,
+    /// Name of the `SshKey` [default: from the key's comment]
+    #[arg(long, value_parser = ssh_key_name)]
+    pub name: Option<String>,
+    /// What people call the key
+    #[arg(long, value_name = "TEXT")]
+    pub display_name: Option<String>,
+    /// Make it the account's default key
+    #[arg(long)]
+    pub default: bool,
+    /// How long to wait for Keyplane, such as 90s or 5m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = patience)]
+    pub timeout: u64,
+}
+
+/// Registers the key, and waits for Keyplane's verdict.
+///
+/// # Errors
+/// As [`super::run`].
+pub fn run(args: &AddArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
+    let key = public_key::read(args.file.as_deref())?;
+    let name = args.name.clone().unwrap_or_else(|| key.default_name());
+    let created: SshKey = args.kubectl.create(&manifest(args, &name, &key))?;
+    let limit = Duration::from_secs(args.timeout);
+    let waited = wait::until("Keyplane's verdict", limit, terminal, || {
+        let found: SshKey = args.kubectl.get(RESOURCE, &name)?;
+        let is_same = found.metadata.uid == created.metadata.uid;
+        let answered = found.ready().is_some_and(|ready| !ready.is_passing());
+        Ok((answered || !is_same).then_some(found))
+    })?;
+    let failed = |what: String, remedy: String| Err(Failure::new(FailureKind::Kubectl, what, &name, remedy));
+    let Some(found) = waited else {
+        return failed(
+            format!("the SshKey is declared, but Keyplane has not answered within {} s", args.timeout),
+            format!("watch it with kubectl get {RESOURCE} {name} --watch"),
+        );
+    };
+    let Some(ready) = found.ready().filter(|_| found.metadata.uid == created.metadata.uid) else {
+        return failed(
+            "somebody else replaced the SshKey meanwhile".to_owned(),
+            "look at it with kubectl-keyplane ssh-key list".to_owned(),
+        );
+    };
+    if !ready.is_true() {
+        return failed(
+            format!("the key is not registered ({}): {}", ready.reason, ready.message),
+            format!("mend what the message names, or remove it: kubectl-keyplane ssh-key remove {name}"),
+        );
+    }
+    let type_ = found.status.type_.as_deref().unwrap_or("a key");
+    let fingerprint = found.status.fingerprint.as_deref().unwrap_or("no fingerprint");
+    let default = if found.status.default { "; it is the account's default key" } else { "" };
+    line(out, &format!("SshKey {name} is registered: {type_} {fingerprint}{default}."))?;
+    line(out, &format!("{}: {}", ready.reason, ready.message))
+}
+
+fn manifest(args: &AddArgs, name: &str, key: &PublicKey) -> Value {
+    let mut spec = Map::new();
+    spec.insert("publicKey".to_owned(), key.line().into());
+    if let Some(text) = &args.display_name {
+        spec.insert("displayName".to_owned(), text.as_str().into());
+    }
+    if args.default {
+        spec.insert("default".to_owned(), true.into());
+    }
+    json!({
+        "apiVersion": "keyplane.dev/v1alpha1",
+        "kind": "SshKey",
+        "metadata": {"name": name},
+        "spec": spec,
+    })
+}

@@ -1,0 +1,86 @@
+//! The `exec` section of the user's entry: how the client calls this plugin. It is always made here, and never taken
+//! over from an exchange: it says what is run on the user's machine.
+
+use std::env;
+use std::path::{self, Path};
+
+use serde_json::{Value, json};
+
+use crate::commands::kubeconfig::KubeconfigArgs;
+use crate::exchange::allowed::{ALLOW_SERVER, AllowedExchange};
+use crate::exec_protocol::ApiVersion;
+use crate::failure::{Failure, FailureKind};
+use crate::key_source::{self, KEY_VARIABLE, KeyArgs};
+
+/// What kubectl prints when the plugin is not installed.
+const INSTALL_HINT: &str = "kubectl-keyplane is not on PATH. Install it with: kubectl krew install keyplane, or put \
+                            the kubectl-keyplane of Keyplane's release page on PATH";
+
+/// The section. The cluster's extension says which exchange is the cluster's, so that one user serves many clusters; the
+/// section says to which exchanges its key may go at all.
+///
+/// `interactiveMode` is `Never`: standard input belongs to the command that kubectl runs. A `--key-command` that asks a
+/// person does so on the terminal itself or in a window, as ssh-agents and password managers do.
+///
+/// # Errors
+/// [`FailureKind::NoKey`] for a key that is not one; [`FailureKind::Usage`] for a path that is not text.
+pub fn exec_section(asked: &KubeconfigArgs, allowed: &AllowedExchange) -> Result<Value, Failure> {
+    let mut args = vec!["get-token".to_owned()];
+    let mut exec = json!({
+        "apiVersion": ApiVersion::V1.as_str(),
+        "command": "kubectl-keyplane",
+        "interactiveMode": "Never",
+        "provideClusterInfo": true,
+        "installHint": INSTALL_HINT,
+    });
+    let mut set = |field: &str, value: Value| {
+        if let Some(fields) = exec.as_object_mut() {
+            fields.insert(field.to_owned(), value);
+        }
+    };
+    let mut tell = |argument: &str, value: String| args.extend([argument.to_owned(), value]);
+    let KeyArgs { key_file, key_name, key_command, key_command_timeout } = &asked.key;
+    if let Some(path) = key_file {
+        tell("--key-file", absolute(path)?);
+    }
+    if let Some(name) = key_name {
+        tell("--key-name", name.clone());
+    }
+    if let Some(command) = key_command {
+        tell("--key-command", command.clone());
+    }
+    if let Some(seconds) = key_command_timeout {
+        tell("--key-command-timeout", seconds.to_string());
+    }
+    if let Some(name) = &asked.exchange.tls_server_name {
+        tell("--tls-server-name", name.clone());
+    }
+    if let Some(url) = &asked.exchange.proxy_url {
+        tell("--proxy-url", url.clone());
+    }
+    if asked.embed_key_env {
+        let key = key_source::read(None, env::var_os(KEY_VARIABLE))?;
+        set("env", json!([{"name": KEY_VARIABLE, "value": key.expose()}]));
+    }
+    args.extend([ALLOW_SERVER.to_owned(), allowed.to_string()]);
+    set("args", json!(args));
+    Ok(exec)
+}
+
+/// The key file as an absolute path: kubectl starts the plugin in the user's current folder. When the file is there
+/// already, its key is checked; a kubeconfig may also be made for another machine.
+fn absolute(path: &Path) -> Result<String, Failure> {
+    if path.exists() {
+        key_source::read_file(path)?;
+    }
+    let unusable = || {
+        Failure::new(
+            FailureKind::Usage,
+            "the key file's path cannot be written into a kubeconfig",
+            path.display().to_string(),
+            "give an absolute path of plain text",
+        )
+    };
+    let absolute = path::absolute(path).map_err(|_| unusable())?;
+    absolute.into_os_string().into_string().map_err(|_| unusable())
+}

@@ -1,0 +1,238 @@
+//! Where the token comes from: the cache, the exchange, or another start that is asking it.
+//!
+//! - A cached token that may be handed out is handed out, without a lock. In the last quarter of its time the one start
+//!   that gets the lock asks for the next first, for a short time; whatever goes wrong, the cached one still counts.
+//! - A client that seems to be refused gets what the exchange says to its token now. If the exchange is away just then,
+//!   the client gets that failure: the token is probably dead, the API server would say 401 to it again without a word
+//!   about the cause, and a dead token is never handed out knowingly. Only this process is told so, and for at most
+//!   10 s; others are handed the cached token as before.
+//! - Without a token one start of many asks, and its failure counts for the others too.
+//! - What the exchange says against the key itself (401, 403) is told at once, and the cached token is forgotten: the
+//!   API server refuses it within seconds, or gives it no rights.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use chrono::{DateTime, Utc};
+
+use crate::failure::{Failure, FailureKind};
+use crate::token::BearerToken;
+use crate::token::cache::{Cached, TokenCache};
+use crate::token::hand_out::{self, HandOutRecord};
+use crate::token::life::{LEAST_LIFE, TokenLife};
+use crate::token::single_flight::{Flight, Turn};
+use crate::verbose;
+
+/// The longest that an early refresh may take: somebody waits for a command that could have begun.
+pub const EARLY_REFRESH_LIMIT: Duration = Duration::from_secs(3);
+
+/// Asks the exchange, for at most this long, and shows it the token that is held.
+pub type Ask<'a> = dyn Fn(Duration, Option<&BearerToken>) -> Result<(BearerToken, TokenLife), Failure> + 'a;
+
+/// Where the token of one slot comes from.
+pub struct TokenSource<'a> {
+    /// The slot.
+    pub cache: TokenCache,
+    /// The process that asks, when it is a client.
+    pub client: Option<u32>,
+    /// What may pass until there is a token.
+    pub timeout: Duration,
+    /// The exchange's address, for people.
+    pub base: &'a str,
+    /// How the exchange is asked.
+    pub ask: &'a Ask<'a>,
+}
+
+/// A token to hand out.
+#[derive(Debug)]
+pub struct Obtained {
+    /// The token.
+    pub token: BearerToken,
+    /// Its life.
+    pub life: TokenLife,
+    record: Option<HandOutRecord>,
+}
+
+impl TokenSource<'_> {
+    /// A token that may be handed out now.
+    ///
+    /// # Errors
+    /// The exchange's failure, met now or a moment ago by another start; what was wrong with the key when it was read;
+    /// [`FailureKind::Unreachable`] when another start has no answer in time.
+    pub fn obtain(&self) -> Result<Obtained, Failure> {
+        let started = Instant::now();
+        let cached = match self.cache.look(now()) {
+            Ok(cached) => cached,
+            Err(miss) => {
+                verbose::note(miss);
+                return self.ask_or_take(None, started);
+            }
+        };
+        let record = self.record();
+        if !record.as_ref().is_some_and(|record| record.says_refused(cached.life)) {
+            return if cached.life.is_due_for_refresh(now()) {
+                self.refresh_early(cached, record, started)
+            } else {
+                verbose::note("handing out the cached token");
+                Ok(Obtained { token: cached.token, life: cached.life, record })
+            };
+        }
+        if !hand_out::may_check(cached.checks, cached.life.obtained_at(), now()) {
+            verbose::note("the client asks again, but the exchange was asked about its token a moment ago");
+            return Ok(Obtained { token: cached.token, life: cached.life, record });
+        }
+        verbose::note("the client asks again, as if its token was refused; asking the exchange about it");
+        self.ask_or_take(Some(&cached), started)
+    }
+
+    /// Remembers that the token was handed out.
+    pub fn remember(&self, obtained: Obtained) {
+        if let Some(record) = obtained.record.or_else(|| self.record()) {
+            record.remember(obtained.life, now());
+        }
+    }
+
+    fn record(&self) -> Option<HandOutRecord> {
+        Some(HandOutRecord::read(self.cache.hand_outs(), self.client?, now()))
+    }
+
+    /// The next token, if this start is the one to ask for it and the exchange is quick; else the cached one.
+    fn refresh_early(
+        &self,
+        cached: Cached,
+        record: Option<HandOutRecord>,
+        started: Instant,
+    ) -> Result<Obtained, Failure> {
+        let Some(flight) = self.cache.is_writable().then(|| self.cache.flight().try_lead()).flatten() else {
+            verbose::note(
+                "handing out the cached token; the next one is asked for by another start, or later",
+            );
+            return Ok(Obtained { token: cached.token, life: cached.life, record });
+        };
+        // Another start may have been here since this one looked.
+        let newer = self.cache.look(now()).ok().filter(|newer| newer.life != cached.life);
+        if let Some(newer) = newer {
+            verbose::note("handing out the token that another start has just got");
+            return Ok(Obtained { token: newer.token, life: newer.life, record });
+        }
+        if self.cache.failures().read().is_some_and(|failure| failure.counts(now())) {
+            verbose::note("handing out the cached token; the exchange failed a moment ago");
+            return Ok(Obtained { token: cached.token, life: cached.life, record });
+        }
+        verbose::note("the cached token ends soon; asking the exchange for the next one");
+        let asked = (self.ask)(EARLY_REFRESH_LIMIT.min(self.timeout), None);
+        match self.settle(asked, 0, true) {
+            Ok((token, life)) => Ok(Obtained { token, life, record }),
+            Err(failure) if is_about_the_key(failure.kind()) => Err(failure),
+            Err(failure) => {
+                verbose::note(format_args!("no next token yet: {failure}"));
+                drop(flight);
+                if cached.life.may_be_handed_out(now()) {
+                    Ok(Obtained { token: cached.token, life: cached.life, record })
+                } else {
+                    self.ask_or_take(None, started)
+                }
+            }
+        }
+    }
+
+    /// What the exchange gives, to this start or to the one that asks it already. A `suspect` is shown to it.
+    fn ask_or_take(&self, suspect: Option<&Cached>, started: Instant) -> Result<Obtained, Failure> {
+        let landed = || {
+            let cached = self.cache.look(now()).ok();
+            let other = cached.filter(|cached| suspect.is_none_or(|suspect| suspect.life != cached.life));
+            match other {
+                Some(cached) => Some(Ok((cached.token, cached.life))),
+                None => self.cache.failures().read()?.told_again(now()).map(Err),
+            }
+        };
+        let turn = if !self.cache.is_writable() {
+            verbose::note("the cache folder cannot be used; asking the exchange without it");
+            Turn::Lead(Flight::without_lock())
+        } else if let Some(answer) = landed() {
+            Turn::Landed(answer)
+        } else {
+            self.cache.flight().lead_or_wait(self.left(started), landed)
+        };
+        let (token, life) = match turn {
+            Turn::Landed(answer) => {
+                verbose::note("another start has asked the exchange; taking its answer");
+                answer?
+            }
+            Turn::TimedOut => return Err(self.no_answer_for_others()),
+            Turn::Lead(_flight) => {
+                verbose::note("asking the exchange");
+                let checks = suspect.map_or(0, |suspect| {
+                    hand_out::checks_after(suspect.checks, suspect.life.obtained_at(), now())
+                });
+                let asked = (self.ask)(self.left(started), suspect.map(|suspect| &suspect.token));
+                self.settle(asked, checks, false)?
+            }
+        };
+        Ok(Obtained { token, life, record: None })
+    }
+
+    /// Leaves the exchange's answer where other starts find it.
+    fn settle(
+        &self,
+        asked: Result<(BearerToken, TokenLife), Failure>,
+        checks: u32,
+        early: bool,
+    ) -> Result<(BearerToken, TokenLife), Failure> {
+        match asked.and_then(|given| long_enough(given, self.base)) {
+            Ok((token, life)) => {
+                self.cache.write_checked(&token, life, checks);
+                self.cache.failures().clear();
+                Ok((token, life))
+            }
+            Err(failure) => {
+                let about_the_key = is_about_the_key(failure.kind());
+                if about_the_key {
+                    self.cache.remove();
+                }
+                self.cache.failures().remember(&failure, early && !about_the_key, now());
+                Err(failure)
+            }
+        }
+    }
+
+    fn left(&self, started: Instant) -> Duration {
+        self.timeout.saturating_sub(started.elapsed())
+    }
+
+    fn no_answer_for_others(&self) -> Failure {
+        Failure::new(
+            FailureKind::Unreachable,
+            "another start of kubectl-keyplane asks the exchange and has no answer in time",
+            self.base,
+            "try again, give a longer --timeout, or ask on your own with --no-cache",
+        )
+    }
+}
+
+/// The exchange's token, if it lives long enough to be handed out; `base` is the exchange's address.
+///
+/// # Errors
+/// [`FailureKind::ShortLived`]
+pub fn long_enough(
+    (token, life): (BearerToken, TokenLife),
+    base: &str,
+) -> Result<(BearerToken, TokenLife), Failure> {
+    if life.may_be_handed_out(now()) {
+        return Ok((token, life));
+    }
+    Err(Failure::new(
+        FailureKind::ShortLived,
+        format!("the exchange's token has less than {} s left", LEAST_LIFE.num_seconds()),
+        base,
+        "check when the key expires (spec.expiresAt of the ApiKey) and use one that lives longer",
+    ))
+}
+
+/// Whether the exchange itself says that the key is no more, or may not do this.
+const fn is_about_the_key(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Refused | FailureKind::Expired | FailureKind::Forbidden | FailureKind::Locked)
+}
+
+fn now() -> DateTime<Utc> {
+    SystemTime::now().into()
+}
