@@ -100,11 +100,12 @@ pub struct Delivery {
 }
 
 /// Whom a key is encrypted to, with age.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SealedTo {
     /// The name of an SshKey of the account, of type ssh-ed25519 or ssh-rsa.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("sshKey must be an SshKey's name: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
     pub ssh_key: String,
 }
 

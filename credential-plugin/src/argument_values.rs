@@ -116,6 +116,24 @@ pub fn grace_period(text: &str) -> Result<u32, String> {
     if seconds > MOST { Err("a grace period is 30 days at most".to_owned()) } else { Ok(seconds) }
 }
 
+/// How long an exchange is given, in seconds: from 1 second to 5 minutes.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn exchange_timeout(text: &str) -> Result<u64, String> {
+    let seconds = seconds(text)?;
+    if (1..=300).contains(&seconds) { Ok(seconds) } else { Err("give 1s to 5m".to_owned()) }
+}
+
+/// How long a key command is given, in seconds: from 1 second to 10 minutes.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn key_command_timeout(text: &str) -> Result<u64, String> {
+    let seconds = seconds(text)?;
+    if (1..=600).contains(&seconds) { Ok(seconds) } else { Err("give 1s to 10m".to_owned()) }
+}
+
 /// How long is waited, in seconds: from 1 second to one hour.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::apikeys::ApiKeysArgs;
@@ -107,24 +107,46 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Ok(Parsed::NothingAsked(error.render().to_string()))
         }
-        Err(error) => {
+        Err(error) => Err(Failure::new(
+            FailureKind::Usage,
+            what_is_wrong(&error),
+            "",
+            format!("see kubectl-keyplane {}--help", command_of(&args)),
+        )),
+    }
+}
+
+/// What is wrong with the arguments. A value in a place where none belongs may be a key that was pasted there, or a part
+/// of one that no longer looks like a key: it is not repeated, unlike the name of a flag.
+fn what_is_wrong(error: &clap::Error) -> String {
+    let arg = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(arg)) => arg.as_str(),
+        _ => "",
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => "there is no such command; it is not repeated here".to_owned(),
+        ErrorKind::UnknownArgument if !arg.starts_with('-') => {
+            "unexpected argument; it is not repeated here".to_owned()
+        }
+        ErrorKind::TooManyValues => format!("unexpected value for {arg}; it is not repeated here"),
+        _ => {
             let text = error.render().to_string();
             // The first paragraph says what is wrong; usage and tips follow it.
             let what = text.split("\n\n").next().unwrap_or_default();
-            Err(Failure::new(
-                FailureKind::Usage,
-                what.strip_prefix("error: ").unwrap_or(what).trim(),
-                "",
-                format!("see kubectl-keyplane {}--help", command_of(&args)),
-            ))
+            what.strip_prefix("error: ").unwrap_or(what).trim().to_owned()
         }
     }
 }
 
-/// The command among the arguments, with a space after it, or nothing.
+/// The command among the arguments, down to the innermost, with a space after each, or nothing.
 fn command_of(args: &[OsString]) -> String {
-    let cli = Cli::command();
-    let asked = args.get(1).and_then(|arg| arg.to_str());
-    let command = asked.and_then(|name| cli.find_subcommand(name));
-    command.map_or_else(String::new, |command| format!("{} ", command.get_name()))
+    let mut within = Cli::command();
+    let mut names = String::new();
+    for asked in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
+        let Some(found) = within.find_subcommand(asked).cloned() else { break };
+        names.push_str(found.get_name());
+        names.push(' ');
+        within = found;
+    }
+    names
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::secret_text::without_keys;
+use crate::visible_text::is_hidden;
 
 /// Characters of each part of a failure's line: a hostile answer must not fill the terminal, nor push out the rest.
 const PART_MAX: usize = 400;
@@ -79,6 +80,7 @@ pub struct Failure {
     place: String,
     remedy: String,
     asked_pause: Option<Duration>,
+    is_reader_gone: bool,
 }
 
 impl Failure {
@@ -89,18 +91,32 @@ impl Failure {
         place: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { kind, what: what.into(), place: place.into(), remedy: remedy.into(), asked_pause: None }
+        Self {
+            kind,
+            what: what.into(),
+            place: place.into(),
+            remedy: remedy.into(),
+            asked_pause: None,
+            is_reader_gone: false,
+        }
     }
 
     /// The output could not be written.
     #[must_use]
     pub fn output(error: &std::io::Error) -> Self {
-        Self::new(
+        let failure = Self::new(
             FailureKind::Local,
             format!("the output cannot be written: {error}"),
             "standard output",
             "check where it goes and run the command again",
-        )
+        );
+        Self { is_reader_gone: error.kind() == std::io::ErrorKind::BrokenPipe, ..failure }
+    }
+
+    /// Whether whoever read the output has read enough, as `head` does: then nobody needs to be told.
+    #[must_use]
+    pub const fn is_reader_gone(&self) -> bool {
+        self.is_reader_gone
     }
 
     /// The same failure, with one more thing that may help.
@@ -149,8 +165,9 @@ impl fmt::Display for Failure {
 
 /// A part as it may stand in the line. Keys go before the rest is cut, or a cut key would no longer look like one.
 fn in_line(part: &str) -> String {
-    let words: Vec<&str> =
-        part.split(|c: char| c.is_control() || c.is_whitespace()).filter(|word| !word.is_empty()).collect();
+    let seen = |word: &str| word.chars().filter(|&c| !is_hidden(c)).collect::<String>();
+    let words = part.split(|c: char| c.is_control() || c.is_whitespace()).map(seen);
+    let words: Vec<String> = words.filter(|word| !word.is_empty()).collect();
     without_keys(&words.join(" ")).chars().take(PART_MAX).collect()
 }
 

@@ -11,9 +11,12 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::argument_values::namespace_name;
+use crate::environment::KEY_VARIABLE;
 use crate::failure::{Failure, FailureKind};
 use crate::resources::List;
 
+/// What ends kubectl's flags. A name stands after it: whatever it begins with, it is read as no flag.
+const NO_MORE_FLAGS: &str = "--";
 /// How long kubectl waits for one answer of the API server.
 const REQUEST_TIMEOUT: &str = "--request-timeout=20s";
 
@@ -46,7 +49,7 @@ impl KubectlArgs {
     /// # Errors
     /// [`FailureKind::Kubectl`], also when there is none.
     pub fn get<T: DeserializeOwned>(&self, resource: &str, name: &str) -> Result<T, Failure> {
-        read(&self.run(&["get", resource, name, "--output=json", REQUEST_TIMEOUT], None)?)
+        read(&self.run(&["get", "--output=json", REQUEST_TIMEOUT, NO_MORE_FLAGS, resource, name], None)?)
     }
 
     /// The objects of the namespace, or of all of them.
@@ -80,7 +83,8 @@ impl KubectlArgs {
         patch: &Value,
     ) -> Result<Patched<T>, Failure> {
         let patch = format!("--patch={patch}");
-        let args = ["patch", resource, name, "--type=merge", &patch, "--output=json", REQUEST_TIMEOUT];
+        let flags = ["patch", "--type=merge", &patch, "--output=json", REQUEST_TIMEOUT];
+        let args = [flags.as_slice(), &[NO_MORE_FLAGS, resource, name]].concat();
         match self.attempt(&args, None)? {
             Ok(printed) => read(&printed).map(Patched::Done),
             Err(words) if words.contains("(Conflict)") => Ok(Patched::Conflict),
@@ -89,6 +93,7 @@ impl KubectlArgs {
     }
 
     /// Runs kubectl with these and the given arguments, with `input` on its standard input, and gives what it printed.
+    /// Nothing among the arguments may come from elsewhere unchecked: it could be read as a flag.
     ///
     /// # Errors
     /// [`FailureKind::Kubectl`] with kubectl's own last words, when it cannot be started or fails.
@@ -112,6 +117,10 @@ impl KubectlArgs {
         };
         let mut command = Command::new("kubectl");
         command.args(self.global()).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if args.first() == Some(&"config") {
+            // Reading a kubeconfig needs no key. What asks the cluster may: its user may be this very plugin.
+            command.env_remove(KEY_VARIABLE);
+        }
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = command.spawn().map_err(no_kubectl)?;
         if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {

@@ -9,12 +9,16 @@ use keyplane_credential_plugin::commands::{
     apikeys, completion, doctor, generate, get_token, kubeconfig, login, logout, reveal, ssh_key, whoami,
 };
 use keyplane_credential_plugin::failure::{Failure, FailureKind};
-use keyplane_credential_plugin::verbose;
+use keyplane_credential_plugin::{core_dump, verbose};
 
 fn main() -> ExitCode {
+    core_dump::forbid();
     match run() {
         Ok(code) => code,
         Err(failure) => {
+            if failure.is_reader_gone() {
+                return ExitCode::from(failure.kind().exit_code());
+            }
             // Where even this cannot be written, the exit code still tells.
             let _ = writeln!(io::stderr(), "kubectl-keyplane: {failure}");
             ExitCode::from(failure.kind().exit_code())

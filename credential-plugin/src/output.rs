@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::secret_text::without_keys;
+use crate::visible_text::visible;
 
 /// The form of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -34,8 +35,10 @@ pub fn json(value: &impl Serialize, out: &mut impl Write) -> Result<(), Failure>
 /// [`FailureKind::Local`](crate::failure::FailureKind::Local) when the output cannot be written.
 pub fn table(head: &[&str], rows: &[Vec<String>], out: &mut impl Write) -> Result<(), Failure> {
     let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
-    let lines: Vec<Vec<String>> =
-        std::iter::once(&head).chain(rows).map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(&head)
+        .chain(rows)
+        .map(|row| row.iter().map(|cell| visible(cell)).collect())
+        .collect();
     let widths: Vec<usize> = (0..head.len())
         .map(|column| {
             let cells = lines.iter().filter_map(|row| row.get(column));
@@ -58,7 +61,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>], out: &mut impl Write) -> Resul
 pub fn list(lines: &[(&str, String)], out: &mut impl Write) -> Result<(), Failure> {
     let width = lines.iter().map(|(name, _)| name.chars().count() + 1).max().unwrap_or_default();
     for (name, value) in lines {
-        let value = without_keys(&shown(value));
+        let value = without_keys(&visible(value));
         writeln!(out, "{:width$}   {value}", format!("{name}:")).map_err(|error| Failure::output(&error))?;
     }
     out.flush().map_err(|error| Failure::output(&error))
@@ -69,11 +72,5 @@ pub fn list(lines: &[(&str, String)], out: &mut impl Write) -> Result<(), Failur
 /// # Errors
 /// [`FailureKind::Local`](crate::failure::FailureKind::Local) when the output cannot be written.
 pub fn line(out: &mut impl Write, text: &str) -> Result<(), Failure> {
-    writeln!(out, "{}", shown(text)).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
-}
-
-/// The text without control characters.
-#[must_use]
-pub fn shown(cell: &str) -> String {
-    cell.chars().filter(|c| !c.is_control()).collect()
+    writeln!(out, "{}", visible(text)).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }

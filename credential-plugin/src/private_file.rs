@@ -30,6 +30,23 @@ pub fn read_own(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     read_bounded(file, limit)
 }
 
+/// Opens what somebody else named, to read it: a regular file, itself or behind a link. Nothing else is waited for, as a
+/// pipe without a writer would be for ever.
+///
+/// # Errors
+/// Whatever the system says, and [`io::ErrorKind::InvalidInput`] for what is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    platform::never_wait(&mut options);
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    }
+}
+
 /// Opens a file that holds nothing and is there to be locked, or makes it, mode 0600; by the rules of [`read_own`].
 /// What stands in its place and breaks them is taken away first.
 ///
@@ -181,6 +198,10 @@ mod platform {
         options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     }
 
+    pub(super) fn never_wait(options: &mut OpenOptions) {
+        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    }
+
     pub(super) fn owner_only(options: &mut OpenOptions) {
         options.mode(0o600);
     }
@@ -203,6 +224,8 @@ mod platform {
     }
 
     pub(super) fn never_follow(_: &mut OpenOptions) {}
+
+    pub(super) fn never_wait(_: &mut OpenOptions) {}
 
     pub(super) fn owner_only(_: &mut OpenOptions) {}
 

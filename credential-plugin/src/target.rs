@@ -1,8 +1,12 @@
 //! Which exchange a command means, and with which key: what its arguments say, else the environment, else what the
 //! kubeconfig's context would tell the plugin.
 
+mod contexts;
+
 use std::path::PathBuf;
 
+pub use self::contexts::context_for;
+use crate::commands::get_token::GetTokenArgs;
 use crate::environment::{self, URL_VARIABLE};
 use crate::exchange::address::ExchangeAddress;
 use crate::exchange::allowed::AllowedExchange;
@@ -18,6 +22,8 @@ use crate::verbose;
 pub struct Target {
     /// The exchange.
     pub exchange: ExchangeAddress,
+    /// The arguments that name it: the command's own, and the context's where the command has none.
+    pub arguments: ExchangeArgs,
     /// Where the key comes from: the command's own arguments when they name a source, else the context's.
     pub key: KeyArgs,
     /// The folder of the token cache, when there is one.
@@ -44,6 +50,7 @@ impl Target {
         if named && !wanted {
             return Ok(Self {
                 exchange: exchange.locate(None, &[])?,
+                arguments: exchange.clone(),
                 key: key.clone(),
                 cache: cache.folder(),
                 context: None,
@@ -76,11 +83,7 @@ impl Target {
     ) -> Result<Self, Failure> {
         let PluginCall { args, variables, cluster } = call;
         environment::add(variables);
-        let allowed = args
-            .allow_servers
-            .iter()
-            .map(|text| AllowedExchange::parse(text))
-            .collect::<Result<Vec<_>, _>>()?;
+        let allowed = allowed(&args)?;
         let exchange = ExchangeArgs {
             server: args.exchange.server,
             certificate_authority: exchange
@@ -93,6 +96,7 @@ impl Target {
         };
         Ok(Self {
             exchange: exchange.locate(cluster.as_ref(), &allowed)?,
+            arguments: exchange,
             key: if key.name_a_source() { key.clone() } else { args.key },
             cache: if cache.no_cache || cache.cache_dir.is_some() {
                 cache.folder()
@@ -104,11 +108,15 @@ impl Target {
     }
 }
 
+fn allowed(args: &GetTokenArgs) -> Result<Vec<AllowedExchange>, Failure> {
+    args.allow_servers.iter().map(|text| AllowedExchange::parse(text)).collect()
+}
+
 fn unknown(why: &str) -> Failure {
     Failure::new(
         FailureKind::Usage,
         "the exchange's address is not known",
         format!("neither --server nor {URL_VARIABLE} names it; the kubeconfig: {why}"),
-        "give --server URL, or a context that uses kubectl-keyplane with --context NAME",
+        "give --server URL, or make a context that uses kubectl-keyplane the current one",
     )
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::secret_text::without_keys;
+use crate::visible_text::visible;
 
 static VERBOSE: AtomicBool = AtomicBool::new(false);
 
@@ -17,6 +18,6 @@ pub fn set(verbose: bool) {
 pub fn note(step: impl Display) {
     if VERBOSE.load(Ordering::Relaxed) {
         // Who cannot read it is not helped by a failure.
-        let _ = writeln!(io::stderr(), "kubectl-keyplane: {}", without_keys(&step.to_string()));
+        let _ = writeln!(io::stderr(), "kubectl-keyplane: {}", without_keys(&visible(&step.to_string())));
     }
 }

@@ -3,17 +3,21 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::argument_values::{display_name, key_name, namespace_name, time, uuid};
+use crate::argument_values::{display_name, key_name, namespace_name, patience, time, uuid};
 use crate::failure::{Failure, FailureKind};
 use crate::kubectl::KubectlArgs;
 use crate::new_key;
 use crate::output::line;
+use crate::resources::api_key::{ApiKey, RESOURCE};
+use crate::resources::event::newest_warning;
+use crate::typed_command;
+use crate::wait;
 
 /// Hexadecimal digits of the digest that name a key which was given no name.
 const NAME_DIGITS: usize = 10;
@@ -24,6 +28,7 @@ const NO_NAMESPACE: &str = "warning: no --namespace: the manifest goes to kubect
 const HELP: &str = "\
 The manifest goes to standard output, or with --apply to the cluster. The key goes to standard error, or with --key-out
 into a new file of mode 0600. The cluster only ever sees the digest: printf %s \"$KEY\" | sha256sum
+With --apply the command ends well only when the key works, unless --no-wait is given.
 
 Examples:
   kubectl-keyplane generate --name ci --namespace acme \\
@@ -70,6 +75,12 @@ pub struct GenerateArgs {
     /// New file for the key, mode 0600, in place of standard error
     #[arg(long, value_name = "FILE")]
     pub key_out: Option<PathBuf>,
+    /// With --apply, how long to wait for Keyplane, such as 90s or 5m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = patience, requires = "apply")]
+    pub timeout: u64,
+    /// With --apply, do not wait until the key works
+    #[arg(long, requires = "apply")]
+    pub no_wait: bool,
 }
 
 /// What a key may do.
@@ -157,8 +168,8 @@ struct KubernetesExec<'a> {
 ///
 /// # Errors
 /// [`FailureKind::Usage`] for what admission would reject, [`FailureKind::File`] for the key's file,
-/// [`FailureKind::Local`] when the output or the randomness fails, [`FailureKind::Kubectl`] with `--apply`. A key whose
-/// manifest was not written is neither shown nor kept; one that kubectl was to declare is.
+/// [`FailureKind::Local`] when the output or the randomness fails, [`FailureKind::Kubectl`] with `--apply`, also when the key
+/// does not work in the end. The file of a key that is certainly not declared is removed.
 pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let scope = scope(args)?;
     let expires_at = args.expires_at.map(still_to_come).transpose()?;
@@ -168,7 +179,7 @@ pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write)
     let given_name = args.name.clone();
     let name = given_name.unwrap_or_else(|| format!("key-{}", hex.get(..NAME_DIGITS).unwrap_or(hex)));
     let namespace = args.kubectl.namespace.as_deref();
-    let manifest = serde_saphyr::to_string(&Manifest {
+    let manifest = Manifest {
         api_version: "keyplane.dev/v1alpha1",
         kind: "ApiKey",
         metadata: Metadata {
@@ -177,44 +188,154 @@ pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write)
             annotations: Annotations { key_prefix: key.prefix().to_string() },
         },
         spec: Spec { display_name: args.display_name.as_deref(), scope, expires_at, digest },
-    })
-    .map_err(|error| Failure::output(&io::Error::other(error.to_string())))?;
+    };
     let mut lines = Vec::new();
     if namespace.is_none() && !args.apply {
         lines.push(NO_NAMESPACE.to_owned());
     }
+    let shown_once = format!(
+        "Keep the key of ApiKey {name} in a file that only you can read; it is shown this once and kept nowhere:"
+    );
     if let Some(path) = &args.key_out {
         new_key::keep(&key, path)?;
-        // A key without a manifest is of no use, and its file would be in the way of the next attempt. One that kubectl was
-        // to declare may be declared, whatever kubectl says.
-        let handed_over = hand_over(args, &manifest, out);
-        handed_over.inspect_err(|_| drop((!args.apply).then(|| fs::remove_file(path))))?;
-        lines.push(format!("The key of ApiKey {name} is in {}.", path.display()));
+        // A key without a manifest is of no use, and its file would be in the way of the next attempt.
+        let remove = || drop(fs::remove_file(path));
+        let kept = format!("The key of ApiKey {name} is in {}.", path.display());
+        if args.apply {
+            let whose = format!("the key in {}", path.display());
+            let created = declare(args, &manifest, &whose, remove)?;
+            until_ready(args, &created, &whose, out, terminal)?;
+        } else {
+            print(&manifest, out).inspect_err(|_| remove())?;
+        }
+        lines.push(kept);
         return new_key::tell(terminal, &lines, None);
     }
-    lines.push(format!(
-        "Keep the key of ApiKey {name} in a file that only you can read; it is shown this once and kept nowhere:"
-    ));
+    lines.push(shown_once);
     if args.apply {
         // Shown first: a key that is declared and that nobody has would stand in the way.
         new_key::tell(terminal, &lines, Some(&key))?;
-        hand_over(args, &manifest, out)
+        let created = declare(args, &manifest, "the key above", || ())?;
+        until_ready(args, &created, "the key above", out, terminal)
     } else {
-        hand_over(args, &manifest, out)?;
+        print(&manifest, out)?;
         new_key::tell(terminal, &lines, Some(&key))
     }
 }
 
-/// Prints the manifest, or has kubectl make the object.
-fn hand_over(args: &GenerateArgs, manifest: &str, out: &mut impl Write) -> Result<(), Failure> {
-    if args.apply {
-        let said = args
-            .kubectl
-            .run(&["create", "--filename=-"], Some(manifest.as_bytes()))
-            .map_err(|failure| failure.or_else_do("or else the new key is of no use: remove it"))?;
-        return line(out, String::from_utf8_lossy(&said).trim_end());
+fn print(manifest: &Manifest<'_>, out: &mut impl Write) -> Result<(), Failure> {
+    let text = serde_saphyr::to_string(manifest)
+        .map_err(|error| Failure::output(&io::Error::other(error.to_string())))?;
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// Has kubectl make the object. `forget` is called when there certainly is none with this key.
+fn declare(
+    args: &GenerateArgs,
+    manifest: &Manifest<'_>,
+    whose: &str,
+    forget: impl Fn(),
+) -> Result<ApiKey, Failure> {
+    let value = serde_json::to_value(manifest)
+        .map_err(|error| Failure::output(&io::Error::other(error.to_string())))?;
+    let failure = match args.kubectl.create::<ApiKey>(&value) {
+        Ok(created) => return Ok(created),
+        Err(failure) => failure,
+    };
+    let [said, ..] = failure.parts();
+    if is_refused(&said) {
+        forget();
+        return Err(failure);
     }
-    out.write_all(manifest.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+    let name = manifest.metadata.name;
+    // kubectl may fail after the object was made.
+    match args.kubectl.get::<ApiKey>(RESOURCE, name) {
+        Ok(found) if found.spec.digest.as_ref() == Some(&manifest.spec.digest) => Ok(found),
+        Ok(_) => {
+            forget();
+            Err(failure)
+        }
+        Err(_) => {
+            let look = typed_command::kubectl(&format!("get apikey {name}"), &args.kubectl);
+            Err(failure.or_else_do(&format!("see with {look} whether it was made: if not, remove {whose}")))
+        }
+    }
+}
+
+/// Whether kubectl's words say that nothing was made: the request was refused, or never sent.
+fn is_refused(words: &str) -> bool {
+    const REFUSED: [&str; 12] = [
+        "kubectl cannot be started",
+        "(Forbidden)",
+        "(NotFound)",
+        "(Unauthorized)",
+        "(BadRequest)",
+        "(Invalid)",
+        "is invalid",
+        "must be logged in",
+        "connection refused",
+        "no such host",
+        "does not exist",
+        "no matches for kind",
+    ];
+    REFUSED.iter().any(|refused| words.contains(refused))
+}
+
+/// Waits until it is decided whether the key works, and tells it.
+fn until_ready(
+    args: &GenerateArgs,
+    created: &ApiKey,
+    whose: &str,
+    out: &mut impl Write,
+    terminal: &mut impl Write,
+) -> Result<(), Failure> {
+    let name = &created.metadata.name;
+    let here = typed_command::at_home(&args.kubectl, &created.metadata.namespace);
+    let look = typed_command::kubectl(&format!("get apikey {name}"), &here);
+    if args.no_wait {
+        let home = &created.metadata.namespace;
+        return line(
+            out,
+            &format!("ApiKey {name} is declared in namespace {home}. Watch it: {look} --watch"),
+        );
+    }
+    let mut last = created.clone();
+    let waited = wait::until("the key to work", Duration::from_secs(args.timeout), terminal, || {
+        last = args.kubectl.get(RESOURCE, name)?;
+        let is_same = last.metadata.uid == created.metadata.uid;
+        let is_decided = last.ready().is_some_and(|ready| !ready.is_passing());
+        Ok((is_decided || !is_same).then_some(()))
+    })
+    .map_err(|failure| failure.or_else_do(&format!("the ApiKey is declared, with {whose}")))?;
+    let remove = typed_command::kubectl(&format!("delete apikey {name}"), &here);
+    let failed = |what: String, remedy: String| Err(Failure::new(FailureKind::Kubectl, what, name, remedy));
+    match last.ready() {
+        _ if last.metadata.uid != created.metadata.uid => failed(
+            "somebody else replaced the ApiKey meanwhile".to_owned(),
+            format!("look at it with {look}: {whose} is of no use"),
+        ),
+        Some(ready) if ready.is_true() => {
+            let home = &last.metadata.namespace;
+            let scope = last.scope_in_short();
+            line(out, &format!("ApiKey {name} in namespace {home} is {}: {scope}.", ready.reason))
+        }
+        Some(ready) if waited.is_some() => failed(
+            format!("the key is declared, but does not work ({}): {}", ready.reason, ready.message),
+            format!("mend what the message names, and {whose} works; or take it back with {remove}"),
+        ),
+        undecided => {
+            let limit = args.timeout;
+            let why = undecided.map(|ready| format!(" ({}): {}", ready.reason, ready.message));
+            let warned = || newest_warning(&here, &created.metadata.uid).map(|it| it.told());
+            let why = why.or_else(warned).unwrap_or_else(|| ": Keyplane has not answered".to_owned());
+            failed(
+                format!("the key is declared, but does not work after {limit} s{why}"),
+                format!(
+                    "watch it with {look} --watch, and {whose} works once it is Active; or take it back with {remove}"
+                ),
+            )
+        }
+    }
 }
 
 /// The scope, by the rules of admission and in its words.
@@ -282,5 +403,25 @@ fn still_to_come(time: DateTime<Utc>) -> Result<String, Failure> {
             "--expires-at",
             "give a later time, such as 2030-01-01T00:00:00Z",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_refused;
+
+    #[test]
+    fn only_what_is_certainly_not_made_counts_as_refused() {
+        for words in [
+            "Error from server (NotFound): namespaces \"acmee\" not found",
+            "The ApiKey \"ci\" is invalid: spec.scope: Invalid value",
+            "The connection to the server localhost:8080 was refused: connection refused",
+            "context \"nowhere\" does not exist",
+        ] {
+            assert!(is_refused(words), "{words}");
+        }
+        for words in ["unexpected EOF", "Error from server (Timeout): etc", "context deadline exceeded", ""] {
+            assert!(!is_refused(words), "{words}");
+        }
     }
 }

@@ -9,9 +9,11 @@ use std::time::Duration;
 use clap::Args;
 use zeroize::Zeroizing;
 
+use crate::environment;
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::arguments::ExchangeArgs;
 use crate::exchange::client;
+use crate::exchange::proxy;
 use crate::exec_protocol::{ApiVersion, Credential, EXEC_INFO_VARIABLE, ExecInfo};
 use crate::failure::{Failure, FailureKind};
 use crate::key_source::{self, FoundKey, KeyArgs};
@@ -35,11 +37,13 @@ unless NO_PROXY names the exchange (hosts, domains, networks, ports). It may be 
 The key is read from --key-file, else from the environment variable KEYPLANE_API_KEY, else it is the one that login \
 keeps for the exchange, else the first line that --key-command prints; it is never an argument. Of several kept keys \
 --key-name says which, whatever the variable holds.
-The key command is started without a shell; for a pipe give 'sh -c \"...\"'. It runs only when the exchange is asked, \
-so one command text must always mean one identity.
+The key command is started without a shell: its words are split at blanks, quotes hold a word together, and nothing \
+else has a meaning. For a pipe give 'sh -c \"...\"'. Its program is on PATH or a whole path, for a client may start \
+this anywhere. It runs only when the exchange is asked, so one command text must always mean one identity.
 Of many starts without a cached token one asks the exchange, and the others wait for its answer. In the last quarter \
 of a token's time one start asks for the next. A failure counts for a short time, 1 s to 10 s and with a Retry-After up \
-to 30 s, also for other starts; --no-cache asks at once.
+to 30 s, also for other starts; one on the way to the exchange only for starts with the same proxy and no longer \
+--timeout; --no-cache asks at once.
 A client that asks again within 10 s was refused by the API server: then the exchange is asked about the cached token \
 before it is given again.
 
@@ -83,7 +87,7 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
         args.allow_servers.iter().map(|text| AllowedExchange::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let exchange = args.exchange.locate(cluster, &allowed)?;
     let folder = args.cache.folder();
-    let key = FoundKey::find(&args.key, &exchange.base, folder.as_deref())?;
+    let key = FoundKey::find_for_client(&args.key, &exchange.base, folder.as_deref())?;
     // Which key's slot is filled. Some sources only say which key they had the last time.
     let slots_key = Cell::new(key.digest());
     let ask = |limit: Duration, held: Option<&BearerToken>| {
@@ -102,12 +106,14 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
         let (token, life) = obtain::long_enough(ask(timeout, None)?, exchange.base.as_str())?;
         return print(request.api_version, &token, life, out);
     };
+    let choose_proxy = || proxy::choose(&exchange, environment::text);
     let source = || TokenSource {
         cache: TokenCache::new(folder.clone(), Slot::of(&exchange, slots_key.get(), cluster)),
         client: request.from_client.then(hand_out::asking_process).flatten(),
         timeout,
         base: exchange.base.as_str(),
         ask: &ask,
+        proxy: &choose_proxy,
     };
     let mut of_slot = source();
     let mut obtained = of_slot.obtain();

@@ -19,6 +19,8 @@ use crate::kubeconfig::merge::{Permission, merge};
 use crate::output;
 
 const HELP: &str = "\
+The exchange is --server, else KEYPLANE_URL, else the one of the current context, when its user calls this plugin; then \
+the key, CA, TLS name and proxy are that user's too, unless arguments name others.
 Without --cluster-server the exchange is asked, with your key, for the API server's address and CA and for the \
 namespaces that the key reaches; each gets a context. Nothing else is taken from its answer. The contexts are called \
 CLUSTER-NAMESPACE, or CLUSTER where there is no namespace.
@@ -39,6 +41,7 @@ its key may go (--allow-server, with the SHA-256 of the CA), and each merge adds
 Examples:
   kubectl-keyplane kubeconfig --merge \\
     --server https://keyplane.example.com
+  kubectl-keyplane kubeconfig --merge
   kubectl-keyplane kubeconfig --merge --dry-run \\
     --server https://keyplane.example.com \\
     --cluster prod --namespace acme-web --namespace acme-db
@@ -53,7 +56,7 @@ Examples:
     --cluster-server https://prod.example.com:6443 > prod.kubeconfig";
 
 /// The arguments of `kubeconfig`.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct KubeconfigArgs {
     /// Which exchange.
@@ -98,7 +101,7 @@ pub struct KubeconfigArgs {
 }
 
 /// Where the entries go to.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(group = ArgGroup::new("destination"))]
 pub struct DestinationArgs {
     /// Merge into your own kubeconfig: KUBECONFIG, else ~/.kube/config
@@ -157,7 +160,12 @@ pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Writ
             tell(line)?;
         }
     }
-    Ok(())
+    match &entries.current_context {
+        Some(wanted) if args.destination.merge && !args.destination.dry_run => {
+            tell(current_context(&changes, wanted))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn print(entries: &Entries, out: &mut impl Write) -> Result<(), Failure> {
@@ -178,6 +186,15 @@ fn show(changes: &[FileChange], out: &mut impl Write) -> Result<(), Failure> {
         }
     }
     output::table(&["FILE", "ENTRY", "NAME", "CHANGE"], &rows, out)
+}
+
+/// Whether kubectl uses the first of the contexts now, or how it does.
+fn current_context(changes: &[FileChange], wanted: &str) -> String {
+    if changes.iter().any(|change| change.current_context() == Some(wanted)) {
+        return format!("The current context is {wanted}");
+    }
+    let quoted = shlex::try_quote(wanted).unwrap_or(wanted.into());
+    format!("To use it: kubectl config use-context {quoted}")
 }
 
 /// What a person is told about a file.

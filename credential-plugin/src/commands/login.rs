@@ -1,24 +1,24 @@
 //! `login`: checks a key with the exchange and keeps it on this machine.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 use std::time::SystemTime;
 
 use clap::{ArgGroup, Args};
 use keyplane_core::key_format::{KeyDigest, PlaintextKey};
-use zeroize::Zeroizing;
 
 use crate::commands::whoami::Identity;
 use crate::environment::{self, KEY_VARIABLE};
 use crate::exchange::arguments::ExchangeArgs;
 use crate::failure::{Failure, FailureKind};
+use crate::hidden_prompt;
 use crate::key_source::{
-    self, KeptKey, KeyArgs, KeyCommand, Store, StoreChoice, kept_key_name, read_file, read_input,
+    KeptKey, KeyArgs, KeyCommand, Store, StoreChoice, kept_key_name, read_file, read_input, read_variable,
 };
 use crate::kubeconfig::current::ContextArgs;
 use crate::output;
 use crate::secret_text::without_keys;
-use crate::target::Target;
+use crate::target::{Target, context_for};
 use crate::token::cache_folder::CacheArgs;
 use crate::token::slot_family::SlotFamily;
 
@@ -35,6 +35,9 @@ Examples:
   pass show keyplane | kubectl-keyplane login
   kubectl-keyplane login --key-name acme --key-file acme-key \\
     --server https://keyplane.example.com";
+
+/// Whether this program can ask a keyring at all.
+const KEYRING_IS_BUILT_IN: bool = cfg!(any(feature = "keyring", target_os = "macos", windows));
 
 /// The arguments of `login`.
 #[derive(Args, Debug)]
@@ -73,6 +76,9 @@ pub struct LoginArgs {
 /// be kept. Then what was kept before is still there, unless the last one says otherwise.
 pub fn run(args: &LoginArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let target = Target::find(&args.exchange, &args.context, &KeyArgs::default(), &args.cache)?;
+    if args.store == StoreChoice::Keyring && !KEYRING_IS_BUILT_IN {
+        return Err(no_keyring());
+    }
     let base = &target.exchange.base;
     let name = args.key_name.as_deref().or(target.key.key_name.as_deref());
     let place = KeptKey::of(base, name).ok_or_else(no_folder)?;
@@ -83,8 +89,7 @@ pub fn run(args: &LoginArgs, out: &mut impl Write, terminal: &mut impl Write) ->
     let now = SystemTime::now().into();
     output::list(&identity.lines(now), out)?;
 
-    let mut tell =
-        |line: String| writeln!(terminal, "{}", without_keys(&line)).map_err(|error| Failure::output(&error));
+    let mut tell = |text: String| output::line(terminal, &without_keys(&text));
     tell(format!("Kept for {} in {}", base.as_str(), kept.place))?;
     if let (Store::File, Some(why)) = (kept.store, &kept.no_keyring) {
         tell(format!("No keyring is used: {why}. Who can read your files has the key (mode 0600)"))?;
@@ -99,9 +104,10 @@ pub fn run(args: &LoginArgs, out: &mut impl Write, terminal: &mut impl Write) ->
     for source in sources_before(&target.key, name) {
         tell(format!("warning: {source} comes before the kept key"))?;
     }
-    match &target.context {
+    let context = target.context.clone().or_else(|| context_for(base, name, &args.context));
+    match context {
         Some(context) => tell(format!("kubectl uses it from now on in context {context}")),
-        None => tell(next_step(base.as_str(), name)),
+        None => tell(next_step(base.as_str(), &target.arguments, name)),
     }
 }
 
@@ -114,14 +120,14 @@ fn given_key(args: &LoginArgs, target: &Target) -> Result<PlaintextKey, Failure>
         return KeyCommand::parse(text, limit, &target.exchange.base, None)?.run();
     }
     if args.from_env {
-        return key_source::read(None, environment::value(KEY_VARIABLE));
+        return environment::value(KEY_VARIABLE).ok_or_else(no_variable).and_then(read_variable);
     }
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         return read_input(stdin.lock(), "standard input");
     }
     let prompt = format!("API key for {}: ", target.exchange.base.as_str());
-    let typed = rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|error| {
+    let typed = hidden_prompt::ask(&prompt).map_err(|error| {
         Failure::new(
             FailureKind::NoKey,
             format!("the key cannot be asked for: {error}"),
@@ -143,15 +149,45 @@ fn sources_before(context: &KeyArgs, name: Option<&str>) -> Vec<String> {
     sources
 }
 
-fn next_step(server: &str, name: Option<&str>) -> String {
-    let name = name.map(|name| format!(" --key-name {name}")).unwrap_or_default();
-    format!("Next: kubectl keyplane kubeconfig --server {server}{name} (see --help), then kubectl get pods")
+/// The command that makes kubectl use the key, word for word, with what was said about the exchange.
+fn next_step(server: &str, given: &ExchangeArgs, name: Option<&str>) -> String {
+    let ca = given.certificate_authority.as_ref();
+    let ca = ca.map(|path| path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string());
+    let arguments = [
+        ("--certificate-authority", ca.as_deref()),
+        ("--tls-server-name", given.tls_server_name.as_deref()),
+        ("--proxy-url", given.proxy_url.as_deref()),
+        ("--key-name", name),
+    ];
+    let arguments = arguments.into_iter().filter_map(|(argument, value)| {
+        let value = value?;
+        Some(format!(" {argument} {}", shlex::try_quote(value).unwrap_or(value.into())))
+    });
+    format!("Next: kubectl keyplane kubeconfig --merge --server {server}{}", arguments.collect::<String>())
 }
 
 pub(super) fn forget_tokens(target: &Target, digest: Option<KeyDigest>) {
     if let (Some(folder), Some(digest)) = (&target.cache, digest) {
         SlotFamily::of(&target.exchange.base, digest).forget(folder);
     }
+}
+
+fn no_variable() -> Failure {
+    Failure::new(
+        FailureKind::NoKey,
+        format!("the environment variable {KEY_VARIABLE} is not set"),
+        "--from-env",
+        format!("set {KEY_VARIABLE}, or leave out --from-env to be asked for the key"),
+    )
+}
+
+fn no_keyring() -> Failure {
+    Failure::new(
+        FailureKind::File,
+        "this kubectl-keyplane is built without a keyring",
+        "--store keyring",
+        "keep the key in a private file with --store file, or build kubectl-keyplane with the feature keyring",
+    )
 }
 
 pub(super) fn no_folder() -> Failure {

@@ -51,6 +51,7 @@ pub fn run(args: &LogoutArgs, _out: &mut impl Write, terminal: &mut impl Write) 
     let forgotten = place.forget()?;
     forget_tokens(&target, forgotten.record.as_ref().and_then(Record::digest));
     let server = target.exchange.base.as_str();
+    let server = name.map_or_else(|| server.to_owned(), |name| format!("{server} under the name {name}"));
     let line = match (&forgotten.record, forgotten.found) {
         (Some(record), _) => format!(
             "Removed the key {} for {server} from {}; it still works elsewhere until it is revoked",
@@ -58,7 +59,10 @@ pub fn run(args: &LogoutArgs, _out: &mut impl Write, terminal: &mut impl Write) 
             record.store()
         ),
         (None, true) => format!("Removed what was left of a key for {server}"),
-        (None, false) => format!("No key is kept for {server}"),
+        (None, false) => match KeptKey::names(&target.exchange.base).join(", ") {
+            names if names.is_empty() => format!("No key is kept for {server}"),
+            names => format!("No key is kept for {server}; kept under names: {names}; give --key-name"),
+        },
     };
     writeln!(terminal, "{line}").map_err(|error| Failure::output(&error))
 }

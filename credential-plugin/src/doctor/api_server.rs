@@ -159,7 +159,7 @@ pub fn judge(seen: &ServerSeen, cluster: &ClusterEntry, kubectl: &str, now: Date
                     "{server} refuses the exchange's token (401): this cluster and this exchange do not belong together"
                 ),
                 "make the context again with the cluster and the exchange of one installation: kubectl keyplane \
-                 kubeconfig (see --help)",
+                 kubeconfig --merge --server URL",
             );
         }
         ServerSeen::Answered { status: 403, is_kubernetes: true } => {

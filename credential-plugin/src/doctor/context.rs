@@ -15,7 +15,7 @@ pub fn judge(context: Option<&Result<CurrentContext, Failure>>, args: &ContextAr
         let kubectl = kubectl(args);
         format!(
             "choose one of {kubectl} config get-contexts with: {kubectl} config use-context NAME; or make one with: \
-             kubectl keyplane kubeconfig (see --help)"
+             kubectl keyplane kubeconfig --merge --server URL"
         )
     };
     match context {

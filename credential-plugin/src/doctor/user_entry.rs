@@ -78,7 +78,7 @@ impl UserSeen {
     #[must_use]
     pub fn judge(&self) -> Vec<Finding> {
         const ANOTHER: &str = "choose a context that uses Keyplane with: kubectl config use-context NAME; or make one with: \
-                               kubectl keyplane kubeconfig (see --help)";
+                               kubectl keyplane kubeconfig --merge --server URL";
         let user = &self.user;
         let Some(exec) = &self.exec else {
             let found = format!("the user {user} has no exec section: kubectl does not call {PLUGIN} for it");

@@ -1,6 +1,7 @@
 //! Where the exchange is, whom to trust as it, and the rule that a key never travels in clear text.
 
 use std::fs::File;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use ureq::http::Uri;
 use crate::exchange::allowed::{AllowedExchange, check_address, check_trust};
 use crate::exec_protocol::{Cluster, ExchangeConfig};
 use crate::failure::{Failure, FailureKind};
-use crate::private_file::read_bounded;
+use crate::private_file::{open_regular, read_bounded};
 
 /// Bytes of a CA file: the bundle of an operating system has a quarter of that.
 const PEM_MAX: u64 = 1024 * 1024;
@@ -259,14 +260,20 @@ fn configured_trust(config: &ExchangeConfig) -> Result<Trust, Failure> {
         // kubectl starts plugins in the user's current folder: a relative path would mean another file each time.
         return Err(wrong("certificateAuthority is not an absolute path"));
     }
-    read_pem(path).map(Trust::Pem)
+    // Who wrote the cluster's entry must not be able to hang kubectl.
+    read_pem_with(path, open_regular).map(Trust::Pem)
 }
 
-/// Reads a PEM file with at least one certificate marker in it.
+/// Reads a PEM file that the user named, with at least one certificate marker in it. It may be a pipe, as a shell's
+/// `<(...)` is.
 ///
 /// # Errors
 /// [`FailureKind::File`] when it cannot be read or holds no certificate.
 pub fn read_pem(path: &Path) -> Result<Vec<u8>, Failure> {
+    read_pem_with(path, |path| File::open(path))
+}
+
+fn read_pem_with(path: &Path, open: impl Fn(&Path) -> io::Result<File>) -> Result<Vec<u8>, Failure> {
     let wrong = |what: String| {
         Failure::new(
             FailureKind::File,
@@ -275,7 +282,7 @@ pub fn read_pem(path: &Path) -> Result<Vec<u8>, Failure> {
             "give a PEM file with the CA's certificate",
         )
     };
-    let bytes = File::open(path)
+    let bytes = open(path)
         .and_then(|file| read_bounded(file, PEM_MAX))
         .map_err(|error| wrong(format!("the CA file cannot be read: {error}")))?;
     let marker = b"-----BEGIN CERTIFICATE-----";

@@ -99,8 +99,8 @@ pub fn check_address(base: &BaseUrl, allowed: &[AllowedExchange]) -> Result<(), 
     } else {
         (
             "the cluster's extension names an exchange to which this user's key may not go",
-            "if it is your exchange, run kubectl-keyplane kubeconfig with it as --server, or add it with --allow-server \
-             to the user's exec args",
+            "if it is your exchange, run kubectl keyplane kubeconfig --merge with it as --server, or add it with \
+             --allow-server to the user's exec args",
         )
     };
     Err(Failure::new(FailureKind::Usage, what, base.as_str(), remedy))
@@ -122,6 +122,9 @@ pub fn check_trust(base: &BaseUrl, trust: &Trust, allowed: &[AllowedExchange]) -
         FailureKind::Usage,
         format!("the cluster's extension brings {found}, with which this user's exchange is not allowed"),
         base.as_str(),
-        "if its CA has changed, run kubectl-keyplane kubeconfig again with --certificate-authority FILE",
+        format!(
+            "if its CA has changed, run kubectl keyplane kubeconfig --merge --server {} --certificate-authority FILE",
+            base.as_str()
+        ),
     ))
 }

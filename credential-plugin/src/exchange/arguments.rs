@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::argument_values::exchange_timeout;
 use crate::environment::{self, CA_VARIABLE, URL_VARIABLE};
 use crate::exchange::address::{ExchangeAddress, Named};
 use crate::exchange::allowed::AllowedExchange;
@@ -26,8 +27,8 @@ pub struct ExchangeArgs {
     /// Proxy to the exchange, or `none`; wins over the cluster's proxy-url and `HTTPS_PROXY`
     #[arg(long, value_name = "URL")]
     pub proxy_url: Option<String>,
-    /// Seconds that all attempts together may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=300))]
+    /// How long all attempts together may take, 1s to 5m; a number alone is seconds
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = exchange_timeout)]
     pub timeout: u64,
 }
 

@@ -1,8 +1,8 @@
 //! `--key-command`: a program of a password manager prints the key.
 //!
-//! It is started without a shell: the words are split as a shell would, and that is all. So the same kubeconfig means the
-//! same on Windows, which has no `sh`, and nothing in the text but quotes has a meaning of its own. Who wants a pipe writes
-//! `sh -c '...'`.
+//! It is started without a shell: its [words](crate::key_source::words) are split, and that is all. So the same kubeconfig
+//! means the same on Windows, which has no `sh`, and nothing in the text but blanks and quotes has a meaning of its own.
+//! Who wants a pipe writes `sh -c '...'`.
 //!
 //! It may ask a person, or a network. So a note without a secret says which key it gave last, and it runs only when
 //! the exchange has to be asked.
@@ -18,10 +18,12 @@ use keyplane_core::key_format::{KeyDigest, PlaintextKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::environment::KEY_VARIABLE;
 use crate::exchange::address::BaseUrl;
 use crate::failure::{Failure, FailureKind};
 use crate::key_source::key_text::check;
 use crate::key_source::record_name::record_name;
+use crate::key_source::words;
 use crate::private_file::{self, Durability};
 
 /// The argument, as failures name it.
@@ -63,7 +65,7 @@ impl KeyCommand {
     /// # Errors
     /// [`FailureKind::Usage`] when the text is no command.
     pub fn parse(text: &str, limit: Duration, base: &BaseUrl, cache: Option<&Path>) -> Result<Self, Failure> {
-        let words = shlex::split(text).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
+        let words = words::split(text).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
         let Some((program, args)) = words.as_deref().and_then(<[String]>::split_first) else {
             return Err(Failure::new(
                 FailureKind::Usage,
@@ -83,6 +85,22 @@ impl KeyCommand {
     #[must_use]
     pub fn program(&self) -> &str {
         &self.program
+    }
+
+    /// Refuses a program whose place depends on the current folder, which is anybody's where a client starts this.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`].
+    pub fn refuse_relative_program(&self) -> Result<(), Failure> {
+        if !words::is_relative_path(&self.program) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            FailureKind::Usage,
+            "the key command's program is a relative path: kubectl would run another one in each folder",
+            self.place(),
+            "give its whole path, or put it on PATH and give its name",
+        ))
     }
 
     /// The digest of the key that the command gave last, when that is noted. What is wrong with the note in any way is
@@ -114,6 +132,8 @@ impl KeyCommand {
         let deadline = Instant::now() + self.limit;
         let mut child = Command::new(&self.program)
             .args(&self.args)
+            // A key that lies about is none of its business.
+            .env_remove(KEY_VARIABLE)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())

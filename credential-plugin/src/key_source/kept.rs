@@ -106,6 +106,27 @@ impl KeptKey {
         (mine && record.digest().is_some()).then_some(record)
     }
 
+    /// The names under which keys of the exchange at `base` are kept, in order.
+    #[must_use]
+    pub fn names(base: &BaseUrl) -> Vec<String> {
+        let Some(entries) = config_folder().and_then(|folder| fs::read_dir(folder.join("keys")).ok()) else {
+            return Vec::new();
+        };
+        let paths = entries.flatten().map(|entry| entry.path());
+        let records = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+        let name_in = |path: PathBuf| {
+            let bytes = private_file::read_own(&path, RECORD_MAX).ok()?;
+            let name = serde_json::from_slice::<Record>(&bytes).ok()?.name?;
+            // A file that was put there by another way says nothing.
+            let is_kept = Self::of(base, Some(&name)).is_some_and(|place| place.record().is_some());
+            is_kept.then_some(name)
+        };
+        let mut names: Vec<String> = records.filter_map(name_in).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Reads the key itself, and mends a record that tells of another.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod kept;
 mod key_text;
 mod keyring;
 mod record_name;
+pub mod words;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub use self::command::KeyCommand;
 pub use self::kept::{Forgotten, Kept, KeptKey, Record, Store, StoreChoice};
 pub use self::key_text::{read, read_file};
 pub(crate) use self::key_text::{read_input, read_variable};
+use crate::argument_values::key_command_timeout;
 use crate::environment;
 use crate::environment::KEY_COMMAND_VARIABLE;
 pub use crate::environment::KEY_VARIABLE;
@@ -45,8 +47,8 @@ pub struct KeyArgs {
     /// Command whose first line of output is the key, where no other source has one [default: `KEYPLANE_KEY_COMMAND`]
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["key_file", "key_name"])]
     pub key_command: Option<String>,
-    /// Seconds that the key command may take [default: 60]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    /// How long the key command may take, 1s to 10m; a number alone is seconds [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = key_command_timeout)]
     pub key_command_timeout: Option<u64>,
 }
 
@@ -169,6 +171,24 @@ impl FoundKey {
     /// # Errors
     /// [`FailureKind::NoKey`], with what to mend; [`FailureKind::Usage`] for a key command that is none.
     pub fn find(args: &KeyArgs, base: &BaseUrl, cache: Option<&Path>) -> Result<Self, Failure> {
+        Self::find_where(args, base, cache, |_| Ok(()))
+    }
+
+    /// As [`find`](Self::find), for a start by a client in whatever folder: a key command that is a relative path is
+    /// refused.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), and [`FailureKind::Usage`] for such a command.
+    pub fn find_for_client(args: &KeyArgs, base: &BaseUrl, cache: Option<&Path>) -> Result<Self, Failure> {
+        Self::find_where(args, base, cache, KeyCommand::refuse_relative_program)
+    }
+
+    fn find_where(
+        args: &KeyArgs,
+        base: &BaseUrl,
+        cache: Option<&Path>,
+        check: impl Fn(&KeyCommand) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         if let Some(path) = &args.key_file {
             return Ok(Self::known(Source::File(path.clone()), read_file(path)?));
         }
@@ -195,6 +215,7 @@ impl FoundKey {
             None => environment::text(KEY_COMMAND_VARIABLE)?.ok_or_else(|| none(base))?,
         };
         let command = KeyCommand::parse(&text, args.command_limit(), base, cache)?;
+        check(&command)?;
         let noted = command.noted_digest();
         Self::later(Source::Command(command), noted)
     }
@@ -251,13 +272,18 @@ pub fn is_another() -> Failure {
 }
 
 fn none(base: &BaseUrl) -> Failure {
+    let server = base.as_str();
+    let login = format!("kubectl keyplane login --server {server}, or give --key-file FILE of mode 0600");
+    let (kept, remedy) = match KeptKey::names(base).join(", ") {
+        names if names.is_empty() => (String::new(), format!("run {login}")),
+        names => (format!("; kept under names: {names}"), format!("give --key-name NAME, or run {login}")),
+    };
     Failure::new(
         FailureKind::NoKey,
         "there is no API key",
         format!(
-            "neither --key-file nor {KEY_VARIABLE} nor --key-command is given, and none is kept for {}",
-            base.as_str()
+            "neither --key-file nor {KEY_VARIABLE} nor --key-command is given, and none is kept for {server}{kept}"
         ),
-        "run kubectl keyplane login, or give --key-file FILE of mode 0600",
+        remedy,
     )
 }

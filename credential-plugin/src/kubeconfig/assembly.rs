@@ -6,15 +6,17 @@ use serde_json::json;
 use ureq::http::Uri;
 
 use crate::commands::kubeconfig::KubeconfigArgs;
-use crate::environment::{self, URL_VARIABLE};
 use crate::exchange::address::{ExchangeAddress, Trust, read_pem};
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::client;
 use crate::failure::{Failure, FailureKind};
 use crate::key_source::FoundKey;
+use crate::kubeconfig::current::ContextArgs;
 use crate::kubeconfig::entries::{Cluster, Context, Entries, User};
 use crate::kubeconfig::exec_section::exec_section;
 use crate::kubeconfig::issued::{Issued, KUBECONFIG_PATH, WHOAMI_PATH, reached_namespaces};
+use crate::target::Target;
+use crate::token::cache_folder::CacheArgs;
 use crate::verbose;
 
 /// The entries that the arguments ask for. The exchange is asked for what they do not say: the cluster, or the
@@ -24,7 +26,7 @@ use crate::verbose;
 /// [`FailureKind::Usage`] for an address or a name, [`FailureKind::NoKey`] for a key that is not one,
 /// [`FailureKind::File`] for a CA, and those of asking the exchange.
 pub fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
-    let exchange = exchange(args)?;
+    let (exchange, args) = &exchange(args)?;
     let mut extension = json!({"server": exchange.base.as_str()});
     let pem = match &exchange.trust {
         Trust::Pem(pem) => Some(pem.as_slice()),
@@ -46,7 +48,7 @@ pub fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
     let (name, server, ca, namespaces) = match given {
         Some((name, server)) if !args.all_namespaces => (name, server, given_ca, args.namespaces.clone()),
         given => {
-            let answered = Answered::ask(&exchange, args)?;
+            let answered = Answered::ask(exchange, args)?;
             let namespaces = answered.namespaces(&args.namespaces)?;
             let Issued { cluster_name, cluster_server, cluster_ca, .. } = answered.issued;
             if let Some((name, server)) = given {
@@ -66,20 +68,22 @@ pub fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
     })
 }
 
-fn exchange(args: &KubeconfigArgs) -> Result<ExchangeAddress, Failure> {
-    if args.exchange.server.is_none() && environment::text(URL_VARIABLE)?.is_none() {
-        return Err(unknown_server());
+/// The exchange, and the arguments with what the current context says where they and the environment name none.
+fn exchange(args: &KubeconfigArgs) -> Result<(ExchangeAddress, KubeconfigArgs), Failure> {
+    let nowhere = CacheArgs { cache_dir: None, no_cache: true };
+    let target =
+        Target::find(&args.exchange, &ContextArgs::default(), &args.key, &nowhere).map_err(|failure| {
+            match failure.kind() {
+                FailureKind::Usage => failure.or_else_do("see kubectl-keyplane kubeconfig --help"),
+                _ => failure,
+            }
+        })?;
+    let mut args = KubeconfigArgs { exchange: target.arguments, ..args.clone() };
+    // A key that is written down needs no source.
+    if !args.embed_key_env {
+        args.key = target.key;
     }
-    args.exchange.locate(None, &[])
-}
-
-fn unknown_server() -> Failure {
-    Failure::new(
-        FailureKind::Usage,
-        "the exchange's address is not known",
-        format!("neither --server nor {URL_VARIABLE} names it"),
-        "give --server URL; see kubectl-keyplane kubeconfig --help",
-    )
+    Ok((target.exchange, args))
 }
 
 fn cluster_server(text: &str) -> Result<String, Failure> {

@@ -194,6 +194,12 @@ impl FileChange {
             .collect()
     }
 
+    /// The file's current context after the change.
+    #[must_use]
+    pub fn current_context(&self) -> Option<&str> {
+        self.new.get("current-context").and_then(Value::as_str)
+    }
+
     /// The file's current context, if it becomes another.
     #[must_use]
     pub fn new_current_context(&self) -> Option<&str> {

@@ -2,8 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::secret_text::{without_keys, without_userinfo};
+
 /// The cluster extension that the client hands to the plugin (`provideClusterInfo`, KEP-541).
 pub const EXTENSION: &str = "client.authentication.k8s.io/exec";
+
+/// The argument whose value is a proxy's URL.
+const PROXY_URL: &str = "--proxy-url";
 
 /// Entries for one kubeconfig file. Where a kubeconfig is spread over files, each file has its part.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -126,15 +131,24 @@ impl Entries {
         self.names().is_empty() && self.current_context.is_none()
     }
 
-    /// The same entries as they may be shown: what the plugin gets in its environment is hidden.
+    /// The same entries as they may be shown: hidden is what the plugin gets in its environment, who logs in to a proxy,
+    /// and what looks like a key among the arguments.
     #[must_use]
     pub fn redacted(&self) -> Self {
         let mut shown = self.clone();
-        let env = shown.user.as_mut().and_then(|user| user.exec.get_mut("env")).and_then(Value::as_array_mut);
+        let Some(exec) = shown.user.as_mut().map(|user| &mut user.exec) else { return shown };
+        let env = exec.get_mut("env").and_then(Value::as_array_mut);
         for variable in env.into_iter().flatten() {
             if let Some(fields) = variable.as_object_mut() {
                 fields.insert("value".to_owned(), json!("[redacted]"));
             }
+        }
+        let mut is_proxy = false;
+        for arg in exec.get_mut("args").and_then(Value::as_array_mut).into_iter().flatten() {
+            let Some(text) = arg.as_str() else { continue };
+            let told = if is_proxy { without_userinfo(text) } else { text.to_owned() };
+            is_proxy = text == PROXY_URL;
+            *arg = json!(without_keys(&told));
         }
         shown
     }

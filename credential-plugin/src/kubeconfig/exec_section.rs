@@ -10,7 +10,7 @@ use crate::commands::kubeconfig::KubeconfigArgs;
 use crate::exchange::allowed::{ALLOW_SERVER, AllowedExchange};
 use crate::exec_protocol::ApiVersion;
 use crate::failure::{Failure, FailureKind};
-use crate::key_source::{self, KEY_VARIABLE, KeyArgs};
+use crate::key_source::{self, KEY_VARIABLE, KeyArgs, words};
 
 /// What kubectl prints when the plugin is not installed.
 const INSTALL_HINT: &str = "kubectl-keyplane is not on PATH. Install it with: kubectl krew install keyplane, or put \
@@ -23,7 +23,8 @@ const INSTALL_HINT: &str = "kubectl-keyplane is not on PATH. Install it with: ku
 /// person does so on the terminal itself or in a window, as ssh-agents and password managers do.
 ///
 /// # Errors
-/// [`FailureKind::NoKey`] for a key that is not one; [`FailureKind::Usage`] for a path that is not text.
+/// [`FailureKind::NoKey`] for a key that is not one; [`FailureKind::Usage`] for a path that is not text, or a key command that is
+/// none.
 pub fn exec_section(asked: &KubeconfigArgs, allowed: &AllowedExchange) -> Result<Value, Failure> {
     let mut args = vec!["get-token".to_owned()];
     let mut exec = json!({
@@ -47,7 +48,7 @@ pub fn exec_section(asked: &KubeconfigArgs, allowed: &AllowedExchange) -> Result
         tell("--key-name", name.clone());
     }
     if let Some(command) = key_command {
-        tell("--key-command", command.clone());
+        tell("--key-command", in_any_folder(command)?);
     }
     if let Some(seconds) = key_command_timeout {
         tell("--key-command-timeout", seconds.to_string());
@@ -83,4 +84,27 @@ fn absolute(path: &Path) -> Result<String, Failure> {
     };
     let absolute = path::absolute(path).map_err(|_| unusable())?;
     absolute.into_os_string().into_string().map_err(|_| unusable())
+}
+
+/// The key command with an absolute path in the place of a relative one of its program: it would mean another program in
+/// each folder.
+fn in_any_folder(command: &str) -> Result<String, Failure> {
+    let unusable = |what: &str, remedy: &str| {
+        // Not the text itself: its arguments may say more than a failure should.
+        Failure::new(FailureKind::Usage, what, "--key-command", remedy)
+    };
+    let program = words::split(command).and_then(|words| words.into_iter().next());
+    let Some(program) = program.filter(|program| !program.is_empty()) else {
+        return Err(unusable(
+            "the key command is empty, or a quote in it is not closed",
+            "give it as one argument, such as 'pass show keyplane'",
+        ));
+    };
+    if !words::is_relative_path(&program) {
+        return Ok(command.to_owned());
+    }
+    let absolute = path::absolute(&program).ok().and_then(|path| path.into_os_string().into_string().ok());
+    absolute.and_then(|program| words::with_program(command, &program)).ok_or_else(|| {
+        unusable("the key command's program cannot be written into a kubeconfig", "give its whole path")
+    })
 }

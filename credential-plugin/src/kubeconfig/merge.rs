@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::exchange::address::BaseUrl;
 use crate::exchange::allowed::ALLOW_SERVER;
 use crate::failure::{Failure, FailureKind};
 use crate::kubeconfig::entries::{Cluster, Context, EXTENSION, Entries, Section, User};
@@ -22,8 +23,8 @@ pub struct Permission {
 /// is merging once.
 ///
 /// # Errors
-/// [`FailureKind::File`] when `config` is no kubeconfig, or when an entry of the same name is for another server, key
-/// or cluster and may not be replaced.
+/// [`FailureKind::File`] when `config` is no kubeconfig, or when an entry of the same name is for another server,
+/// exchange, key or cluster and may not be replaced.
 pub fn merge(
     config: Value,
     entries: &Entries,
@@ -73,6 +74,7 @@ impl Config<'_> {
         let place = self.place;
         let content = self.content(Section::Clusters, &cluster.name, |content| {
             differs(content, "server", &json!(cluster.server))
+                || names_another_exchange(content, cluster)
                 || (!cluster.is_users_word && trusts_another(content, cluster))
         })?;
         content.insert("server".to_owned(), json!(cluster.server));
@@ -153,16 +155,39 @@ impl Config<'_> {
 /// Whether a cluster's entry that is not of the same exchange trusts something else than this CA. An exchange must not
 /// decide whom people trust as a cluster that they have from elsewhere.
 fn trusts_another(content: &Map<String, Value>, cluster: &Cluster) -> bool {
-    let extensions = content.get("extensions").and_then(Value::as_array).into_iter().flatten();
-    let mut ours = extensions.filter(|extension| extension.get("name") == Some(&json!(EXTENSION)));
-    let is_same = |extension: &Value| {
-        extension
-            .pointer("/extension/server")
-            .is_some_and(|server| Some(server) == cluster.exchange.get("server"))
-    };
-    !ours.any(is_same)
+    !exec_extensions(content).any(|extension| is_same_exchange(extension, &cluster.exchange))
         && content.get("certificate-authority-data").and_then(Value::as_str) != cluster.ca.as_deref()
         && content.contains_key("server")
+}
+
+/// Whether a cluster's entry says of another exchange, or to another plugin, where its tokens come from: who made it
+/// relies on that.
+fn names_another_exchange(content: &Map<String, Value>, cluster: &Cluster) -> bool {
+    let says_something = |extension: &&Value| match extension {
+        Value::Null => false,
+        Value::Object(fields) => !fields.is_empty(),
+        _ => true,
+    };
+    exec_extensions(content)
+        .filter(says_something)
+        .any(|extension| !is_same_exchange(extension, &cluster.exchange))
+}
+
+/// The contents of a cluster's extensions of our name.
+fn exec_extensions(content: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    let extensions = content.get("extensions").and_then(Value::as_array).into_iter().flatten();
+    extensions
+        .filter(|extension| extension.get("name") == Some(&json!(EXTENSION)))
+        .filter_map(|extension| extension.get("extension"))
+}
+
+/// Whether two contents of the extension name the same exchange, however its address is written.
+fn is_same_exchange(old: &Value, new: &Value) -> bool {
+    let address = |extension: &Value| {
+        let text = extension.get("server")?.as_str()?;
+        BaseUrl::parse(text).ok()
+    };
+    address(old).is_some_and(|old| address(new) == Some(old))
 }
 
 /// Whether two `exec` sections call the same plugin for the same key. kubectl writes `env: null` for no `env`.

@@ -3,6 +3,7 @@
 
 pub mod api_key;
 pub mod condition;
+pub mod event;
 pub mod ssh_key;
 
 use chrono::{DateTime, SecondsFormat, Utc};

@@ -49,6 +49,13 @@ impl SshKey {
     pub fn ready(&self) -> Option<&Condition> {
         ready(&self.status.conditions, self.metadata.generation)
     }
+
+    /// Its type and fingerprint.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        let type_ = self.status.type_.as_deref().unwrap_or("a key");
+        format!("{type_} {}", self.status.fingerprint.as_deref().unwrap_or("no fingerprint"))
+    }
 }
 
 /// The type and the base64 of an OpenSSH line: what makes the key, whatever its comment.

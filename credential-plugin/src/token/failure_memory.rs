@@ -2,7 +2,8 @@
 //! times where it fails, and a hundred starts that are refused are one refusal.
 //!
 //! The time grows with each further failure in a row, and stays short: a key that is unlocked works again within
-//! seconds. What is wrong with the file in any way, and a clock that was set back, is no failure at all.
+//! seconds. What the exchange says about the key counts for every start; what went wrong on the way to it, only for a
+//! start that goes the same [way](crate::token::way) and has no more time. What is wrong with the file in any way, and a clock that was set back, is no failure at all.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, FailureKind};
 use crate::private_file::{self, Durability};
+use crate::token::way::Way;
 
 /// How long the first failure counts; each further one in a row counts twice as long.
 pub const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(1);
@@ -24,7 +26,7 @@ pub const LONGEST_ASKED_PAUSE: TimeDelta = TimeDelta::seconds(30);
 pub const IN_A_ROW_WITHIN: TimeDelta = TimeDelta::seconds(30);
 
 /// The version of the file's layout: another's files are no failures.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 /// Bytes of the file: three bounded texts and their surroundings.
 const FILE_MAX: u64 = 16 * 1024;
 
@@ -37,6 +39,8 @@ pub struct RememberedFailure {
     until: DateTime<Utc>,
     /// Whether it was met in the short time of an early refresh: then it says nothing to who has more time.
     early: bool,
+    /// How the exchange was asked.
+    way: Way,
     exit_code: u8,
     what: String,
     place: String,
@@ -44,9 +48,15 @@ pub struct RememberedFailure {
 }
 
 impl RememberedFailure {
-    /// The failure as it is remembered after `previous`; none for one that is not the exchange's.
+    /// The failure of this `way` as it is remembered after `previous`; none for one that is not the exchange's.
     #[must_use]
-    pub fn of(failure: &Failure, early: bool, previous: Option<&Self>, now: DateTime<Utc>) -> Option<Self> {
+    pub fn of(
+        failure: &Failure,
+        early: bool,
+        way: Way,
+        previous: Option<&Self>,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
         if !is_the_exchanges(failure.kind()) {
             return None;
         }
@@ -60,6 +70,7 @@ impl RememberedFailure {
             at: now,
             until,
             early,
+            way,
             exit_code: failure.kind().exit_code(),
             what,
             place,
@@ -73,13 +84,20 @@ impl RememberedFailure {
         self.at <= now && now < self.until && self.is_believable()
     }
 
-    /// The failure to tell a start that has no token at this time, if it counts then and for such a start.
+    /// Whether it counts at this time for a start that goes this way.
     #[must_use]
-    pub fn told_again(&self, now: DateTime<Utc>) -> Option<Failure> {
-        if self.early || !self.counts(now) {
+    pub fn counts_for(&self, way: &Way, now: DateTime<Utc>) -> bool {
+        let meets = |kind| meets_every_way(kind) || self.way.covers(way);
+        self.counts(now) && self.kind().is_some_and(meets)
+    }
+
+    /// The failure to tell a start that has no token at this time, if it counts then and for such a start on this way.
+    #[must_use]
+    pub fn told_again(&self, way: &Way, now: DateTime<Utc>) -> Option<Failure> {
+        if self.early || !self.counts_for(way, now) {
             return None;
         }
-        let kind = FailureKind::ALL.into_iter().find(|kind| kind.exit_code() == self.exit_code)?;
+        let kind = self.kind()?;
         let ago = now.signed_duration_since(self.at).num_seconds();
         // Rounded up: after that many seconds it is true.
         let left = self.until.signed_duration_since(now).num_milliseconds().div_euclid(1000) + 1;
@@ -94,6 +112,10 @@ impl RememberedFailure {
                 ),
             )
         })
+    }
+
+    fn kind(&self) -> Option<FailureKind> {
+        FailureKind::ALL.into_iter().find(|kind| kind.exit_code() == self.exit_code)
     }
 
     fn is_in_a_row(&self, now: DateTime<Utc>) -> bool {
@@ -114,8 +136,8 @@ pub fn pause(in_a_row: u32, asked: Option<Duration>) -> TimeDelta {
     asked.map_or(own, |asked| asked.clamp(own, LONGEST_ASKED_PAUSE))
 }
 
-/// Whether the exchange, or the way to it, failed: that meets every start alike. What is wrong with one start's
-/// arguments or key is its own.
+/// Whether the exchange, or the way to it, failed: that meets other starts too. What is wrong with one start's arguments
+/// or key is its own.
 const fn is_the_exchanges(kind: FailureKind) -> bool {
     match kind {
         FailureKind::Refused
@@ -133,6 +155,18 @@ const fn is_the_exchanges(kind: FailureKind) -> bool {
         | FailureKind::File
         | FailureKind::Kubectl => false,
     }
+}
+
+/// Whether the exchange has spoken about the key: what it says is the same on every way.
+const fn meets_every_way(kind: FailureKind) -> bool {
+    matches!(
+        kind,
+        FailureKind::Refused
+            | FailureKind::Forbidden
+            | FailureKind::Expired
+            | FailureKind::Locked
+            | FailureKind::ShortLived
+    )
 }
 
 #[derive(Serialize, Deserialize)]
@@ -170,9 +204,9 @@ impl FailureMemory {
         (entry.layout == LAYOUT && entry.slot == self.slot).then_some(entry.failure)
     }
 
-    /// Remembers a failure of the exchange. Whether that worked matters to nobody: the next start asks the exchange.
-    pub fn remember(&self, failure: &Failure, early: bool, now: DateTime<Utc>) {
-        let Some(failure) = RememberedFailure::of(failure, early, self.read().as_ref(), now) else {
+    /// Remembers a failure of the exchange, met on this way. Whether that worked matters to nobody: the next start asks the exchange.
+    pub fn remember(&self, failure: &Failure, early: bool, way: Way, now: DateTime<Utc>) {
+        let Some(failure) = RememberedFailure::of(failure, early, way, self.read().as_ref(), now) else {
             return;
         };
         let Ok(bytes) = serde_json::to_vec(&Entry { layout: LAYOUT, slot: &self.slot, failure }) else {

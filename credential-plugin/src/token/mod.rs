@@ -1,4 +1,4 @@
-//! The cluster token: how long it counts, where it is kept, to whom it was handed, and who of many asks for it.
+//! The cluster token: how long it counts, where it is kept, to whom it was handed, and who of many asks for it, on which way.
 
 mod bearer;
 pub mod cache;
@@ -9,5 +9,6 @@ pub mod life;
 pub mod obtain;
 pub mod single_flight;
 pub mod slot_family;
+pub mod way;
 
 pub use bearer::BearerToken;

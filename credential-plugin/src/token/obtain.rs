@@ -6,20 +6,24 @@
 //!   the client gets that failure: the token is probably dead, the API server would say 401 to it again without a word
 //!   about the cause, and a dead token is never handed out knowingly. Only this process is told so, and for at most
 //!   10 s; others are handed the cached token as before.
-//! - Without a token one start of many asks, and its failure counts for the others too.
+//! - Without a token one start of many asks, and its failure counts for the others too; what went wrong on the way to
+//!   the exchange, only for those that go the same [way](crate::token::way).
 //! - What the exchange says against the key itself (401, 403) is told at once, and the cached token is forgotten: the
 //!   API server refuses it within seconds, or gives it no rights.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Utc};
+use ureq::Proxy;
 
 use crate::failure::{Failure, FailureKind};
 use crate::token::BearerToken;
 use crate::token::cache::{Cached, TokenCache};
+use crate::token::failure_memory::RememberedFailure;
 use crate::token::hand_out::{self, HandOutRecord};
 use crate::token::life::{LEAST_LIFE, TokenLife};
 use crate::token::single_flight::{Flight, Turn};
+use crate::token::way::Way;
 use crate::verbose;
 
 /// The longest that an early refresh may take: somebody waits for a command that could have begun.
@@ -27,6 +31,9 @@ pub const EARLY_REFRESH_LIMIT: Duration = Duration::from_secs(3);
 
 /// Asks the exchange, for at most this long, and shows it the token that is held.
 pub type Ask<'a> = dyn Fn(Duration, Option<&BearerToken>) -> Result<(BearerToken, TokenLife), Failure> + 'a;
+
+/// The proxy to the exchange, or none.
+pub type ChooseProxy<'a> = dyn Fn() -> Result<Option<Proxy>, Failure> + 'a;
 
 /// Where the token of one slot comes from.
 pub struct TokenSource<'a> {
@@ -40,6 +47,8 @@ pub struct TokenSource<'a> {
     pub base: &'a str,
     /// How the exchange is asked.
     pub ask: &'a Ask<'a>,
+    /// Which proxy is asked on the way; looked at only where a failure is remembered or told again.
+    pub proxy: &'a ChooseProxy<'a>,
 }
 
 /// A token to hand out.
@@ -114,13 +123,16 @@ impl TokenSource<'_> {
             verbose::note("handing out the token that another start has just got");
             return Ok(Obtained { token: newer.token, life: newer.life, record });
         }
-        if self.cache.failures().read().is_some_and(|failure| failure.counts(now())) {
+        let limit = EARLY_REFRESH_LIMIT.min(self.timeout);
+        let rests =
+            |failure: RememberedFailure| self.way(limit).is_some_and(|way| failure.counts_for(&way, now()));
+        if self.cache.failures().read().is_some_and(rests) {
             verbose::note("handing out the cached token; the exchange failed a moment ago");
             return Ok(Obtained { token: cached.token, life: cached.life, record });
         }
         verbose::note("the cached token ends soon; asking the exchange for the next one");
-        let asked = (self.ask)(EARLY_REFRESH_LIMIT.min(self.timeout), None);
-        match self.settle(asked, 0, true) {
+        let asked = (self.ask)(limit, None);
+        match self.settle(asked, 0, true, limit) {
             Ok((token, life)) => Ok(Obtained { token, life, record }),
             Err(failure) if is_about_the_key(failure.kind()) => Err(failure),
             Err(failure) => {
@@ -140,10 +152,11 @@ impl TokenSource<'_> {
         let landed = || {
             let cached = self.cache.look(now()).ok();
             let other = cached.filter(|cached| suspect.is_none_or(|suspect| suspect.life != cached.life));
-            match other {
-                Some(cached) => Some(Ok((cached.token, cached.life))),
-                None => self.cache.failures().read()?.told_again(now()).map(Err),
+            if let Some(cached) = other {
+                return Some(Ok((cached.token, cached.life)));
             }
+            let failure = self.cache.failures().read()?;
+            failure.told_again(&self.way(self.left(started))?, now()).map(Err)
         };
         let turn = if !self.cache.is_writable() {
             verbose::note("the cache folder cannot be used; asking the exchange without it");
@@ -164,19 +177,21 @@ impl TokenSource<'_> {
                 let checks = suspect.map_or(0, |suspect| {
                     hand_out::checks_after(suspect.checks, suspect.life.obtained_at(), now())
                 });
-                let asked = (self.ask)(self.left(started), suspect.map(|suspect| &suspect.token));
-                self.settle(asked, checks, false)?
+                let limit = self.left(started);
+                let asked = (self.ask)(limit, suspect.map(|suspect| &suspect.token));
+                self.settle(asked, checks, false, limit)?
             }
         };
         Ok(Obtained { token, life, record: None })
     }
 
-    /// Leaves the exchange's answer where other starts find it.
+    /// Leaves what the exchange answered within the `limit` where other starts find it.
     fn settle(
         &self,
         asked: Result<(BearerToken, TokenLife), Failure>,
         checks: u32,
         early: bool,
+        limit: Duration,
     ) -> Result<(BearerToken, TokenLife), Failure> {
         match asked.and_then(|given| long_enough(given, self.base)) {
             Ok((token, life)) => {
@@ -189,10 +204,19 @@ impl TokenSource<'_> {
                 if about_the_key {
                     self.cache.remove();
                 }
-                self.cache.failures().remember(&failure, early && !about_the_key, now());
+                if let Some(way) = self.way(limit)
+                    && self.cache.is_writable()
+                {
+                    self.cache.failures().remember(&failure, early && !about_the_key, way, now());
+                }
                 Err(failure)
             }
         }
+    }
+
+    /// The way of this start; none when it has none, which the exchange's failure says.
+    fn way(&self, limit: Duration) -> Option<Way> {
+        Some(Way::new((self.proxy)().ok()?.as_ref(), limit))
     }
 
     fn left(&self, started: Instant) -> Duration {

@@ -5,7 +5,7 @@
 //! same name would both ask.
 //!
 //! Who waits asks for a shared lock, and gives it back at once: when the holder ends, the kernel wakes all of them
-//! together, and none waits for another one's turn. Only if the holder left no answer do they line up to ask.
+//! together, and none waits for another one's turn. Only those for whom the holder left no answer line up to ask.
 //!
 //! A holder that is merely stopped (Ctrl-Z) keeps its lock. So patience with it ends after a third of the time limit;
 //! one of those who wait then asks under a second lock. Where locks do not work, everybody asks for themselves.
@@ -105,7 +105,7 @@ impl SingleFlight {
                 if let Some(answer) = landed() {
                     return Turn::Landed(answer);
                 }
-                verbose::note("that start ended without an answer; waiting to ask");
+                verbose::note("that start ended without an answer for this one; waiting to ask");
                 match wait(file, Until::Held, left(limit / 3 * 2)) {
                     Waited::Done(file) => return lead(file),
                     Waited::TimedOut => {}

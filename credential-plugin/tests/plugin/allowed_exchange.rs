@@ -139,7 +139,7 @@ fn with_nothing_allowed_the_extension_is_refused_and_the_line_says_how_to_allow_
     assert!(
         line.contains(&exchange.url)
             && line.contains("--allow-server")
-            && line.contains("kubectl-keyplane kubeconfig"),
+            && line.contains("kubectl keyplane kubeconfig --merge"),
         "{line}"
     );
     assert!(exchange.asked().is_empty());
@@ -281,4 +281,25 @@ fn an_allowed_address_with_another_ca_is_told_whatever_the_environment_says() {
     let mut command = get_token(&stage, &["--allow-server", &pinned], &extension);
     failure(&command.env("KEYPLANE_URL", &other.url).output().unwrap(), 2);
     assert!(exchange.asked().is_empty() && other.asked().is_empty());
+}
+
+#[test]
+fn a_pipe_as_the_extensions_ca_hangs_nobody_and_one_of_the_users_own_is_read() {
+    let (stage, exchange) = (Stage::new(), StandIn::tls(|_| healthy()));
+    let pipe = stage.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let extension = json!({"server": exchange.url, "certificateAuthority": pipe});
+    let pinned = format!("{}#sha256:{}", exchange.url, sha256(&exchange.ca));
+    let mut command = get_token(&stage, &["--timeout", "1", "--allow-server", &pinned], &extension);
+    let line = failure(&command.timeout(std::time::Duration::from_secs(20)).output().unwrap(), 11);
+    assert!(line.contains("no regular file"), "{line}");
+    let (ca, path) = (exchange.ca.clone(), pipe.clone());
+    let writer = std::thread::spawn(move || std::fs::write(path, ca));
+    let named = ["--server", &exchange.url, "--certificate-authority", pipe.to_str().unwrap()];
+    credential(&get_token(&stage, &named, &extension).output().unwrap());
+    writer.join().unwrap().unwrap();
+    // As a link to a file it is read too.
+    std::fs::remove_file(&pipe).unwrap();
+    std::os::unix::fs::symlink(stage.file("ca.pem", &exchange.ca, 0o644), &pipe).unwrap();
+    credential(&get_token(&stage, &["--allow-server", &pinned], &extension).output().unwrap());
 }

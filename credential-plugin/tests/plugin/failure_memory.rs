@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,12 +10,15 @@ use keyplane_credential_plugin::failure::{Failure, FailureKind};
 use keyplane_credential_plugin::token::failure_memory::{
     FIRST_PAUSE, IN_A_ROW_WITHIN, LONGEST_ASKED_PAUSE, LONGEST_PAUSE, RememberedFailure, pause,
 };
+use keyplane_credential_plugin::token::way::Way;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use ureq::Proxy;
 
 use crate::parallel::token;
-use crate::stage::{Stage, credential, failure, mode};
+use crate::stage::{Stage, credential, failure, files_in, mode};
 use crate::stand_in::{Reply, StandIn, now};
+use crate::stand_in_proxy::{Play, StandInProxy};
 
 const SENTENCE: &str = "Missing, invalid, revoked, or expired API key";
 const LIFE: TimeDelta = TimeDelta::minutes(10);
@@ -190,7 +194,96 @@ fn failure_of(kind: FailureKind, asked: Option<Duration>) -> Failure {
     Failure::new(kind, "what", "place", "remedy").asking_for_a_pause(asked)
 }
 
+fn some_way() -> Way {
+    Way::new(None, Duration::from_secs(30))
+}
+
+const PROXIES: [Option<&str>; 5] = [
+    None,
+    Some("http://proxy.example:3128"),
+    Some("http://other.example:3128"),
+    Some("http://me:one@proxy.example:3128"),
+    Some("http://me:two@proxy.example:3128"),
+];
+
+fn way(proxy: usize, allowed: u64) -> Way {
+    let proxy = PROXIES[proxy].map(|url| Proxy::new(url).unwrap());
+    Way::new(proxy.as_ref(), Duration::from_millis(allowed))
+}
+
+#[test]
+fn a_failure_through_a_proxy_is_not_told_to_a_start_that_goes_another_way() {
+    let (stage, exchange) = (Stage::new(), StandIn::tls(|_| token("token", LIFE)));
+    let broken = StandInProxy::new(Play::Answer("HTTP/1.1 502 Bad Gateway\r\n\r\n"));
+    let sound = StandInProxy::new(Play::Lead(exchange.address));
+    let through = |proxy: &str| {
+        let mut command = stage.get_token(&exchange);
+        command.args(["--timeout", "3", "--proxy-url", proxy]).output().unwrap()
+    };
+    failure(&through(&broken.server.url), 6);
+    prolong(&stage);
+    assert!(failure(&through(&broken.server.url), 6).contains("told again"));
+    credential(&through(&sound.server.url));
+    assert_eq!(exchange.asked().len(), 1);
+}
+
+#[test]
+fn a_start_with_more_time_asks_for_itself_and_one_with_less_is_told() {
+    let (stage, exchange) = (Stage::new(), StandIn::tls(|_| Reply::problem(500, "broken")));
+    let within = |seconds: &str| {
+        failure(&stage.get_token(&exchange).args(["--timeout", seconds]).output().unwrap(), 8)
+    };
+    // The last one is told what the second one met.
+    for (seconds, told) in [("10", false), ("30", false), ("10", true)] {
+        assert_eq!(within(seconds).contains("told again"), told, "{seconds}");
+        prolong(&stage);
+    }
+    assert_eq!(exchange.asked().len(), 2);
+}
+
+#[test]
+fn what_the_exchange_says_about_the_key_is_told_on_every_way() {
+    let (stage, exchange) = (Stage::new(), StandIn::tls(|_| Reply::problem(401, SENTENCE)));
+    failure(&stage.get_token(&exchange).args(["--timeout", "5"]).output().unwrap(), 4);
+    prolong(&stage);
+    let sound = StandInProxy::new(Play::Lead(exchange.address));
+    let line =
+        failure(&stage.get_token(&exchange).args(["--proxy-url", &sound.server.url]).output().unwrap(), 4);
+    assert!(line.contains("told again"), "{line}");
+    assert_eq!(exchange.asked().len(), 1);
+}
+
+#[test]
+fn nothing_is_remembered_in_a_folder_in_which_others_may_write() {
+    for folder_mode in [0o1777, 0o770] {
+        let (stage, exchange) = (Stage::new(), StandIn::tls(|_| Reply::problem(401, SENTENCE)));
+        fs::create_dir_all(stage.cache_folder()).unwrap();
+        fs::set_permissions(stage.cache_folder(), fs::Permissions::from_mode(folder_mode)).unwrap();
+        for _ in 0..2 {
+            failure(&stage.get_token(&exchange).output().unwrap(), 4);
+        }
+        assert_eq!((files_in(&stage.cache_folder()).len(), exchange.asked().len()), (0, 2));
+    }
+}
+
 proptest! {
+    #[test]
+    fn who_goes_another_way_is_told_only_what_is_about_the_key(
+        kind in kind(),
+        at in moment(),
+        proxies in (0..PROXIES.len(), 0..PROXIES.len()),
+        allowed in (1_u64..400_000, 1_u64..400_000),
+    ) {
+        let (met, other) = (way(proxies.0, allowed.0), way(proxies.1, allowed.1));
+        let Some(failure) = RememberedFailure::of(&failure_of(kind, None), false, met.clone(), None, at) else {
+            return Ok(());
+        };
+        let about_the_key = matches!(kind.exit_code(), 4 | 5 | 10 | 12 | 13);
+        let same_way = proxies.0 == proxies.1 && allowed.1.div_ceil(1000) <= allowed.0.div_ceil(1000);
+        prop_assert_eq!(failure.told_again(&other, at).is_some(), about_the_key || same_way);
+        prop_assert!(failure.told_again(&met, at).is_some());
+    }
+
     #[test]
     fn a_pause_grows_and_stays_short(n: u32, asked in proptest::option::of(0_u64..u64::MAX)) {
         let own = pause(n, None);
@@ -208,14 +301,14 @@ proptest! {
         later in -100_000_i64..100_000,
     ) {
         let asked = asked.map(Duration::from_secs);
-        let Some(failure) = RememberedFailure::of(&failure_of(kind, asked), false, None, at) else {
+        let Some(failure) = RememberedFailure::of(&failure_of(kind, asked), false, some_way(), None, at) else {
             prop_assert!(matches!(kind.exit_code(), 1..=3 | 11 | 14 | 15));
             return Ok(());
         };
         let now = at + TimeDelta::milliseconds(later);
         let counts = later >= 0 && TimeDelta::milliseconds(later) < pause(1, asked);
         prop_assert_eq!(failure.counts(now), counts);
-        let told = failure.told_again(now);
+        let told = failure.told_again(&some_way(), now);
         prop_assert_eq!(told.is_some(), counts);
         prop_assert!(told.is_none_or(|told| told.kind() == kind));
     }
@@ -226,13 +319,13 @@ proptest! {
         gaps in proptest::collection::vec(-1_000_i64..60_000, 1..12),
     ) {
         let refused = failure_of(FailureKind::Refused, None);
-        let mut last = RememberedFailure::of(&refused, false, None, at).unwrap();
+        let mut last = RememberedFailure::of(&refused, false, some_way(), None, at).unwrap();
         let (mut now, mut until, mut in_a_row) = (at, at + pause(1, None), 1);
         for gap in gaps {
             now += TimeDelta::milliseconds(gap);
             let goes_on = gap >= 0 && now - until <= IN_A_ROW_WITHIN;
             in_a_row = if goes_on { in_a_row + 1 } else { 1 };
-            last = RememberedFailure::of(&refused, false, Some(&last), now).unwrap();
+            last = RememberedFailure::of(&refused, false, some_way(), Some(&last), now).unwrap();
             until = now + pause(in_a_row, None);
             prop_assert!(last.counts(now) && last.counts(until - TimeDelta::milliseconds(1)));
             prop_assert!(!last.counts(until));
@@ -241,7 +334,8 @@ proptest! {
 
     #[test]
     fn an_early_refreshs_failure_rests_the_refresh_and_is_told_to_nobody(at in moment()) {
-        let early = RememberedFailure::of(&failure_of(FailureKind::Server, None), true, None, at).unwrap();
-        prop_assert!(early.counts(at) && early.told_again(at).is_none());
+        let server = failure_of(FailureKind::Server, None);
+        let early = RememberedFailure::of(&server, true, some_way(), None, at).unwrap();
+        prop_assert!(early.counts_for(&some_way(), at) && early.told_again(&some_way(), at).is_none());
     }
 }

@@ -141,6 +141,36 @@ fn wrong_arguments_are_one_line_that_shows_no_key() {
 }
 
 #[test]
+fn a_value_where_none_belongs_is_not_repeated_and_a_flag_is_named() {
+    let stage = Stage::new();
+    let body = stage.key.split_once('_').unwrap().1;
+    let mistyped = format!("kpk-{body}");
+    for pasted in [body, body.get(..39).unwrap(), body.get(1..).unwrap(), &mistyped] {
+        for args in [
+            vec![pasted],
+            vec!["get-token", pasted],
+            vec!["apikeys", pasted],
+            vec!["apikeys", "revoke", "ci", pasted],
+            vec!["kubeconfig", "--", pasted],
+        ] {
+            let line = failure(&stage.plugin().args(&args).output().unwrap(), 2);
+            assert!(!line.contains(pasted) && line.contains("it is not repeated here; see "), "{line}");
+        }
+        let flag = format!("--verbose={pasted}");
+        let line = failure(&stage.plugin().args(["get-token", &flag]).output().unwrap(), 2);
+        assert!(!line.contains(pasted) && line.contains("--verbose"), "{line}");
+        let flag = format!("--api-key={pasted}");
+        let line = failure(&stage.plugin().args(["get-token", &flag]).output().unwrap(), 2);
+        assert!(!line.contains(pasted) && line.contains("'--api-key'"), "{line}");
+    }
+    // Where a value belongs, what looks like a key is hidden.
+    for pasted in [body, &mistyped] {
+        let line = failure(&stage.plugin().args(["completion", pasted]).output().unwrap(), 2);
+        assert!(!line.contains(body) && line.contains("[redacted]"), "{line}");
+    }
+}
+
+#[test]
 fn the_help_documents_each_exit_code_and_shows_no_key() {
     let stage = Stage::new();
     let help = |args: &[&str]| {
@@ -193,7 +223,8 @@ fn a_usage_error_names_the_help_of_its_command() {
     let stage = Stage::new();
     for (args, help) in [
         (vec!["get-token", "--no-such-flag"], "see kubectl-keyplane get-token --help"),
-        (vec!["kubeconfig"], "see kubectl-keyplane kubeconfig --help"),
+        (vec!["kubeconfig", "--no-such-flag"], "see kubectl-keyplane kubeconfig --help"),
+        (vec!["apikeys", "list", "-o", "yaml"], "see kubectl-keyplane apikeys list --help"),
         (vec!["no-such-command"], "see kubectl-keyplane --help"),
     ] {
         let line = failure(&stage.plugin().args(&args).output().unwrap(), 2);

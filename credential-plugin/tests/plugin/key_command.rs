@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use keyplane_credential_plugin::key_source::words;
+use proptest::prelude::*;
+
 use crate::kept_key::{accepting, shows_no_key, text};
 use crate::stage::{Stage, credential, failure, new_key};
 
@@ -95,11 +98,11 @@ fn much_output_after_the_key_does_not_break_the_command() {
 }
 
 #[test]
-fn words_are_split_as_a_shell_would_and_no_shell_runs() {
+fn words_are_split_at_blanks_and_held_together_by_quotes_and_no_shell_runs() {
     let (stage, exchange) = (Stage::new(), accepting());
     fs::create_dir(stage.path("a folder")).unwrap();
     stage.file("a folder/key", &stage.key, 0o600);
-    for text in ["cat 'a folder/key'", "cat \"a folder/key\"", "cat a\\ folder/key"] {
+    for text in ["cat 'a folder/key'", "cat \"a folder/key\"", "cat\ta' 'folder/key"] {
         let mut command = stage.command("get-token", &exchange);
         credential(&command.args(["--no-cache", "--key-command", text]).output().unwrap());
     }
@@ -182,4 +185,104 @@ fn a_note_that_is_wrong_in_any_way_is_no_note() {
         assert_eq!(stage.runs(), count + 2, "{damage}");
     }
     assert_eq!(exchange.asked().len(), 1, "the token was there all the time");
+}
+
+#[test]
+fn a_backslash_and_a_hash_mean_themselves() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    let script = stage
+        .counted(&format!("test \"$1\" = 'C:\\tools\\x' && test \"$2\" = '#prod' && echo {}", stage.key));
+    let mut command = stage.command("get-token", &exchange);
+    credential(
+        &command.args(["--key-command", &format!("sh {script} C:\\tools\\x #prod")]).output().unwrap(),
+    );
+}
+
+#[test]
+fn a_program_of_a_relative_path_is_refused_and_not_run() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    let body = format!("#!/bin/sh\ntouch ran\necho {}\n", stage.key);
+    stage.file("getkey", &body, 0o700);
+    for text in ["./getkey", "'./getkey' x"] {
+        for by_argument in [true, false] {
+            let mut command = stage.command("get-token", &exchange);
+            if by_argument {
+                command.args(["--key-command", text]);
+            } else {
+                command.env("KEYPLANE_KEY_COMMAND", text);
+            }
+            let line = failure(&command.output().unwrap(), 2);
+            assert!(line.contains("is a relative path") && line.contains("PATH"), "{line}");
+        }
+    }
+    assert!(!stage.path("ran").exists());
+    let whole = stage.path("getkey").display().to_string();
+    credential(&stage.command("get-token", &exchange).args(["--key-command", &whole]).output().unwrap());
+}
+
+#[test]
+fn a_kubeconfig_calls_a_relative_program_by_its_whole_path() {
+    let stage = Stage::new();
+    let command_of = |text: &str| {
+        let mut command = stage.plugin();
+        command.args(["kubeconfig", "--cluster", "prod", "--cluster-server", "https://api.example"]);
+        command.args(["--server", "https://exchange.example", "--key-command", text]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let config: serde_json::Value =
+            serde_saphyr::from_str(&crate::kept_key::text(&output.stdout)).unwrap();
+        let args = config["users"][0]["user"]["exec"]["args"].as_array().unwrap().clone();
+        let at = args.iter().position(|arg| arg == "--key-command").unwrap();
+        args[at + 1].as_str().unwrap().to_owned()
+    };
+    let folder = fs::canonicalize(stage.home.path()).unwrap();
+    let words = words::split(&command_of("./bin/getkey  'a b' #x C:\\y")).unwrap();
+    assert_eq!(words, [folder.join("bin/getkey").to_str().unwrap(), "a b", "#x", "C:\\y"]);
+    for text in ["getkey  'a b'", "/opt/get\\key x"] {
+        assert_eq!(command_of(text), text);
+    }
+}
+
+#[test]
+fn the_command_does_not_inherit_a_key() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    let other = new_key();
+    let script = stage.counted(&format!("test -z \"${{KEYPLANE_API_KEY+x}}\" && echo {}", stage.key));
+    let mut command = stage.command("login", &exchange);
+    command.env("KEYPLANE_API_KEY", &other).args(["--key-command", &format!("sh {script}")]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(exchange.asked()[0].header("x-api-key"), Some(stage.key.as_str()));
+}
+
+proptest! {
+    #[test]
+    fn words_come_back_as_they_were_quoted(
+        given in proptest::collection::vec("\\PC*|[ '\"\\\\#a\t\n]*", 0..6),
+        blank in "[ \t\n]{1,3}",
+    ) {
+        let text: Vec<String> = given.iter().map(|word| words::quoted(word)).collect();
+        let text = text.join(&blank);
+        prop_assert_eq!(words::split(&text), Some(given.clone()));
+        if let Some((first, rest)) = given.split_first() {
+            let other = format!("/a b/{first}");
+            let changed = words::with_program(&text, &other).and_then(|text| words::split(&text)).unwrap();
+            prop_assert_eq!(&changed[0], &other);
+            prop_assert_eq!(&changed[1..], rest);
+        }
+    }
+
+    #[test]
+    fn without_quotes_the_words_are_what_stands_between_blanks(text in "[^'\"]*") {
+        let words: Vec<String> =
+            text.split([' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        prop_assert_eq!(words::split(&text), Some(words));
+    }
+
+    #[test]
+    fn any_text_has_words_or_an_open_quote(text in ".*|['\" a]*") {
+        let words = words::split(&text);
+        prop_assert!(words.is_some() || text.contains(['\'', '"']));
+        prop_assert_eq!(words.is_none(), words::split(&format!("x {text}")).is_none());
+    }
 }

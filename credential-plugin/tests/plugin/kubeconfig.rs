@@ -218,6 +218,32 @@ fn a_key_is_embedded_only_on_demand_and_with_a_warning() {
 }
 
 #[test]
+fn a_cluster_that_names_another_exchange_is_taken_over_only_on_demand() {
+    let stage = Stage::new();
+    let entry = |exchange: &str| {
+        format!(
+            "# mine\nclusters:\n- name: prod\n  cluster:\n    server: https://prod.example:6443 # the api\n    \
+             extensions:\n    - name: {EXTENSION}\n      extension: {{server: {exchange}}}\n"
+        )
+    };
+    let theirs = entry("https://other.example");
+    stage.file("config", &theirs, 0o600);
+    let merged = |more: &[&str]| kubeconfig(&stage, "prod").args(["--output", "config"]).args(more).output();
+    let line = failure(&merged(&[]).unwrap(), 11);
+    assert!(line.contains("another cluster of the name") && line.contains("or give --replace"), "{line}");
+    assert_eq!(fs::read_to_string(stage.path("config")).unwrap(), theirs);
+    assert!(merged(&["--replace"]).unwrap().status.success());
+    let server =
+        |config: &Value| config["clusters"][0]["cluster"]["extensions"][0]["extension"]["server"].clone();
+    assert_eq!(server(&read(&stage, "config")), "https://exchange.example");
+    assert!(fs::read_to_string(stage.path("config")).unwrap().starts_with("# mine\n"));
+
+    // The same exchange, by an address that is written in another way.
+    stage.file("config", &entry("https://exchange.example:443/"), 0o600);
+    assert!(merged(&[]).unwrap().status.success());
+}
+
+#[test]
 fn a_file_that_is_no_kubeconfig_or_is_locked_stays_as_it_is_and_is_not_quoted() {
     let stage = Stage::new();
     for content in [

@@ -105,7 +105,7 @@ fn merged_into_the_own_kubeconfig_kubectl_reads_it() {
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
         format!(
-            "Wrote contexts keyplane-acme-web, keyplane-acme-db to {}\n",
+            "Wrote contexts keyplane-acme-web, keyplane-acme-db to {}\nThe current context is keyplane-acme-web\n",
             stage.path(".kube/config").display()
         )
     );
@@ -114,6 +114,30 @@ fn merged_into_the_own_kubeconfig_kubectl_reads_it() {
         assert_eq!(seen["users"][0]["user"]["exec"]["provideClusterInfo"], true);
         assert!(seen["clusters"][0]["cluster"]["extensions"].is_array());
     }
+}
+
+#[test]
+fn without_an_address_the_current_context_says_which_exchange_and_key() {
+    let stage = Stage::new();
+    let exchange = answering(&issued());
+    let key = stage.file("key", &stage.key, 0o600);
+    let mut first = asking(&stage, &exchange);
+    first.args(["--merge", "--key-file", &key, "--proxy-url", "none", "--timeout", "1m"]).assert().success();
+    let before = fs::read_to_string(stage.path(".kube/config")).unwrap();
+    let again = |args: &[&str]| {
+        let mut command = stage.plugin();
+        command.env("PATH", std::env::var_os("PATH").unwrap()).arg("kubeconfig").args(args);
+        command.output().unwrap()
+    };
+    let output = again(&["--merge"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::read_to_string(stage.path(".kube/config")).unwrap(), before);
+    let output = again(&["--merge", "--namespace", "acme-db", "--context", "data base"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.ends_with("To use it: kubectl config use-context 'data base'\n"), "{told}");
+    fs::remove_file(stage.path(".kube/config")).unwrap();
+    let line = failure(&again(&["--merge"]), 2);
+    assert!(line.contains("give --server URL"), "{line}");
 }
 
 #[test]

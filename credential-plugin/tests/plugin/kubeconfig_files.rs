@@ -162,6 +162,24 @@ fn a_dry_run_tells_what_would_change_shows_only_ours_and_writes_nothing() {
 }
 
 #[test]
+fn a_dry_run_shows_no_login_of_a_proxy_and_no_key_among_the_arguments() {
+    let stage = Stage::new();
+    let body = stage.key.split_once('_').unwrap().1;
+    for key in [stage.key.clone(), format!("kpk-{body}"), body.to_owned()] {
+        for proxy in ["http://me:hunter2@proxy.example:3128", "me:hunter2@proxy.example:3128"] {
+            let mut command = stage.plugin();
+            command.args(arguments("prod")).args(["--output", "config", "--dry-run", "--proxy-url", proxy]);
+            let output = command.args(["--key-command", &format!("printf '%s' '{key}'")]).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert!(!told.contains("hunter2") && !told.contains("//me") && !told.contains(body), "{told}");
+            assert!(told.contains("[redacted]@proxy.example:3128"), "{told}");
+            assert_eq!(told.matches("[redacted]").count(), 2, "{told}");
+        }
+    }
+}
+
+#[test]
 fn a_file_that_gets_the_key_becomes_private_and_others_keep_their_mode_with_a_warning() {
     let stage = Stage::new();
     stage.file("config", THEIRS, 0o644);
@@ -191,10 +209,13 @@ fn the_backup_holds_what_was_there_before_the_last_change() {
         (String::from_utf8(output.stderr).unwrap(), fs::read_to_string(stage.path("config")).unwrap())
     };
     let (told, first) = merged("one");
-    assert_eq!(told, "Wrote context one to config; what it held is in config.keyplane-backup\n");
+    assert_eq!(
+        told,
+        "Wrote context one to config; what it held is in config.keyplane-backup\nThe current context is one\n"
+    );
     assert_eq!(fs::read_to_string(&backup).unwrap(), THEIRS);
     let (told, same) = merged("one");
-    assert_eq!(told, "Nothing to change in config\n");
+    assert_eq!(told, "Nothing to change in config\nThe current context is one\n");
     assert_eq!(same, first);
     assert_eq!(fs::read_to_string(&backup).unwrap(), THEIRS, "what changes nothing backs nothing up");
     merged("two");

@@ -128,7 +128,7 @@ clusters:
     certificate-authority: /etc/ca.pem
     insecure-skip-tls-verify: true
     extensions:
-    - {name: client.authentication.k8s.io/exec, extension: {server: https://old.example}}
+    - {name: client.authentication.k8s.io/exec, extension: {server: https://exchange.example, certificateAuthorityData: b2xk}}
     # theirs
     - extension: {a: b}
       name: theirs
@@ -139,7 +139,7 @@ current-context: x
         "      args: [get-token, --allow-server, https://a.example] # allowed",
         "    certificate-authority: /etc/ca.pem",
         "    insecure-skip-tls-verify: true",
-        "    - {name: client.authentication.k8s.io/exec, extension: {server: https://old.example}}",
+        "    - {name: client.authentication.k8s.io/exec, extension: {server: https://exchange.example, certificateAuthorityData: b2xk}}",
     ];
     has_lines(&new, old.lines().filter(|line| !changed.contains(line))).unwrap();
     assert_eq!(merged(&new, "ours"), new);

@@ -133,6 +133,17 @@ fn the_key_may_come_from_a_file_a_command_or_the_variable_by_an_argument_alone()
 }
 
 #[test]
+fn from_env_without_the_variable_names_just_that() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    for value in [None, Some("")] {
+        let mut command = stage.command("login", &exchange);
+        command.arg("--from-env").envs(value.map(|value| ("KEYPLANE_API_KEY", value)));
+        let line = failure(&command.output().unwrap(), 3);
+        assert!(line.contains("KEYPLANE_API_KEY is not set") && !line.contains("--key-file"), "{line}");
+    }
+}
+
+#[test]
 fn a_second_login_replaces_the_key_says_so_and_forgets_the_old_tokens() {
     let (stage, exchange) = (Stage::new(), accepting());
     stage.log_in(&exchange, &stage.key, &["--store", "file"]);
@@ -167,6 +178,14 @@ fn two_accounts_at_one_exchange_have_a_name_each() {
         credential(&command.output().unwrap());
         assert_eq!(exchange.asked().last().unwrap().header("x-api-key"), Some(key.as_str()));
     }
+    stage.command("logout", &exchange).assert().success();
+    let line = failure(&stage.command("get-token", &exchange).output().unwrap(), 3);
+    assert!(line.contains("kept under names: acme, globex") && line.contains("--key-name"), "{line}");
+    assert!(line.contains(&format!("kubectl keyplane login --server {}", exchange.url)), "{line}");
+    let output = stage.command("logout", &exchange).output().unwrap();
+    assert!(text(&output.stderr).contains("kept under names: acme, globex; give --key-name"), "{output:?}");
+    stage.log_in(&exchange, keys[0].1.as_str(), &["--store", "file"]);
+    credential(&stage.command("get-token", &exchange).output().unwrap());
     stage.command("logout", &exchange).args(["--key-name", "acme"]).assert().success();
     assert_eq!(stage.kept_keys().len(), 2);
     assert_eq!(stage.cached_tokens().len(), 2);
@@ -199,6 +218,8 @@ fn logout_leaves_nothing_of_the_key_and_a_second_one_is_no_error() {
     assert_eq!(stage.cached_tokens().len(), 1);
     let output = stage.command("logout", &exchange).output().unwrap();
     assert!(output.status.success() && text(&output.stderr).contains("No key is kept"), "{output:?}");
+    let output = stage.command("logout", &exchange).args(["--key-name", "nosuch"]).output().unwrap();
+    assert!(output.status.success() && text(&output.stderr).contains("under the name nosuch"), "{output:?}");
     assert_eq!(exchange.asked().len(), count, "logout asks nobody");
     failure(&stage.command("get-token", &exchange).output().unwrap(), 3);
 }
@@ -258,6 +279,10 @@ fn without_a_keyring_the_key_goes_into_a_file_and_that_is_said() {
     let mut command = stage.command("login", &exchange);
     let output = command.args(["--store", "keyring"]).write_stdin(new_key()).output().unwrap();
     assert_eq!(output.status.code(), Some(11), "{output:?}");
+    if !cfg!(feature = "keyring") {
+        let line = failure(&output, 11);
+        assert!(line.contains("built without") && line.contains("--store file"), "{line}");
+    }
     assert_eq!(
         fs::read_to_string(&stage.kept_keys()[0]).unwrap(),
         stage.key,

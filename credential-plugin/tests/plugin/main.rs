@@ -7,6 +7,8 @@ mod cache;
 #[cfg(test)]
 mod cache_laws;
 #[cfg(test)]
+mod closed_pipe;
+#[cfg(test)]
 mod distribution;
 #[cfg(test)]
 mod doctor;
@@ -23,6 +25,9 @@ mod failures;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod hidden_prompt;
+#[cfg(test)]
 mod kept_key;
 #[cfg(test)]
 mod key_command;
@@ -38,6 +43,8 @@ mod kubeconfig_files;
 mod kubeconfig_styles;
 #[cfg(test)]
 mod login;
+#[cfg(test)]
+mod login_next_step;
 #[cfg(test)]
 mod manage;
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Managing keys from the terminal, as far as no cluster is needed: what is refused before kubectl is asked, the helps, and
 //! completion. The rest is in `tests/tests/suite/terminal.rs`, on a real control plane.
 
-use std::fs;
+use std::path::PathBuf;
+use std::{fs, process};
 
 use keyplane_credential_plugin::argument_values::{grace_period, patience, seconds};
 use keyplane_credential_plugin::relative_time::{length, relative};
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use crate::stage::{Stage, failure};
 
@@ -70,16 +72,33 @@ fn a_new_key_is_not_made_before_the_old_one_was_found() {
 }
 
 #[test]
-fn a_key_that_kubectl_was_to_declare_is_kept_whatever_kubectl_says() {
+fn a_key_that_is_certainly_not_declared_leaves_no_file_in_the_way_of_the_next_attempt() {
     let stage = Stage::new();
+    for _ in 0..2 {
+        let output = stage
+            .plugin()
+            .env("PATH", stage.home.path())
+            .args(["generate", "--scope", "all", "--apply", "--key-out", "ci.key"])
+            .output()
+            .unwrap();
+        let line = failure(&output, 14);
+        assert!(line.contains("kubectl cannot be started"), "{line}");
+        assert!(!stage.path("ci.key").exists());
+    }
+}
+
+#[test]
+fn a_key_that_may_be_declared_is_kept_and_its_file_named() {
+    let stage = Stage::new();
+    stage.file("kubectl", "#!/bin/sh\necho unexpected EOF >&2\nexit 1\n", 0o755);
     let output = stage
         .plugin()
         .env("PATH", stage.home.path())
-        .args(["generate", "--scope", "all", "--apply", "--key-out", "ci.key"])
+        .args(["generate", "--name", "ci", "-n", "acme", "--scope", "all", "--apply", "--key-out", "ci.key"])
         .output()
         .unwrap();
     let line = failure(&output, 14);
-    assert!(line.contains("or else the new key is of no use"), "{line}");
+    assert!(line.contains("kubectl get apikey ci -n acme") && line.contains("ci.key"), "{line}");
     assert!(fs::read_to_string(stage.path("ci.key")).unwrap().starts_with("kpk_"));
 }
 
@@ -89,7 +108,7 @@ fn what_cannot_be_asked_is_refused_before_kubectl_is() {
     let private = stage.file("key", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn\n", 0o600);
     for (args, words) in [
         (vec!["apikeys"], "see kubectl-keyplane apikeys --help"),
-        (vec!["apikeys", "revoke"], "see kubectl-keyplane apikeys --help"),
+        (vec!["apikeys", "revoke"], "see kubectl-keyplane apikeys revoke --help"),
         (vec!["apikeys", "revoke", "Not_A_Name"], "lower-case letters"),
         (vec!["apikeys", "revoke", &stage.key], "[redacted]"),
         (vec!["apikeys", "rotate", "ci", "--grace", "31d"], "30 days at most"),
@@ -110,7 +129,59 @@ fn what_cannot_be_asked_is_refused_before_kubectl_is() {
         assert!(line.contains(words) && !line.contains(&stage.key), "{line}");
     }
     let line = failure(&stage.plugin().args(["ssh-key", "add"]).output().unwrap(), 11);
-    assert!(line.contains("ssh-keygen -t ed25519"), "{line}");
+    assert!(line.contains("ssh-keygen -t ed25519") && line.contains("id_ecdsa.pub"), "{line}");
+}
+
+/// kubectl that writes down its arguments, one call a line, and answers with this object.
+fn kubectl_that_answers(stage: &Stage, object: &Value) -> PathBuf {
+    fs::create_dir(stage.path("bin")).unwrap();
+    stage.file("answer", &object.to_string(), 0o600);
+    // Written by another process: a file that any process here holds open for writing could not be run.
+    let script = "#!/bin/sh\necho \"$*\" >> calls\nwhile IFS= read -r line || [ \"$line\" ]; do echo \"$line\"; done < answer\n";
+    let made = process::Command::new("/bin/sh")
+        .args(["-c", "printf %s \"$1\" > bin/kubectl && chmod 755 bin/kubectl", "sh", script])
+        .current_dir(stage.home.path())
+        .status();
+    assert!(made.unwrap().success());
+    stage.path("bin")
+}
+
+#[test]
+fn what_an_answer_names_is_never_a_flag_of_kubectl() {
+    let stage = Stage::new();
+    let evil = "--kubeconfig=/tmp/evil";
+    let bin = kubectl_that_answers(
+        &stage,
+        &json!({
+            "metadata": {"name": "ci"},
+            "spec": {"delivery": {"sealedTo": {"sshKey": evil}}},
+            "status": {"sealedKey": "-----BEGIN AGE ENCRYPTED FILE-----"},
+        }),
+    );
+    let args = ["reveal", "ci", "--key-out", "-"];
+    let line = failure(&stage.plugin().env("PATH", bin).args(args).output().unwrap(), 3);
+    assert!(line.contains("spec.delivery.sealedTo.sshKey") && !line.contains(evil), "{line}");
+    let calls = fs::read_to_string(stage.path("calls")).unwrap();
+    assert_eq!(calls, "get --output=json --request-timeout=20s -- apikeys.keyplane.dev ci\n");
+}
+
+#[test]
+fn names_stand_where_kubectl_reads_no_flags_any_more() {
+    let stage = Stage::new();
+    let bin = kubectl_that_answers(
+        &stage,
+        &json!({"metadata": {"name": "ci", "uid": "u", "resourceVersion": "1"}, "spec": {"digest": "sha256:0"}}),
+    );
+    let args = ["apikeys", "revoke", "ci", "--yes"];
+    // Whatever comes of it: the answer does not say that the key is revoked.
+    stage.plugin().env("PATH", bin).args(args).args(["--timeout", "1s"]).output().unwrap();
+    let calls = fs::read_to_string(stage.path("calls")).unwrap();
+    assert!(calls.lines().any(|call| call.starts_with("patch ")), "{calls}");
+    for call in calls.lines() {
+        let (flags, names) = call.split_once(" -- ").unwrap_or_else(|| panic!("{call}"));
+        assert!(["apikeys.keyplane.dev ci", "events"].contains(&names), "{call}");
+        assert!(flags.split(' ').skip(1).all(|flag| flag.starts_with("--")), "{call}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The laws of merging: nothing of anybody else's is lost, twice is once, and what is written is what is read.
 
+use keyplane_credential_plugin::failure::FailureKind;
 use keyplane_credential_plugin::kubeconfig::document::to_yaml;
-use keyplane_credential_plugin::kubeconfig::entries::{Cluster, Context, Entries, User};
+use keyplane_credential_plugin::kubeconfig::entries::{Cluster, Context, EXTENSION, Entries, User};
 use keyplane_credential_plugin::kubeconfig::merge::{Permission, merge};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -115,6 +116,39 @@ proptest! {
         }
         let twice = merge(once.clone(), &entries(), Permission::default(), "file").unwrap();
         prop_assert_eq!(twice, once);
+    }
+
+    #[test]
+    fn a_cluster_of_another_exchange_is_taken_over_only_on_demand(
+        theirs in value(),
+        config in config(),
+        is_users_word in any::<bool>(),
+        is_named_twice in any::<bool>(),
+    ) {
+        let mut ours = entries();
+        let cluster = ours.cluster.as_mut().unwrap();
+        cluster.is_users_word = is_users_word;
+        let mut config = config;
+        let mut extensions = vec![json!({"name": EXTENSION, "extension": theirs})];
+        if is_named_twice {
+            extensions.insert(0, json!({"name": EXTENSION, "extension": cluster.exchange}));
+        }
+        config["clusters"].as_array_mut().unwrap().push(json!({"name": "c", "cluster": {
+            "server": cluster.server,
+            "certificate-authority-data": cluster.ca,
+            "extensions": extensions,
+        }}));
+        let says_nothing = theirs.is_null() || theirs.as_object().is_some_and(serde_json::Map::is_empty);
+        let merged = merge(config.clone(), &ours, Permission::default(), "file");
+        prop_assert_eq!(merged.is_ok(), says_nothing);
+        if let Err(failure) = merged {
+            prop_assert_eq!(failure.kind(), FailureKind::File);
+            prop_assert!(failure.to_string().contains("choose another name with --cluster, or give --replace"));
+        }
+        let replaced = merge(config, &ours, Permission { replace: true, set_current: false }, "file").unwrap();
+        let cluster = replaced["clusters"].as_array().unwrap().last().unwrap();
+        let extension = cluster.pointer("/cluster/extensions/0").unwrap();
+        prop_assert_eq!(&extension["extension"], &ours.cluster.unwrap().exchange);
     }
 
     #[test]

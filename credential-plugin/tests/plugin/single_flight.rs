@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::parallel::{Starts, outputs, token, until};
 use crate::stage::{Stage, credential, failure, files_in};
 use crate::stand_in::{Reply, StandIn};
+use crate::stand_in_proxy::{Play, StandInProxy};
 
 const LIFE: TimeDelta = TimeDelta::minutes(10);
 
@@ -124,6 +125,22 @@ fn when_the_one_that_asks_is_stopped_another_asks_beside_it() {
     assert_eq!(exchange.asked().len(), 2);
     signal(&leader, Signal::KILL);
     outputs(vec![leader]);
+}
+
+#[test]
+fn who_waited_for_a_start_that_went_another_way_asks_for_itself() {
+    let (stage, exchange) = (Stage::new(), slow(Duration::ZERO));
+    // It takes the leader's whole time.
+    let stuck = StandInProxy::new(Play::Hang);
+    let through = ["--timeout", "4", "--proxy-url", &stuck.server.url];
+    let leader = Starts::new(&stage, &exchange, &through).start();
+    until("the first one asks", || stuck.heads().len() == 1);
+    let rest = Starts::new(&stage, &exchange, &["--timeout", "60"]).many(5);
+    for output in outputs(rest) {
+        assert_eq!(credential(&output)["status"]["token"], "token-1");
+    }
+    failure(&outputs(vec![leader])[0], 6);
+    assert_eq!(exchange.asked().len(), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! stays, and twice is once. On kubeconfigs written in any layout.
 
 use keyplane_credential_plugin::kubeconfig::document::{Document, to_yaml};
+use keyplane_credential_plugin::kubeconfig::entries::EXTENSION;
 use keyplane_credential_plugin::kubeconfig::merge::{Permission, merge};
 use keyplane_credential_plugin::kubeconfig::text_edit::edit;
 use proptest::prelude::*;
@@ -122,6 +123,35 @@ proptest! {
         let both = merge(first.value().clone(), &more, Permission { replace: false, set_current: true }, "file").unwrap();
         let edited = first.edited(&both).unwrap();
         prop_assert!(edited.layout_kept, "{}", *edited.text);
+    }
+
+    #[test]
+    fn a_cluster_of_another_exchange_stays_or_is_replaced_in_the_text_as_in_the_merge(
+        indent in 0_usize..4,
+        before in noise(),
+        after in noise(),
+        flow in any::<bool>(),
+    ) {
+        let theirs = json!({
+            "server": "https://c.example",
+            "x-theirs": 1,
+            "extensions": [{"name": EXTENSION, "extension": {"server": "https://theirs.example"}}],
+        });
+        let dash = " ".repeat(indent);
+        let text = format!(
+            "clusters:\n{before}{dash}- name: c # its name\n{dash}  cluster:\n{}{after}{dash}- name: more # stays\n",
+            written(&theirs, indent + 4, flow),
+        );
+        let document = Document::parse(Zeroizing::new(text), "file").unwrap();
+        prop_assert!(merge(document.value().clone(), &entries(), Permission::default(), "file").is_err());
+        let replacing = Permission { replace: true, set_current: false };
+        let wanted = merge(document.value().clone(), &entries(), replacing, "file").unwrap();
+        let edited = document.edited(&wanted).unwrap();
+        prop_assert!(edited.layout_kept, "{}", *edited.text);
+        prop_assert!(!edited.text.contains("theirs"), "{}", *edited.text);
+        prop_assert!(edited.text.contains("- name: more # stays\n"), "{}", *edited.text);
+        let again = Document::parse(edited.text, "file").unwrap();
+        prop_assert_eq!(again.value(), &wanted);
     }
 
     #[test]

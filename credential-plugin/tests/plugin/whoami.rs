@@ -66,6 +66,28 @@ fn each_source_is_named() {
 }
 
 #[test]
+fn a_time_limit_is_seconds_or_has_a_unit_and_lies_within_bounds() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    let key = stage.file("key", &stage.key, 0o600);
+    for (argument, good, bad) in [
+        ("--timeout", ["1", "300", "30s", "5m"], ["0", "301", "6m", "1h"]),
+        ("--key-command-timeout", ["1", "600", "90s", "10m"], ["0", "601", "11m", "soon"]),
+    ] {
+        let run = |value: &str| {
+            let mut whoami = stage.command("whoami", &exchange);
+            whoami.args(["--key-file", &key, argument, value]).output().unwrap()
+        };
+        for value in good {
+            let output = run(value);
+            assert!(output.status.success(), "{argument} {value}: {output:?}");
+        }
+        for value in bad {
+            failure(&run(value), 2);
+        }
+    }
+}
+
+#[test]
 fn a_refused_key_is_told_in_one_line() {
     let stage = Stage::new();
     let exchange = StandIn::tls(|_| Reply::problem(401, "Missing, invalid, revoked, or expired API key"));

@@ -1,14 +1,16 @@
 //! The shell file that points a terminal at the development environment.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use crate::{private_file, workspace};
 
-/// A directory with `kubectl` and `kubectl-keyplane`, for the front of `PATH`: the kubectl that belongs to the
+/// A directory with `kubectl`, `kubectl-keyplane` and what completes it, for the front of `PATH`: the kubectl that belongs to the
 /// server, whatever else the machine has.
 ///
 /// # Errors
@@ -24,6 +26,11 @@ pub(crate) fn tools(dir: &Path, kubectl: &Path) -> Result<PathBuf> {
         }
         symlink(program, &link)?;
     }
+    // kubectl asks it for `kubectl keyplane <TAB>`.
+    let completion = Command::new(&plugin).args(["completion", "kubectl"]).output()?.stdout;
+    let path = bin.join("kubectl_complete-keyplane");
+    std::fs::write(&path, completion)?;
+    std::fs::set_permissions(&path, Permissions::from_mode(0o755))?;
     Ok(bin)
 }
 

@@ -44,7 +44,10 @@ fn ensure_says(text: &str, words: &[&str]) -> Result<()> {
 #[tokio::test]
 async fn an_owner_lists_keys_and_a_stranger_is_told_whom_to_ask() -> Result<()> {
     let (own, kubectl) = owner("listed").await?;
-    ensure_says(&keyplane(&kubectl, &["apikeys", "list"]).await?, &["No API keys found."])?;
+    ensure_says(
+        &keyplane(&kubectl, &["apikeys", "list"]).await?,
+        &["No API keys found in namespace", "home namespace"],
+    )?;
     let arguments = ["--kubernetes-namespace", "web", "--expires-at", "2199-01-01T00:00:00Z"];
     let key = own.key("ci", &arguments).await?;
     let table = keyplane(&kubectl, &["apikeys", "list", "-n", &own.account]).await?;
@@ -73,17 +76,29 @@ async fn a_key_is_made_and_declared_at_once_and_never_in_the_place_of_another() 
     let path = file.to_str().context("a path")?;
     let generate = ["generate", "--name", "made", "--kubernetes-namespace", "web", "--apply", "--key-out"];
     let said = keyplane(&kubectl, &[&generate[..], &[path]].concat()).await?;
-    ensure_says(&said, &["apikey.keyplane.dev/made created"])?;
+    ensure_says(&said, &["ApiKey made in namespace ", " is Active: edit in web."])?;
     let key = HeldKey { name: "made".to_owned(), file: file.clone() };
     plaintext_registry::key(&key.plaintext()?)?;
-    own.wait_ready("apikey/made").await?;
     until_answered(&own, &key, 200).await?;
 
     let other = own.dir().join("other.key");
     let path = other.to_str().context("a path")?;
     let line = fails(&kubectl, &[&generate[..], &[path]].concat(), 14).await?;
     ensure_says(&line, &["already exists", "choose another name"])?;
+    ensure!(!other.exists(), "the file of a key that was not declared is in the way of the next attempt");
     ensure!(own.exchange(&key).await?.status == 200);
+
+    // A key that does not work is no success, and its file is named.
+    let typo = own.dir().join("typo.key");
+    let path = typo.to_str().context("a path")?;
+    let arguments =
+        ["generate", "--name", "typo", "--kubernetes-namespace", "wbe", "--apply", "--key-out", path];
+    let line = fails(&kubectl, &arguments, 14).await?;
+    ensure_says(
+        &line,
+        &["does not work (NamespaceNotOwned)", "wbe", path, "kubectl delete apikey typo -n "],
+    )?;
+    ensure!(typo.exists());
     Ok(())
 }
 

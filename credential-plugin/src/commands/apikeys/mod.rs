@@ -20,6 +20,8 @@ use crate::argument_values::{key_name, patience};
 use crate::failure::{Failure, FailureKind};
 use crate::kubectl::KubectlArgs;
 use crate::resources::api_key::{ApiKey, RESOURCE};
+use crate::resources::event::newest_warning;
+use crate::typed_command;
 
 const HELP: &str = "\
 kubectl does it, with your own rights: an owner of the account may do all of it.
@@ -91,19 +93,34 @@ impl OneKeyArgs {
             FailureKind::Kubectl,
             "somebody else changed or replaced the ApiKey meanwhile",
             &self.name,
-            "look at it with kubectl-keyplane apikeys list, and run the command again",
+            format!(
+                "look at it with {}, and run the command again",
+                typed_command::keyplane("apikeys list", &self.kubectl)
+            ),
         )
     }
 
     /// Keyplane did not do its part in time; `state` says what is certain.
-    fn late(&self, state: &str) -> Failure {
-        let Self { name, timeout, .. } = self;
+    /// A warning of Keyplane about the key says why, where there is one.
+    fn late(&self, state: &str, key: &ApiKey) -> Failure {
+        let Self { name, kubectl, timeout } = self;
+        let look = typed_command::kubectl(&format!("get apikey {name}"), kubectl);
+        if let Some(warning) = newest_warning(kubectl, &key.metadata.uid) {
+            return Failure::new(
+                FailureKind::Kubectl,
+                format!("{state}, but is not done after {timeout} s{}", warning.told()),
+                name,
+                format!(
+                    "mend what the warning names, then it goes on by itself; watch it with {look} --watch"
+                ),
+            );
+        }
         Failure::new(
             FailureKind::Kubectl,
             format!("{state}, but Keyplane has not answered within {timeout} s"),
             name,
             format!(
-                "watch it with kubectl get apikey {name} --watch; if nothing changes, look at the log of keyplane controller"
+                "watch it with {look} --watch; if nothing changes, look at the log of keyplane controller"
             ),
         )
     }

@@ -1,14 +1,15 @@
 //! `apikeys revoke`.
 
-use std::io::{self, BufRead, IsTerminal as _, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::{OneKeyArgs, patch};
-use crate::failure::{Failure, FailureKind};
+use crate::confirmation::Question;
+use crate::failure::Failure;
 use crate::kubectl::Patched;
-use crate::output::{line, shown};
+use crate::output::line;
 use crate::resources::api_key::{ApiKey, RESOURCE};
 use crate::wait;
 
@@ -38,7 +39,7 @@ pub struct RevokeArgs {
 /// Revokes the key once it was confirmed, waits until that is done, and tells how long it took.
 ///
 /// # Errors
-/// [`FailureKind::Usage`] when it was not confirmed, else as [`super::run`].
+/// [`FailureKind::Usage`](crate::failure::FailureKind::Usage) when it was not confirmed, else as [`super::run`].
 pub fn run(args: &RevokeArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let OneKeyArgs { name, kubectl, .. } = &args.key;
     let key = args.key.get()?;
@@ -47,15 +48,11 @@ pub fn run(args: &RevokeArgs, out: &mut impl Write, terminal: &mut impl Write) -
         return tell_measured(&key, out);
     }
     if !args.yes {
-        if !io::stdin().is_terminal() {
-            return Err(Failure::new(
-                FailureKind::Usage,
-                "nobody is there to confirm that the key ends for good",
-                name,
-                "run the command on a terminal, or give --yes",
-            ));
-        }
-        confirm(&key, &mut io::stdin().lock(), terminal)?;
+        let prefix = key.status.prefix.as_deref().unwrap_or("no prefix");
+        let scope = key.scope_in_short();
+        let what =
+            format!("ApiKey {name} ({prefix}, {scope}) will be refused at once, and never works again.");
+        Question { name, what: &what, verb: "revoke" }.ask(terminal)?;
     }
     let Patched::Done(_) = kubectl.merge_patch::<ApiKey>(RESOURCE, name, &patch::revoke(&key))? else {
         return Err(args.key.changed());
@@ -66,7 +63,8 @@ pub fn run(args: &RevokeArgs, out: &mut impl Write, terminal: &mut impl Write) -
         let key = args.key.look(uid)?;
         Ok(is_revoked(&key).then_some(key))
     })?;
-    let revoked = revoked.ok_or_else(|| args.key.late("spec.revoked is true and the key is refused"))?;
+    let revoked =
+        revoked.ok_or_else(|| args.key.late("spec.revoked is true and the key is refused", &key))?;
     line(out, &format!("ApiKey {name} is revoked."))?;
     let measured = wait::until("how long it took", MEASUREMENT.min(args.key.limit()), terminal, || {
         let key = args.key.look(uid)?;
@@ -84,66 +82,28 @@ fn tell_measured(key: &ApiKey, out: &mut impl Write) -> Result<(), Failure> {
     if let Some(millis) = revocation.refused_after_millis {
         line(out, &format!("Refused by every exchange after {millis} ms."))?;
     }
-    if let Some(millis) = revocation.unbound_after_millis {
+    // A key that had none has none to lose: 0 ms would be no measurement.
+    if let Some(millis) = revocation.unbound_after_millis.filter(|&millis| millis > 0) {
         line(out, &format!("Its rights in namespaces were gone after {millis} ms."))?;
     }
     Ok(())
 }
 
-/// Says what will happen, and asks for the key's name.
-///
-/// # Errors
-/// [`FailureKind::Usage`] for another answer.
-fn confirm(key: &ApiKey, answers: &mut impl BufRead, terminal: &mut impl Write) -> Result<(), Failure> {
-    let name = &key.metadata.name;
-    let prefix = key.status.prefix.as_deref().unwrap_or("no prefix");
-    let mut asked = || -> io::Result<String> {
-        writeln!(
-            terminal,
-            "ApiKey {name} ({prefix}, {}) will be refused at once, and never works again.",
-            shown(&key.scope_in_short())
-        )?;
-        write!(terminal, "Type its name to revoke it: ")?;
-        terminal.flush()?;
-        let mut line = String::new();
-        answers.read_line(&mut line)?;
-        Ok(line)
-    };
-    if asked().map_err(|error| Failure::output(&error))?.trim() == name {
-        return Ok(());
-    }
-    Err(Failure::new(
-        FailureKind::Usage,
-        "the name was not typed, and nothing was revoked",
-        name,
-        "run the command again, or give --yes",
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
-    fn only_the_keys_own_name_confirms() {
-        let key: ApiKey = serde_json::from_value(serde_json::json!({"metadata": {"name": "ci"}})).unwrap();
-        for (answer, confirms) in [
-            ("ci\n", true),
-            ("ci\r\n", true),
-            ("y\n", false),
-            ("", false),
-            ("\n", false),
-            ("CI\n", false),
-            ("cia\n", false),
-        ] {
+    fn a_key_without_namespaces_had_no_rights_that_were_measured() {
+        for (unbound, lines) in [(0, 1), (7, 2)] {
+            let key: ApiKey = serde_json::from_value(json!({
+                "status": {"revocation": {"refusedAfterMillis": 5, "unboundAfterMillis": unbound}},
+            }))
+            .unwrap();
             let mut told = Vec::new();
-            let confirmed = confirm(&key, &mut answer.as_bytes(), &mut told).is_ok();
-            assert_eq!(confirmed, confirms, "{answer:?}");
-            assert!(
-                String::from_utf8(told)
-                    .unwrap()
-                    .contains("ApiKey ci (no prefix, none) will be refused at once")
-            );
+            tell_measured(&key, &mut told).unwrap();
+            assert_eq!(String::from_utf8(told).unwrap().lines().count(), lines);
         }
     }
 }

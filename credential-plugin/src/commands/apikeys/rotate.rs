@@ -15,6 +15,7 @@ use crate::new_key;
 use crate::output::line;
 use crate::resources::api_key::{ApiKey, RESOURCE};
 use crate::resources::timestamp;
+use crate::typed_command;
 use crate::wait;
 
 /// Attempts at a change that others' changes get in the way of, such as the count of the key's uses.
@@ -84,7 +85,7 @@ pub fn run(args: &RotateArgs, out: &mut impl Write, terminal: &mut impl Write) -
             FailureKind::Usage,
             "the key is over for good",
             &args.key.name,
-            "declare another ApiKey: kubectl-keyplane generate",
+            "declare another ApiKey: see kubectl-keyplane generate --help",
         ));
     }
     match Kind::of(&key) {
@@ -114,7 +115,10 @@ fn own(
         "the new key above".to_owned()
     };
     // kubectl may fail after the change was made: the new key is taken back in no case.
-    let in_vain = format!("kubectl-keyplane apikeys list shows the prefix of {whose} only if it is in use");
+    let in_vain = format!(
+        "{} shows the prefix of {whose} only if it is in use",
+        typed_command::keyplane("apikeys list", &args.key.kubectl)
+    );
     declare(args, key, &new).map_err(|failure| failure.or_else_do(&in_vain))?;
     finish(args, key, out, terminal)
 }
@@ -138,6 +142,7 @@ fn made_by_keyplane(
 ) -> Result<(), Failure> {
     let OneKeyArgs { name, .. } = &args.key;
     let home = &key.metadata.namespace;
+    let here = typed_command::at_home(&args.key.kubectl, home);
     let place = match kind {
         Kind::Secret(secret) => format!("will be in the Secret {secret} of namespace {home}"),
         Kind::Sealed(ssh_key) => format!("will be sealed to the SshKey {ssh_key}"),
@@ -166,10 +171,14 @@ fn made_by_keyplane(
         Kind::Secret(secret) => line(
             out,
             &format!(
-                "Read it: kubectl get secret {secret} -n {home} -o jsonpath='{{.data.key}}' | base64 -d"
+                "Read it: {} -o jsonpath='{{.data.key}}' | base64 -d",
+                typed_command::kubectl(&format!("get secret {}", typed_command::word(secret)), &here)
             ),
         ),
-        Kind::Sealed(_) => line(out, &format!("Read it: kubectl-keyplane reveal {name} -n {home}")),
+        Kind::Sealed(_) => {
+            let reveal = typed_command::keyplane(&format!("reveal {name}"), &here);
+            line(out, &format!("Read it: {reveal}"))
+        }
         Kind::Own => Ok(()),
     }
 }
@@ -206,6 +215,7 @@ fn finish(
         return Ok(());
     }
     let name = &args.key.name;
+    let here = typed_command::at_home(&args.key.kubectl, &before.metadata.namespace);
     let waited = wait::until("the new key to work", args.key.limit(), terminal, || {
         let key = args.key.look(&before.metadata.uid)?;
         let Some(ready) = key.ready() else { return Ok(None) };
@@ -215,14 +225,22 @@ fn finish(
         if ready.is_true() || ready.is_passing() {
             return Ok(None);
         }
+        let remedy = if ready.reason == "Locked" {
+            let unlock = typed_command::keyplane(&format!("apikeys unlock {name}"), &here);
+            format!(
+                "look at what locked it and lift the lock: {unlock}; the rotation is declared and goes on then"
+            )
+        } else {
+            "mend what the message names; the rotation is declared and goes on then".to_owned()
+        };
         Err(Failure::new(
             FailureKind::Kubectl,
             format!("the key cannot be used ({}): {}", ready.reason, ready.message),
             name,
-            "mend what the message names; the rotation is declared and goes on then",
+            remedy,
         ))
     })?;
-    let key = waited.ok_or_else(|| args.key.late("another key is declared"))?;
+    let key = waited.ok_or_else(|| args.key.late("another key is asked for", before))?;
     let prefix = key.status.prefix.as_deref().unwrap_or("no prefix");
     line(out, &format!("ApiKey {name} has a new key ({prefix}): version {}.", key.version()))?;
     match key.status.version.and_then(|version| version.previous_until) {

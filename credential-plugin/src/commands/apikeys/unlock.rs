@@ -40,7 +40,7 @@ pub fn run(args: &UnlockArgs, out: &mut impl Write, terminal: &mut impl Write) -
             FailureKind::Usage,
             "the key is over for good, and no lock counts any more",
             name,
-            "declare another ApiKey: kubectl-keyplane generate",
+            "declare another ApiKey: see kubectl-keyplane generate --help",
         ));
     }
     if !patch::is_locked(&key, now()) {
@@ -56,7 +56,7 @@ pub fn run(args: &UnlockArgs, out: &mut impl Write, terminal: &mut impl Write) -
         let answered = key.ready().is_some_and(|ready| ready.reason != "Locked" && !ready.is_passing());
         Ok((answered && key.status.state.as_deref() != Some("Locked")).then_some(key))
     })?;
-    let unlocked = unlocked.ok_or_else(|| args.key.late("spec.unlockedAt is set"))?;
+    let unlocked = unlocked.ok_or_else(|| args.key.late("spec.unlockedAt is set", &key))?;
     let state = unlocked.status.state.as_deref().unwrap_or("Pending");
     line(out, &format!("ApiKey {name} is unlocked; its state is {state}."))
 }

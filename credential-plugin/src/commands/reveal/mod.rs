@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use keyplane_core::key_format::PlaintextKey;
 
-use crate::argument_values::key_name;
+use crate::argument_values::{key_name, ssh_key_name};
 use crate::failure::{Failure, FailureKind};
 use crate::kubectl::KubectlArgs;
 use crate::new_key;
 use crate::output::line;
 use crate::resources::api_key::{ApiKey, RESOURCE};
 use crate::resources::ssh_key::{self, SshKey};
+use crate::typed_command;
 use crate::verbose;
 
 const HELP: &str = "\
@@ -64,10 +65,10 @@ pub fn run(args: &RevealArgs, out: &mut impl Write, terminal: &mut impl Write) -
     let RevealArgs { name, kubectl, .. } = args;
     let destination = destination(args.key_out.as_deref(), io::stdout().is_terminal())?;
     let key: ApiKey = kubectl.get(RESOURCE, name)?;
-    let (sealed, recipient) = sealed(&key)?;
+    let (sealed, recipient) = sealed(&key, kubectl)?;
     let file = match &args.ssh_key {
         Some(file) => file.clone(),
-        None => private_key::of(&kubectl.get::<SshKey>(ssh_key::RESOURCE, recipient)?)?,
+        None => private_key::of(&kubectl.get::<SshKey>(ssh_key::RESOURCE, &checked(recipient)?)?)?,
     };
     verbose::note(format_args!("decrypting with {}", file.display()));
     let plaintext = unseal::unseal(sealed, &file)?;
@@ -96,7 +97,8 @@ fn destination(key_out: Option<&Path>, to_terminal: bool) -> Result<Destination<
 }
 
 /// What is sealed, and the name of the `SshKey` that it is sealed to.
-fn sealed(key: &ApiKey) -> Result<(&str, &str), Failure> {
+fn sealed<'a>(key: &'a ApiKey, kubectl: &KubectlArgs) -> Result<(&'a str, &'a str), Failure> {
+    let here = typed_command::at_home(kubectl, &key.metadata.namespace);
     let failed = |what: String, remedy: String| {
         Err(Failure::new(FailureKind::NoKey, what, &key.metadata.name, remedy))
     };
@@ -105,11 +107,17 @@ fn sealed(key: &ApiKey) -> Result<(&str, &str), Failure> {
         return match delivery.and_then(|delivery| delivery.secret_name.as_ref()) {
             Some(secret) => failed(
                 "the key is not sealed: it is in a Secret".to_owned(),
-                format!("run: kubectl get secret {secret} -o jsonpath='{{.data.key}}' | base64 -d"),
+                format!(
+                    "run: {} -o jsonpath='{{.data.key}}' | base64 -d",
+                    typed_command::kubectl(&format!("get secret {}", typed_command::word(secret)), &here)
+                ),
             ),
             None => failed(
                 "the key is not sealed: its holder made it, and nobody else has it".to_owned(),
-                "make another with kubectl-keyplane apikeys rotate".to_owned(),
+                format!(
+                    "make another with {}",
+                    typed_command::keyplane(&format!("apikeys rotate {}", key.metadata.name), &here)
+                ),
             ),
         };
     };
@@ -118,6 +126,18 @@ fn sealed(key: &ApiKey) -> Result<(&str, &str), Failure> {
     }
     let why = key.ready().map_or("Keyplane has not answered yet", |ready| ready.message.as_str());
     failed(format!("nothing is sealed: {why}"), "try again when the ApiKey is Ready".to_owned())
+}
+
+/// The name of the `SshKey`, when it can be one: it is another machine's word. It is not repeated where it cannot.
+fn checked(recipient: &str) -> Result<String, Failure> {
+    ssh_key_name(recipient).map_err(|why| {
+        Failure::new(
+            FailureKind::NoKey,
+            format!("what the key is sealed to is no name of an SshKey: {why}"),
+            "spec.delivery.sealedTo.sshKey",
+            "give the private key with --ssh-key FILE, or ask who made the ApiKey",
+        )
+    })
 }
 
 /// Between its making and its first use a rotated key is sealed already, while the one before still counts.
@@ -151,15 +171,32 @@ mod tests {
     #[test]
     fn what_is_not_sealed_is_told_with_where_the_key_is() {
         for (spec, words) in [
-            (json!({"delivery": {"secretName": "deploy-key"}}), "kubectl get secret deploy-key"),
-            (json!({"digest": "sha256:0"}), "apikeys rotate"),
+            (
+                json!({"delivery": {"secretName": "deploy-key"}}),
+                "kubectl get secret deploy-key -n acme -o jsonpath",
+            ),
+            (json!({"digest": "sha256:0"}), "kubectl-keyplane apikeys rotate ci -n acme"),
             (json!({"delivery": {"sealedTo": {"sshKey": "laptop"}}}), "has not answered yet"),
         ] {
-            let key: ApiKey =
-                serde_json::from_value(json!({"metadata": {"name": "ci"}, "spec": spec})).unwrap();
-            let failure = sealed(&key).unwrap_err();
+            let key: ApiKey = serde_json::from_value(
+                json!({"metadata": {"name": "ci", "namespace": "acme"}, "spec": spec}),
+            )
+            .unwrap();
+            let failure = sealed(&key, &KubectlArgs::default()).unwrap_err();
             assert_eq!(failure.kind(), FailureKind::NoKey);
             assert!(failure.to_string().contains(words), "{failure}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_of_an_ssh_key_is_not_asked_for() {
+        for name in ["laptop", "1-work.laptop-2"] {
+            assert_eq!(checked(name).unwrap(), name);
+        }
+        for name in ["--kubeconfig=/tmp/other", "-f", "other/laptop", "Laptop", ""] {
+            let failure = checked(name).unwrap_err();
+            assert_eq!(failure.kind(), FailureKind::NoKey);
+            assert!(failure.to_string().contains("--ssh-key FILE"), "{failure}");
         }
     }
 

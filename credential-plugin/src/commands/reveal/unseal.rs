@@ -15,6 +15,7 @@ use keyplane_core::key_format::PlaintextKey;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, FailureKind};
+use crate::hidden_prompt;
 use crate::private_file;
 
 /// Bytes of a private SSH key's file: an RSA key of 16384 bits takes 13 KiB.
@@ -121,9 +122,9 @@ impl Callbacks for AskOnTerminal {
     }
 
     fn request_passphrase(&self, description: &str) -> Option<SecretString> {
-        let answer = rpassword::prompt_password(format!("{description}: "));
+        let answer = hidden_prompt::ask(&format!("{description}: "));
         self.silent.store(answer.is_err(), Ordering::Relaxed);
-        answer.ok().map(SecretString::from)
+        answer.ok().map(|answer| SecretString::from(answer.as_str()))
     }
 }
 

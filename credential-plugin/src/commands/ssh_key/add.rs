@@ -12,8 +12,13 @@ use crate::argument_values::{patience, ssh_key_name};
 use crate::failure::{Failure, FailureKind};
 use crate::kubectl::KubectlArgs;
 use crate::output::line;
-use crate::resources::ssh_key::{RESOURCE, SshKey};
+use crate::resources::condition::Condition;
+use crate::resources::ssh_key::{RESOURCE, SshKey, type_and_key};
+use crate::typed_command;
 use crate::wait;
+
+/// What Keyplane says of a key that it registered and has nothing to say about.
+const PLAIN: &str = "the key is registered";
 
 const HELP: &str = "\
 Give the public key: the file that ends in .pub. A private key is refused here,
@@ -47,14 +52,21 @@ pub struct AddArgs {
     pub timeout: u64,
 }
 
-/// Registers the key, and waits for Keyplane's verdict.
+/// Registers the key unless it is registered already, and waits for Keyplane's verdict.
 ///
 /// # Errors
 /// As [`super::run`].
 pub fn run(args: &AddArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let key = public_key::read(args.file.as_deref())?;
-    let name = args.name.clone().unwrap_or_else(|| key.default_name());
-    let created: SshKey = args.kubectl.create(&manifest(args, &name, &key))?;
+    let found = registered(args.kubectl.list(RESOURCE, false)?, key.line());
+    let is_old = found.is_some();
+    let created: SshKey = if let Some(found) = found {
+        found
+    } else {
+        let name = args.name.clone().unwrap_or_else(|| key.default_name());
+        args.kubectl.create(&manifest(args, &name, &key))?
+    };
+    let name = created.metadata.name.clone();
     let limit = Duration::from_secs(args.timeout);
     let waited = wait::until("Keyplane's verdict", limit, terminal, || {
         let found: SshKey = args.kubectl.get(RESOURCE, &name)?;
@@ -66,26 +78,44 @@ pub fn run(args: &AddArgs, out: &mut impl Write, terminal: &mut impl Write) -> R
     let Some(found) = waited else {
         return failed(
             format!("the SshKey is declared, but Keyplane has not answered within {} s", args.timeout),
-            format!("watch it with kubectl get {RESOURCE} {name} --watch"),
+            format!(
+                "watch it with {} --watch",
+                typed_command::kubectl(&format!("get sshkey {name}"), &args.kubectl)
+            ),
         );
     };
     let Some(ready) = found.ready().filter(|_| found.metadata.uid == created.metadata.uid) else {
         return failed(
             "somebody else replaced the SshKey meanwhile".to_owned(),
-            "look at it with kubectl-keyplane ssh-key list".to_owned(),
+            format!("look at it with {}", typed_command::keyplane("ssh-key list", &args.kubectl)),
         );
     };
     if !ready.is_true() {
         return failed(
             format!("the key is not registered ({}): {}", ready.reason, ready.message),
-            format!("mend what the message names, or remove it: kubectl-keyplane ssh-key remove {name}"),
+            format!(
+                "mend what the message names, or remove it: {}",
+                typed_command::keyplane(&format!("ssh-key remove {name}"), &args.kubectl)
+            ),
         );
     }
-    let type_ = found.status.type_.as_deref().unwrap_or("a key");
-    let fingerprint = found.status.fingerprint.as_deref().unwrap_or("no fingerprint");
+    let which = found.in_short();
     let default = if found.status.default { "; it is the account's default key" } else { "" };
-    line(out, &format!("SshKey {name} is registered: {type_} {fingerprint}{default}."))?;
-    line(out, &format!("{}: {}", ready.reason, ready.message))
+    if is_old {
+        line(out, &format!("The key is already registered as {name}: {which}{default}."))?;
+    } else {
+        line(out, &format!("SshKey {name} is registered: {which}{default}."))?;
+    }
+    // A registered key may come with a warning.
+    if ready.message == PLAIN { Ok(()) } else { line(out, &ready.message) }
+}
+
+/// The `SshKey` that holds this public key, whatever its comment; before others one that is registered.
+fn registered(mut keys: Vec<SshKey>, line: &str) -> Option<SshKey> {
+    let wanted = type_and_key(line)?;
+    keys.retain(|key| type_and_key(&key.spec.public_key) == Some(wanted));
+    let best = keys.iter().position(|key| key.ready().is_some_and(Condition::is_true)).unwrap_or_default();
+    keys.into_iter().nth(best)
 }
 
 fn manifest(args: &AddArgs, name: &str, key: &PublicKey) -> Value {
@@ -103,4 +133,24 @@ fn manifest(args: &AddArgs, name: &str, key: &PublicKey) -> Value {
         "metadata": {"name": name},
         "spec": spec,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_the_same_whatever_its_name_and_comment() {
+        let ready = |status: &str| json!({"conditions": [{"type": "Ready", "status": status}]});
+        let keys: Vec<SshKey> = serde_json::from_value(json!([
+            {"metadata": {"name": "other"}, "spec": {"publicKey": "ssh-ed25519 BBBB me"}},
+            {"metadata": {"name": "twice"}, "spec": {"publicKey": "ssh-ed25519 AAAA"}, "status": ready("False")},
+            {"metadata": {"name": "work"}, "spec": {"publicKey": "ssh-ed25519 AAAA a"}, "status": ready("True")},
+        ]))
+        .unwrap();
+        let name = |line: &str| registered(keys.clone(), line).map(|key| key.metadata.name);
+        assert_eq!(name("ssh-ed25519  AAAA me@home"), Some("work".to_owned()));
+        assert_eq!(name("ssh-rsa AAAA"), None);
+        assert_eq!(name("ssh-ed25519"), None);
+    }
 }

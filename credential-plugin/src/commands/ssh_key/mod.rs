@@ -2,17 +2,19 @@
 
 pub mod add;
 mod public_key;
+pub mod remove;
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 
 use self::add::AddArgs;
-use crate::argument_values::ssh_key_name;
+use self::remove::RemoveArgs;
 use crate::failure::Failure;
 use crate::kubectl::KubectlArgs;
 use crate::output::{self, OutputFormat, line};
 use crate::resources::ssh_key::{RESOURCE, SshKey};
+use crate::typed_command;
 
 const HELP: &str = "\
 Examples:
@@ -52,18 +54,6 @@ pub struct ListArgs {
     pub output: OutputFormat,
 }
 
-/// The arguments of `ssh-key remove`.
-#[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  kubectl-keyplane ssh-key remove work --namespace acme")]
-pub struct RemoveArgs {
-    /// Name of the `SshKey`
-    #[arg(value_parser = ssh_key_name)]
-    pub name: String,
-    /// Which cluster and namespace.
-    #[command(flatten)]
-    pub kubectl: KubectlArgs,
-}
-
 /// Does what is asked.
 ///
 /// # Errors
@@ -74,10 +64,7 @@ pub fn run(args: &SshKeyArgs, out: &mut impl Write, terminal: &mut impl Write) -
     match &args.command {
         SshKeyCommand::Add(args) => add::run(args, out, terminal),
         SshKeyCommand::List(args) => list(args, out),
-        SshKeyCommand::Remove(args) => {
-            args.kubectl.run(&["delete", RESOURCE, &args.name, "--timeout=30s"], None)?;
-            line(out, &format!("SshKey {} is removed.", args.name))
-        }
+        SshKeyCommand::Remove(args) => remove::run(args, out, terminal),
     }
 }
 
@@ -101,7 +88,8 @@ fn list(args: &ListArgs, out: &mut impl Write) -> Result<(), Failure> {
         return output::json(&told, out);
     }
     if keys.is_empty() {
-        return line(out, "No SSH keys found.");
+        let place = typed_command::looked_in(&args.kubectl, false);
+        return line(out, &format!("No SSH keys found in {place}."));
     }
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let rows: Vec<Vec<String>> = keys

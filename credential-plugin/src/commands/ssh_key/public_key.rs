@@ -106,7 +106,7 @@ fn own() -> Result<PathBuf, Failure> {
     FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {
         Failure::new(
             FailureKind::File,
-            "there is no public key",
+            format!("there is no public key: none of {}", FILES.join(", ")),
             folder.display().to_string(),
             "make one with ssh-keygen -t ed25519, or give the file that ends in .pub",
         )

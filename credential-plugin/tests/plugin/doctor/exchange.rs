@@ -33,7 +33,7 @@ fn an_exchange_that_the_user_does_not_allow_gets_no_key() {
     report.is_ill(
         "exchange",
         "with which this user's exchange is not allowed",
-        "kubectl-keyplane kubeconfig",
+        "kubectl keyplane kubeconfig --merge --server ",
     );
     assert!(patient.exchange.asked().is_empty());
     assert_eq!(report.outcome("key"), "not-checked");

@@ -9,6 +9,7 @@ use super::{Row, assert_table, digest, object, rejected, unknown};
 pub const EXACTLY_ONE: &str = "exactly one of digest and delivery is required: digest for a key of your own (kubectl-keyplane generate makes one), delivery for a key that Keyplane makes";
 const ONE_PLACE: &str = "exactly one of secretName and sealedTo is required";
 const SECRET_NAME: &str = "secretName must be a Secret's name: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit";
+const SSH_KEY_NAME: &str = "sshKey must be an SshKey's name: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit";
 pub const REQUESTED_OF_ONES_OWN: &str =
     "rotation.requestedAt is for keys that Keyplane makes: change digest to rotate a key of your own";
 
@@ -79,11 +80,11 @@ async fn a_key_is_delivered_to_a_secret_or_sealed_to_an_ssh_key() -> Result<()> 
             rejected("spec.delivery", ONE_PLACE),
         ),
         Row("sealed to nobody", delivered(&json!({"sealedTo": {}})), rejected(ssh_key, "Required value")),
-        Row(
-            "sealed to no name",
-            sealed(""),
-            rejected(ssh_key, "spec.delivery.sealedTo.sshKey in body should be at least 1 chars long"),
-        ),
+        Row("an SSH key with digits, dashes and dots", sealed("1-work.laptop-2"), Accepted),
+        Row("a name of 253 characters", sealed(&"a".repeat(253)), Accepted),
+        Row("sealed to no name", sealed(""), rejected(ssh_key, SSH_KEY_NAME)),
+        Row("sealed to a flag", sealed("--kubeconfig=/tmp/other"), rejected(ssh_key, SSH_KEY_NAME)),
+        Row("an SSH key of another namespace", sealed("elsewhere/laptop"), rejected(ssh_key, SSH_KEY_NAME)),
         Row("too long a name", sealed(&"a".repeat(254)), rejected(ssh_key, "may not be more than 253 bytes")),
         Row(
             "a Secret of another namespace",

@@ -7,7 +7,7 @@ use keyplane_tests::plaintext_registry;
 use keyplane_tests::tenant::HeldKey;
 
 use super::{ensure_says, fails, keyplane, owner};
-use crate::delivery::{to_secret, until_answered};
+use crate::delivery::{sealed_to, to_secret, until_answered};
 
 fn held(name: &str, file: &Path) -> Result<HeldKey> {
     let key = HeldKey { name: name.to_owned(), file: file.to_path_buf() };
@@ -72,4 +72,20 @@ async fn a_delivered_key_is_asked_for_anew_and_it_is_told_where_it_is() -> Resul
     ensure!(rotation.grace_period_seconds == Some(1800), "{rotation:?}");
     super::super::rotation::until_version(&own, "deploy", 3).await?;
     own.delivered_key("deploy-key").await.map(drop)
+}
+
+#[tokio::test]
+async fn what_keeps_a_rotation_from_its_end_is_told_in_the_words_of_the_warning() -> Result<()> {
+    let (own, kubectl) = owner("unsealable").await?;
+    let laptop = own.ssh_key_pair("laptop", "ed25519").await?;
+    let public = format!("{}.pub", laptop.private_file.display());
+    keyplane(&kubectl, &["ssh-key", "add", &public, "--name", "laptop"]).await?;
+    own.declare("oncall", &sealed_to("laptop")).await?;
+    own.wait_ready("apikey/oncall").await?;
+    let ended = kubectl.capture(["keyplane", "ssh-key", "remove", "laptop", "--yes"], "").await?;
+    ensure_says(&ended.stderr, &["sealed to SshKey laptop: oncall"])?;
+    let arguments = ["keyplane", "apikeys", "rotate", "oncall", "--timeout", "10s"];
+    let ended = kubectl.capture(arguments, "").await?;
+    ensure!(ended.code == Some(14), "{ended}");
+    ensure_says(&ended.stderr, &["RecipientNotReady", "SshKey laptop", "register one of type ssh-ed25519"])
 }

@@ -13,7 +13,7 @@ async fn a_public_key_is_registered_listed_and_removed_and_a_private_one_never_s
     let public = format!("{private}.pub");
     let line = fails(&kubectl, &["ssh-key", "add", private], 2).await?;
     ensure_says(&line, &["this is a private key, and was sent nowhere"])?;
-    ensure_says(&keyplane(&kubectl, &["ssh-key", "list"]).await?, &["No SSH keys found."])?;
+    ensure_says(&keyplane(&kubectl, &["ssh-key", "list"]).await?, &["No SSH keys found in namespace"])?;
 
     // The name is the comment's.
     let said = keyplane(&kubectl, &["ssh-key", "add", &public, "--default"]).await?;
@@ -23,13 +23,18 @@ async fn a_public_key_is_registered_listed_and_removed_and_a_private_one_never_s
     ensure!(said.contains(fingerprint) && listed[0]["default"] == true, "{listed}");
     ensure_says(&keyplane(&kubectl, &["ssh-key", "list"]).await?, &["laptop", fingerprint, "Registered"])?;
 
-    let line = fails(&kubectl, &["ssh-key", "add", &public], 14).await?;
-    ensure_says(&line, &["already exists", "choose another name"])?;
-    let line = fails(&kubectl, &["ssh-key", "add", &public, "--name", "again"], 14).await?;
-    ensure_says(&line, &["DuplicatePublicKey", "kubectl-keyplane ssh-key remove again"])?;
-    for name in ["again", "laptop"] {
-        keyplane(&kubectl, &["ssh-key", "remove", name]).await?;
+    for more in [&[][..], &["--name", "again"]] {
+        let said = keyplane(&kubectl, &[&["ssh-key", "add", &public], more].concat()).await?;
+        ensure_says(&said, &["already registered as laptop", fingerprint])?;
     }
+    let (stranger, strangers) = owner("registered-other").await?;
+    let home = &stranger.account;
+    let line = fails(&strangers, &["ssh-key", "add", &public, "--name", "again", "-n", home], 14).await?;
+    ensure_says(&line, &["DuplicatePublicKey", &format!("kubectl-keyplane ssh-key remove again -n {home}")])?;
+    let line = fails(&kubectl, &["ssh-key", "remove", "laptop"], 2).await?;
+    ensure_says(&line, &["nobody is there to confirm", "--yes"])?;
+    let said = keyplane(&kubectl, &["ssh-key", "remove", "laptop", "--yes"]).await?;
+    ensure_says(&said, &["SshKey laptop is removed", fingerprint])?;
     let given =
         kubectl.capture(["keyplane", "ssh-key", "add", "-", "--name", "given"], &laptop.public).await?;
     ensure_says(&given.success()?, &["SshKey given is registered"])
