@@ -79,7 +79,7 @@ async fn swap(walk: &mut Walkthrough) -> Result<()> {
         "The kubeconfig calls kubectl-keyplane, which sends x-api-key to the exchange and keeps the token, not the key.",
     );
     walk.run(
-        "kubectl keyplane kubeconfig --cluster demo --cluster-server $CLUSTER_URL --cluster-certificate-authority $CLUSTER_CA_FILE \\\n  --key-file $DEMO/demo.key --namespace acme-web --output $DEMO/demo.kubeconfig",
+        "kubectl keyplane kubeconfig --key-file $DEMO/demo.key --output $DEMO/demo.kubeconfig",
         Expect::Succeeds,
     )
     .await?;
@@ -243,21 +243,17 @@ async fn revoke(walk: &mut Walkthrough) -> Result<()> {
         "The exchange refuses at once. The token handed out before is Forbidden when the RoleBindings are gone, and\n\
          dead when the API server forgets it, within ten seconds.",
     );
-    walk.run(
-        r#"kubectl patch apikey demo -n acme --type=merge -p '{"spec":{"revoked":true}}'"#,
-        Expect::Prints("patched"),
-    )
-    .await?;
+    walk.run("kubectl keyplane apikeys revoke demo -n acme --yes", Expect::Prints("revoked")).await?;
     walk.eventually(
         "kubectl keyplane get-token --no-cache --key-file $DEMO/demo.key",
-        Expect::FailsWith("Missing, invalid, revoked, or expired API key"),
+        Expect::FailsWith("the key was revoked"),
     )
     .await?;
     walk.eventually("kubectl --kubeconfig $DEMO/demo.kubeconfig get pods", Expect::FailsWith("orbidden"))
         .await?;
     walk.eventually(
         "kubectl --kubeconfig $DEMO/demo.kubeconfig get pods",
-        Expect::FailsWith("Missing, invalid, revoked, or expired API key"),
+        Expect::FailsWith("the key was revoked"),
     )
     .await?;
     walk.run("kubectl get apikeys -n acme", Expect::Prints("Revoked")).await?;

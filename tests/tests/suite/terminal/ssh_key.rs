@@ -31,6 +31,8 @@ async fn a_public_key_is_registered_listed_and_removed_and_a_private_one_never_s
     let home = &stranger.account;
     let line = fails(&strangers, &["ssh-key", "add", &public, "--name", "again", "-n", home], 14).await?;
     ensure_says(&line, &["DuplicatePublicKey", &format!("kubectl-keyplane ssh-key remove again -n {home}")])?;
+    // Else theirs would stand once this one is removed.
+    keyplane(&strangers, &["ssh-key", "remove", "again", "-n", home, "--yes"]).await?;
     let line = fails(&kubectl, &["ssh-key", "remove", "laptop"], 2).await?;
     ensure_says(&line, &["nobody is there to confirm", "--yes"])?;
     let said = keyplane(&kubectl, &["ssh-key", "remove", "laptop", "--yes"]).await?;
