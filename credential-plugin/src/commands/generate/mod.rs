@@ -1,23 +1,21 @@
 //! `generate`: a new key, shown once, and the `ApiKey` manifest with its digest.
 
+mod declaration;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use self::declaration::{declare, until_ready};
 use crate::argument_values::{display_name, key_name, namespace_name, patience, time, uuid};
 use crate::failure::{Failure, FailureKind};
 use crate::kubectl::KubectlArgs;
 use crate::new_key;
-use crate::output::line;
-use crate::resources::api_key::{ApiKey, RESOURCE};
-use crate::resources::event::newest_warning;
-use crate::typed_command;
-use crate::wait;
 
 /// Hexadecimal digits of the digest that name a key which was given no name.
 const NAME_DIGITS: usize = 10;
@@ -229,115 +227,6 @@ fn print(manifest: &Manifest<'_>, out: &mut impl Write) -> Result<(), Failure> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
-/// Has kubectl make the object. `forget` is called when there certainly is none with this key.
-fn declare(
-    args: &GenerateArgs,
-    manifest: &Manifest<'_>,
-    whose: &str,
-    forget: impl Fn(),
-) -> Result<ApiKey, Failure> {
-    let value = serde_json::to_value(manifest)
-        .map_err(|error| Failure::output(&io::Error::other(error.to_string())))?;
-    let failure = match args.kubectl.create::<ApiKey>(&value) {
-        Ok(created) => return Ok(created),
-        Err(failure) => failure,
-    };
-    let [said, ..] = failure.parts();
-    if is_refused(&said) {
-        forget();
-        return Err(failure);
-    }
-    let name = manifest.metadata.name;
-    // kubectl may fail after the object was made.
-    match args.kubectl.get::<ApiKey>(RESOURCE, name) {
-        Ok(found) if found.spec.digest.as_ref() == Some(&manifest.spec.digest) => Ok(found),
-        Ok(_) => {
-            forget();
-            Err(failure)
-        }
-        Err(_) => {
-            let look = typed_command::kubectl(&format!("get apikey {name}"), &args.kubectl);
-            Err(failure.or_else_do(&format!("see with {look} whether it was made: if not, remove {whose}")))
-        }
-    }
-}
-
-/// Whether kubectl's words say that nothing was made: the request was refused, or never sent.
-fn is_refused(words: &str) -> bool {
-    const REFUSED: [&str; 12] = [
-        "kubectl cannot be started",
-        "(Forbidden)",
-        "(NotFound)",
-        "(Unauthorized)",
-        "(BadRequest)",
-        "(Invalid)",
-        "is invalid",
-        "must be logged in",
-        "connection refused",
-        "no such host",
-        "does not exist",
-        "no matches for kind",
-    ];
-    REFUSED.iter().any(|refused| words.contains(refused))
-}
-
-/// Waits until it is decided whether the key works, and tells it.
-fn until_ready(
-    args: &GenerateArgs,
-    created: &ApiKey,
-    whose: &str,
-    out: &mut impl Write,
-    terminal: &mut impl Write,
-) -> Result<(), Failure> {
-    let name = &created.metadata.name;
-    let here = typed_command::at_home(&args.kubectl, &created.metadata.namespace);
-    let look = typed_command::kubectl(&format!("get apikey {name}"), &here);
-    if args.no_wait {
-        let home = &created.metadata.namespace;
-        return line(
-            out,
-            &format!("ApiKey {name} is declared in namespace {home}. Watch it: {look} --watch"),
-        );
-    }
-    let mut last = created.clone();
-    let waited = wait::until("the key to work", Duration::from_secs(args.timeout), terminal, || {
-        last = args.kubectl.get(RESOURCE, name)?;
-        let is_same = last.metadata.uid == created.metadata.uid;
-        let is_decided = last.ready().is_some_and(|ready| !ready.is_passing());
-        Ok((is_decided || !is_same).then_some(()))
-    })
-    .map_err(|failure| failure.or_else_do(&format!("the ApiKey is declared, with {whose}")))?;
-    let remove = typed_command::kubectl(&format!("delete apikey {name}"), &here);
-    let failed = |what: String, remedy: String| Err(Failure::new(FailureKind::Kubectl, what, name, remedy));
-    match last.ready() {
-        _ if last.metadata.uid != created.metadata.uid => failed(
-            "somebody else replaced the ApiKey meanwhile".to_owned(),
-            format!("look at it with {look}: {whose} is of no use"),
-        ),
-        Some(ready) if ready.is_true() => {
-            let home = &last.metadata.namespace;
-            let scope = last.scope_in_short();
-            line(out, &format!("ApiKey {name} in namespace {home} is {}: {scope}.", ready.reason))
-        }
-        Some(ready) if waited.is_some() => failed(
-            format!("the key is declared, but does not work ({}): {}", ready.reason, ready.message),
-            format!("mend what the message names, and {whose} works; or take it back with {remove}"),
-        ),
-        undecided => {
-            let limit = args.timeout;
-            let why = undecided.map(|ready| format!(" ({}): {}", ready.reason, ready.message));
-            let warned = || newest_warning(&here, &created.metadata.uid).map(|it| it.told());
-            let why = why.or_else(warned).unwrap_or_else(|| ": Keyplane has not answered".to_owned());
-            failed(
-                format!("the key is declared, but does not work after {limit} s{why}"),
-                format!(
-                    "watch it with {look} --watch, and {whose} works once it is Active; or take it back with {remove}"
-                ),
-            )
-        }
-    }
-}
-
 /// The scope, by the rules of admission and in its words.
 fn scope(args: &GenerateArgs) -> Result<Scope<'_>, Failure> {
     let usage = |what: &str, remedy: &str| Failure::new(FailureKind::Usage, what, "generate", remedy);
@@ -403,25 +292,5 @@ fn still_to_come(time: DateTime<Utc>) -> Result<String, Failure> {
             "--expires-at",
             "give a later time, such as 2030-01-01T00:00:00Z",
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_refused;
-
-    #[test]
-    fn only_what_is_certainly_not_made_counts_as_refused() {
-        for words in [
-            "Error from server (NotFound): namespaces \"acmee\" not found",
-            "The ApiKey \"ci\" is invalid: spec.scope: Invalid value",
-            "The connection to the server localhost:8080 was refused: connection refused",
-            "context \"nowhere\" does not exist",
-        ] {
-            assert!(is_refused(words), "{words}");
-        }
-        for words in ["unexpected EOF", "Error from server (Timeout): etc", "context deadline exceeded", ""] {
-            assert!(!is_refused(words), "{words}");
-        }
     }
 }
