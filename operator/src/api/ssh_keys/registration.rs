@@ -42,7 +42,7 @@ pub(crate) struct CreateSshKey {
     #[schema(
         min_length = 1,
         max_length = 16384,
-        example = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+        example = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICD8Ic1u+IAGRJt0ErK7wUszGoH5abXi0QghI+tRQNz/"
     )]
     public_key: String,
 }

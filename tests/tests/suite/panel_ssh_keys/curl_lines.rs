@@ -24,7 +24,8 @@ const CREATE: &str = r#"curl -X POST "https://panel.example.com/api/account/ssh-
 const DELETE: &str = r#"curl -X DELETE "https://panel.example.com/api/account/ssh-keys/clx1a2b3c4d5e6f7g8h9i0j1" \
   -H "Authorization: Bearer YOUR_API_KEY""#;
 
-/// The seed's key, without the comment.
+/// The seed's key, without the comment. No other test registers it, nor does an example of the OpenAPI document, which is tried:
+/// in a cluster a key is registered once.
 const PUBLIC_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
 
 /// What curl is told besides, in its own file: whom to trust, and to print the status at the end.
