@@ -30,7 +30,7 @@ test: programs ## Run all tests, the ones on a real control plane included
 	cd tests/cluster/supervise && go test ./...
 	cd tests/cluster/etcd-scan && go test ./...
 	rm -rf $(RUN) && mkdir -p -m 700 $(RUN)
-	code=0; $(CARGO) test --locked --workspace --exclude keyplane-tests --no-fail-fast || code=$$?; \
+	code=0; PATH="$$PATH:$(CURDIR)/target/tools" $(CARGO) test --locked --workspace --exclude keyplane-tests --no-fail-fast || code=$$?; \
 		KEYPLANE_TEST_RUN_DIR=$(RUN) RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked -p keyplane-tests --no-fail-fast -- --show-output || code=$$?; \
 		$(DEV) scan $(RUN) || code=$$?; exit $$code
 

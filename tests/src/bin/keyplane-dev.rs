@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use keyplane_tests::dev::{demo, down, hold, scan, up};
 use keyplane_tests::programs::{self, Programs};
 use keyplane_tests::progress::say;
+use keyplane_tests::workspace;
 
 /// Runs Keyplane on a Kubernetes of its own, on this machine.
 #[derive(Parser)]
@@ -61,6 +62,14 @@ async fn run(command: Command) -> Result<()> {
                 tokio::task::spawn_blocking(|| anyhow::Ok((Programs::find()?, programs::supervise()?)))
                     .await??;
             say(format!("keyplane: using {} ({:?})", programs.kube_apiserver.display(), programs.found));
+            // For tests that need a kubectl and no control plane.
+            let tools = workspace::target().join("tools");
+            std::fs::create_dir_all(&tools)?;
+            let link = tools.join("kubectl");
+            if link.is_symlink() {
+                std::fs::remove_file(&link)?;
+            }
+            std::os::unix::fs::symlink(&programs.kubectl, &link)?;
             Ok(())
         }
         Command::Scan { run } => scan::scan(run).await,
