@@ -116,9 +116,11 @@ pub fn trace(base: Option<&Usage>, tried: &Usage, stored: Option<&Usage>) -> Set
         [base, Some(tried), stored].map(|usage| usage.map(Uses::stored).unwrap_or_default());
     if now.count < wanted.count || now.last < wanted.last {
         Settled::NotCommitted
-    } else if now == wanted || (now.last == wanted.last && wanted.last > before.last) {
+    } else if now.last == wanted.last && wanted.last > before.last {
         // The last use that this write brought stands there. Nobody else knew of it, unless another replica had one of the
         // same millisecond, version and address; that cannot be told, and is taken for accepted as what is doubtful is.
+        // A write that brings no newer last use leaves no such mark: even where all stands as it wanted, another replica
+        // may have added as many.
         Settled::Committed
     } else {
         Settled::Doubtful
