@@ -12,7 +12,7 @@ use crate::doctor::finding::Finding;
 use crate::doctor::probe::{self, NoReply, now};
 use crate::doctor::time_limit::TimeLimit;
 use crate::environment;
-use crate::exchange::address::{ExchangeAddress, Trust};
+use crate::exchange::address::{ExchangeAddress, Trust, WHOAMI_PATH};
 use crate::exchange::answer::Verdict;
 use crate::exchange::connector::{Step as Failed, StepFailed};
 use crate::exchange::no_answer::no_answer;
@@ -21,8 +21,6 @@ use crate::failure::Failure;
 
 /// The check of which exchange it is, and whether the key may go there.
 pub const EXCHANGE: &str = "exchange";
-/// What is asked without a key: a Keyplane exchange refuses it in its own words.
-const PATH: &str = "/v1/whoami";
 
 /// A step on the way, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,7 +107,8 @@ impl WaySeen {
         shown: Option<&str>,
         limit: TimeLimit,
     ) -> Result<AnswerSeen, (Step, Failure)> {
-        match probe::get(exchange, proxy, PATH, limit.step()) {
+        // Asked without a key: a Keyplane exchange refuses it in its own words.
+        match probe::get(exchange, proxy, WHOAMI_PATH, limit.step()) {
             Ok(reply) => Ok(AnswerSeen {
                 status: reply.status,
                 is_problem: reply.content_type.starts_with("application/problem+json"),

@@ -18,6 +18,10 @@ use crate::private_file::{open_regular, read_bounded};
 const PEM_MAX: u64 = 1024 * 1024;
 /// The path of the exchange under its base URL.
 pub const EXCHANGE_PATH: &str = "/v1/kubernetes/exec-credential";
+/// The path of what the exchange says about a key.
+pub const WHOAMI_PATH: &str = "/v1/whoami";
+/// The path of the kubeconfig that the exchange issues to a key.
+pub const KUBECONFIG_PATH: &str = "/v1/kubernetes/kubeconfig";
 
 /// Whose certificates are trusted as the exchange's.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use serde_json::json;
 use ureq::http::Uri;
 
 use crate::commands::kubeconfig::KubeconfigArgs;
-use crate::exchange::address::{ExchangeAddress, Trust, read_pem};
+use crate::exchange::address::{ExchangeAddress, KUBECONFIG_PATH, Trust, WHOAMI_PATH, read_pem};
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::client;
 use crate::failure::{Failure, FailureKind};
@@ -14,7 +14,7 @@ use crate::key_source::FoundKey;
 use crate::kubeconfig::current::ContextArgs;
 use crate::kubeconfig::entries::{Cluster, Context, Entries, User};
 use crate::kubeconfig::exec_section::exec_section;
-use crate::kubeconfig::issued::{Issued, KUBECONFIG_PATH, WHOAMI_PATH, reached_namespaces};
+use crate::kubeconfig::issued::{Issued, reached_namespaces};
 use crate::target::Target;
 use crate::token::cache_folder::CacheArgs;
 use crate::verbose;

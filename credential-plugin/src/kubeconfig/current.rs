@@ -16,10 +16,9 @@ use crate::commands::get_token::GetTokenArgs;
 use crate::environment::Variables;
 use crate::exec_protocol::Cluster;
 use crate::failure::{Failure, FailureKind};
+use crate::kubeconfig::entries::EXTENSION;
 use crate::kubectl::KubectlArgs;
 
-/// The cluster's extension that reaches exec plugins.
-const EXEC_EXTENSION: &str = "client.authentication.k8s.io/exec";
 /// This program, as a kubeconfig names it.
 const PROGRAM: &str = "kubectl-keyplane";
 
@@ -82,7 +81,7 @@ impl ClusterEntry {
     /// The extension `client.authentication.k8s.io/exec`, which says where the cluster's exchange is.
     #[must_use]
     pub fn exec_extension(&self) -> Option<&Value> {
-        self.extensions.iter().find(|entry| entry.name == EXEC_EXTENSION).map(|entry| &entry.extension)
+        self.extensions.iter().find(|entry| entry.name == EXTENSION).map(|entry| &entry.extension)
     }
 
     /// The API server's CA as PEM, when the entry brings one.
@@ -241,7 +240,7 @@ impl CurrentContext {
         let config = extension.map(serde::Deserialize::deserialize).transpose().map_err(|_| {
             Failure::new(
                 FailureKind::Usage,
-                format!("the cluster's extension {EXEC_EXTENSION} cannot be read"),
+                format!("the cluster's extension {EXTENSION} cannot be read"),
                 format!("cluster {}", self.cluster.name),
                 "make the kubeconfig again with: kubectl-keyplane kubeconfig",
             )

@@ -9,11 +9,6 @@ use ureq::http::Uri;
 
 use crate::argument_values::namespace_name;
 
-/// The path of the kubeconfig that the exchange issues to a key.
-pub const KUBECONFIG_PATH: &str = "/v1/kubernetes/kubeconfig";
-/// The path of what the exchange says about a key.
-pub const WHOAMI_PATH: &str = "/v1/whoami";
-
 /// Characters of a URL or a name in an answer.
 const TEXT_MAX: usize = 1024;
 

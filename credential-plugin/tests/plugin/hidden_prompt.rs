@@ -5,14 +5,13 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
+use crate::parallel::until;
 use crate::stage::Stage;
 
 /// `login` as the foreground of a terminal of its own.
@@ -44,11 +43,7 @@ impl Asked {
             .spawn()
             .unwrap();
         let asked = Self { keyboard: keyboard.into(), terminal: open(), child };
-        let limit = Instant::now() + Duration::from_secs(30);
-        while asked.shows_what_is_typed() {
-            assert!(Instant::now() < limit, "nothing is asked");
-            thread::sleep(Duration::from_millis(5));
-        }
+        until("something is asked", || !asked.shows_what_is_typed());
         asked
     }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::{Extension, Json};
 use chrono::Utc;
-use http::header::{CACHE_CONTROL, RETRY_AFTER};
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use keyplane_core::audit::RequestedChange;
 use serde::Serialize;
@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::json_body::json_body;
+use super::no_store::no_store;
 use super::problem::{Problem, key_problem};
 use super::ssh_keys::{
     CreateSshKey, NewSshKey, Refusal, Registered, SshKeyApi, SshKeyCaller, iso_milliseconds, make_default,
@@ -110,7 +111,7 @@ impl GpuCloudError {
             path: path.to_owned(),
             message: self.message,
         };
-        let mut response = answer(self.status, Json(body));
+        let mut response = no_store((self.status, Json(body)));
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -166,12 +167,6 @@ impl From<BytesRejection> for GpuCloudError {
     fn from(rejection: BytesRejection) -> Self {
         Self::new(rejection.status(), "The body cannot be read, or is too large.")
     }
-}
-
-fn answer(status: StatusCode, body: impl IntoResponse) -> Response {
-    let mut response = (status, body).into_response();
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 /// Who asks, and for what.
@@ -230,7 +225,7 @@ async fn create(
         let caller = asked.caller().await?;
         let body: CreateSshKey = json_body(&body?).map_err(Refusal::Unusable)?;
         let key = Box::pin(register(&caller, NewSshKey::try_from(body)?)).await?;
-        Ok(answer(StatusCode::CREATED, Json(SshKeyDto::from(key))))
+        Ok(no_store((StatusCode::CREATED, Json(SshKeyDto::from(key)))))
     })
     .await
 }
@@ -263,7 +258,7 @@ async fn list(
         let caller = asked.caller().await?;
         let keys = registered(caller.home()).await?;
         let told: Vec<SshKeyDto> = keys.iter().filter_map(Registered::of).map(Into::into).collect();
-        Ok(answer(StatusCode::OK, Json(told)))
+        Ok(no_store((StatusCode::OK, Json(told))))
     })
     .await
 }
@@ -305,7 +300,7 @@ async fn mark_as_default(
         let id = id.map(|Path(id)| id).unwrap_or_default();
         let key = caller.find(&id, Verb::Patch).await?;
         Box::pin(make_default(&caller, key)).await?;
-        Ok(answer(StatusCode::NO_CONTENT, ()))
+        Ok(no_store((StatusCode::NO_CONTENT, ())))
     })
     .await
 }
@@ -345,7 +340,7 @@ async fn delete_one(
         let key = caller.find(&id, Verb::Delete).await?;
         caller.record(RequestedChange::DeleteSshKey, &key.metadata).await?;
         caller.home().delete(&key).await.map_err(Refusal::from)?;
-        Ok(answer(StatusCode::NO_CONTENT, ()))
+        Ok(no_store((StatusCode::NO_CONTENT, ())))
     })
     .await
 }

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::{Extension, Json};
 use chrono::{DateTime, SecondsFormat, Utc};
-use http::header::CACHE_CONTROL;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use keyplane_core::api_key::{Admitted, reaches_kubernetes};
 use keyplane_core::audit::{AuditEvent, Code, EventId, RefusalReason, Source, Subject};
 use keyplane_core::client_address::ClientAddress;
@@ -23,6 +22,7 @@ use zeroize::Zeroizing;
 
 use super::documented_problems::{BodyProblems, KeyHolderProblems};
 use super::json_body::json_body;
+use super::no_store::no_store;
 use super::problem::{Problem, audit_unavailable, cluster_unavailable, key_problem};
 use super::to_its_end::to_its_end;
 use crate::audit::AuditLog;
@@ -253,9 +253,7 @@ fn answer(api_version: &'static str, token: &Token) -> Response {
             token: &token.text,
         },
     };
-    let mut response = Json(credential).into_response();
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    no_store(Json(credential))
 }
 
 fn no_kubernetes() -> Problem {

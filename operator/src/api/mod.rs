@@ -9,6 +9,7 @@ pub(crate) mod inference;
 mod json_body;
 pub(crate) mod kubernetes_exec_credential;
 mod kubernetes_kubeconfig;
+mod no_store;
 mod openapi;
 pub(crate) mod panel_ssh_keys;
 pub(crate) mod problem;

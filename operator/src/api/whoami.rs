@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use http::header::CACHE_CONTROL;
 use keyplane_core::api_key::{Admitted, ScopePayload};
 use keyplane_core::key_format::PlaintextKey;
 use kube::ResourceExt;
@@ -18,6 +17,7 @@ use utoipa_axum::routes;
 
 use super::account::api_keys::{KeyNamespace, KeyScopes};
 use super::documented_problems::problems;
+use super::no_store::no_store;
 use super::problem::{Problem, key_problem};
 use crate::caller::{KeyCheck, KeyRefused, api_key_header};
 use crate::exchange::RequestAddress;
@@ -75,8 +75,7 @@ async fn whoami(
     let Some(key) = key else { return Err(key_problem(KeyRefused::Invalid)) };
     // A use like any other: who has found a key tries it here first, and its owner is to see that.
     keys.used(&admitted, client);
-    let fresh = [(CACHE_CONTROL, "no-store")];
-    Ok((fresh, Json(Holder::of(&admitted, &key))).into_response())
+    Ok(no_store(Json(Holder::of(&admitted, &key))))
 }
 
 impl Holder {

@@ -7,12 +7,9 @@ use keyplane_core::key_format::PlaintextKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::exchange::address::ExchangeAddress;
+use crate::exchange::address::{ExchangeAddress, WHOAMI_PATH};
 use crate::exchange::client;
 use crate::failure::{Failure, FailureKind};
-
-/// The path under the exchange's base URL.
-const WHOAMI_PATH: &str = "/v1/whoami";
 
 /// A key as the exchange knows it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

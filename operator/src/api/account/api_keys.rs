@@ -13,7 +13,7 @@ use axum::extract::Path;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use keyplane_core::key_format::PlaintextKey;
 use keyplane_crds::ApiKey;
@@ -32,6 +32,7 @@ pub(crate) use self::view::{KeyNamespace, KeyScopes};
 use super::account_query::AccountQuery;
 use super::caller::failure_problem;
 use crate::api::documented_problems::{BodyProblems, PersonProblems};
+use crate::api::no_store::no_store;
 use crate::api::problem::{Problem, failed};
 use crate::api::to_its_end::to_its_end;
 use crate::caller::Verb;
@@ -67,7 +68,7 @@ async fn list_api_keys(asked: Asked) -> Result<Response, Problem> {
     let found: Vec<ApiKey> = caller.home.list().await.map_err(failure_problem)?;
     let standing = found.iter().filter(|key| key.metadata.deletion_timestamp.is_none());
     let now = Utc::now();
-    Ok(fresh(Json(ApiKeyList { data: standing.map(|key| ApiKeySummary::of(key, now)).collect() })))
+    Ok(no_store(Json(ApiKeyList { data: standing.map(|key| ApiKeySummary::of(key, now)).collect() })))
 }
 
 /// Makes an API key, and shows it this once
@@ -120,7 +121,7 @@ async fn create_api_key(asked: Asked, body: Result<Bytes, BytesRejection>) -> Re
         let location = HeaderValue::try_from(format!("/v1/account/api-keys/{}", summary.id));
         let mut response = match plaintext {
             Some(plaintext) => with_key(&CreatedApiKey { summary, key: plaintext.expose() })?,
-            None => ([(REPLAYED, "true")], fresh(Json(summary))).into_response(),
+            None => ([(REPLAYED, "true")], no_store(Json(summary))).into_response(),
         };
         *response.status_mut() = status;
         if let Ok(location) = location {
@@ -290,14 +291,7 @@ fn text(id: KeyId) -> String {
 }
 
 fn shown(key: &ApiKey) -> Response {
-    fresh(Json(ApiKeyDetail::of(key, Utc::now())))
-}
-
-/// An answer that is true now, and not for a cache to keep.
-fn fresh(response: impl IntoResponse) -> Response {
-    let mut response = response.into_response();
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    no_store(Json(ApiKeyDetail::of(key, Utc::now())))
 }
 
 /// An answer that may hold a key: its text is wiped when it was sent.
@@ -308,7 +302,7 @@ fn with_key(answer: &impl Serialize) -> Result<Response, Problem> {
     let mut body = Zeroizing::new(Vec::with_capacity(length.0));
     serde_json::to_writer(&mut *body, answer).map_err(|_| failed())?;
     let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok(fresh((headers, Body::from(Bytes::from_owner(body)))))
+    Ok(no_store((headers, Body::from(Bytes::from_owner(body)))))
 }
 
 /// Counts what is written.

@@ -8,7 +8,7 @@ use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::header::{CACHE_CONTROL, LOCATION};
+use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use keyplane_core::audit::RequestedChange;
 use keyplane_crds::Namespace;
@@ -20,6 +20,7 @@ use super::account_query::AccountQuery;
 use super::caller::{AccountApi, failure_problem};
 use crate::api::documented_problems::{BodyProblems, PersonProblems};
 use crate::api::json_body::json_of_request;
+use crate::api::no_store::no_store;
 use crate::api::problem::Problem;
 use crate::api::to_its_end::to_its_end;
 use crate::caller::Verb;
@@ -53,7 +54,7 @@ async fn list_namespaces(
     let caller = api.caller(&headers, AccountQuery::account(&query), address.ok()).await?;
     caller.may::<Namespace>(Verb::List, None).await?;
     let found: Vec<Namespace> = caller.home.list().await.map_err(failure_problem)?;
-    Ok(fresh(Json(NamespaceList { data: found.iter().map(NamespaceView::of).collect() })))
+    Ok(no_store(Json(NamespaceList { data: found.iter().map(NamespaceView::of).collect() })))
 }
 
 /// Makes a namespace and waits a moment until it can be used
@@ -91,7 +92,7 @@ async fn create_namespace(
     });
     let made = NamespaceView::of(&made.await?);
     let location = HeaderValue::try_from(format!("/v1/account/namespaces/{}", made.id));
-    let mut response = (StatusCode::CREATED, fresh(Json(made))).into_response();
+    let mut response = (StatusCode::CREATED, no_store(Json(made))).into_response();
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -124,7 +125,7 @@ async fn get_namespace(
 ) -> Result<Response, Problem> {
     let caller = api.caller(&headers, AccountQuery::account(&query), address.ok()).await?;
     let found: Namespace = caller.find(&text_of(id), Verb::Get, absent).await?;
-    Ok(fresh(Json(NamespaceView::of(&found))))
+    Ok(no_store(Json(NamespaceView::of(&found))))
 }
 
 /// Deletes a namespace with everything in it
@@ -165,9 +166,4 @@ fn text_of(id: Result<Path<String>, PathRejection>) -> String {
 
 fn absent() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "namespace_not_found", "Namespace not found")
-}
-
-/// An answer that nobody keeps: it is what stands now.
-fn fresh(answer: impl IntoResponse) -> Response {
-    ([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], answer).into_response()
 }

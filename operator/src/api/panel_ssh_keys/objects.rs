@@ -1,12 +1,12 @@
 //! What is answered when a request is met.
 
 use axum::Json;
-use axum::response::{IntoResponse, Response};
-use http::header::CACHE_CONTROL;
-use http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::no_store::no_store;
 use crate::api::ssh_keys::{Registered, iso_milliseconds};
 
 /// An SSH key.
@@ -87,7 +87,5 @@ pub(super) struct Deleted {
 }
 
 pub(super) fn answer(status: StatusCode, body: impl Serialize) -> Response {
-    let mut response = (status, Json(body)).into_response();
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    no_store((status, Json(body)))
 }
