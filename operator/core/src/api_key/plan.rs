@@ -42,7 +42,8 @@ pub fn plan(observed: &ObservedApiKey, now: DateTime<Utc>) -> Plan<keyplane_crds
     let judged = record.clone().unwrap_or_default();
     let verdict = verdict(observed, &judged, now);
     let record = if verdict.is_entitled { Some(admitted(observed, &judged, now)) } else { record };
-    let wanted = wanted(observed, &verdict, record.as_ref(), !tombstones.is_empty(), now);
+    let is_awaited = !tombstones.is_empty() || !status::is_told(key, record.as_ref(), now);
+    let wanted = wanted(observed, &verdict, record.as_ref(), is_awaited, now);
     let convergence = Convergence::between(&wanted, &observed.children);
     let mut actions = convergence.actions.clone();
     let needs_finalizer = !wanted.is_empty() && !has_finalizer(&key.metadata);
@@ -80,12 +81,12 @@ fn admitted(observed: &ObservedApiKey, record: &KeyRecord, now: DateTime<Utc>) -
 }
 
 /// What a key is to have. One that is refused for now keeps its record, so that it is the same key when it is not any
-/// more; one that ended keeps it until its digests are remembered.
+/// more; one that ended keeps it while that is awaited: until its digests are remembered and its status tells of it.
 fn wanted(
     observed: &ObservedApiKey,
     verdict: &Verdict,
     record: Option<&KeyRecord>,
-    is_to_be_remembered: bool,
+    is_awaited: bool,
     now: DateTime<Utc>,
 ) -> Vec<Child> {
     let Some(record) = record else { return Vec::new() };
@@ -95,7 +96,7 @@ fn wanted(
         return entitled(&owner, record, verdict.grant.as_ref(), issue::grace_seconds(key), now);
     }
     let is_over = !matches!(standing(key, now), Standing::Live | Standing::ExpiredAtCreation);
-    if is_over && !is_to_be_remembered { Vec::new() } else { vec![identity(&owner, record)] }
+    if is_over && !is_awaited { Vec::new() } else { vec![identity(&owner, record)] }
 }
 
 fn owner(key: &ApiKey) -> Owner {

@@ -74,28 +74,19 @@ pub(super) fn of(facts: &Facts<'_>, now: DateTime<Utc>) -> ApiKeyStatus {
     let (state, readiness) = facts.said();
     let granted = facts.verdict.grant.as_ref().filter(|_| state == ApiKeyState::Active);
     let is_over = matches!(state, ApiKeyState::Revoked | ApiKeyState::Expired);
-    let live = facts.record.and_then(|record| record.live.as_ref());
     let is_pending = facts.record.is_some_and(|record| record.pending.is_some());
-    let digest = match live {
-        // Between making and delivering, what is stored is the evidence of a delivery.
-        _ if is_pending => stored.digest.clone(),
-        Some(live) => Some(live.digest.clone()),
-        None => stored.digest.clone(),
-    };
+    let Recorded { version, digest, prefix } = recorded(key, facts.record, &stored, now);
     let is_made_here = key.spec.delivery.is_some();
     ApiKeyStatus {
         state: Some(state),
-        prefix: live.and_then(|live| live.prefix.clone()).or_else(|| prefix(key)).or_else(|| {
-            // What was made here is known from its record only; when that is gone, from what was said of it.
-            stored.prefix.clone().filter(|_| is_made_here)
-        }),
+        prefix,
         access: (state == ApiKeyState::Active).then(|| describe(&key.spec.scope, granted)),
         namespaces: granted.map(|grant| grant.namespaces.iter().cloned().collect()).unwrap_or_default(),
-        version: version(facts.record, grace_seconds(key), now).or(stored.version),
+        version,
         sealed_key: stored
             .sealed_key
             .filter(|_| !is_over && is_made_here && (is_pending || stored.digest == digest)),
-        digest: digest.filter(|_| is_made_here),
+        digest,
         usage: stored.usage,
         lock: lock_of(key, now).cloned(),
         security_events: stored.security_events,
@@ -104,6 +95,41 @@ pub(super) fn of(facts: &Facts<'_>, now: DateTime<Utc>) -> ApiKeyStatus {
     }
     .saying(&readiness, &stored.conditions, key.metadata.generation, now)
     .also(&unused::finding(key, now), &stored.conditions, key.metadata.generation, now)
+}
+
+/// What a status says from the record; when that is gone, from what was said of it.
+struct Recorded {
+    version: Option<KeyVersion>,
+    digest: Option<String>,
+    prefix: Option<String>,
+}
+
+fn recorded(key: &ApiKey, record: Option<&KeyRecord>, stored: &ApiKeyStatus, now: DateTime<Utc>) -> Recorded {
+    let live = record.and_then(|record| record.live.as_ref());
+    let is_pending = record.is_some_and(|record| record.pending.is_some());
+    let is_made_here = key.spec.delivery.is_some();
+    let digest = match live {
+        // Between making and delivering, what is stored is the evidence of a delivery.
+        Some(live) if !is_pending => Some(live.digest.clone()),
+        _ => stored.digest.clone(),
+    };
+    Recorded {
+        version: version(record, grace_seconds(key), now).or_else(|| stored.version.clone()),
+        digest: digest.filter(|_| is_made_here),
+        prefix: live
+            .and_then(|live| live.prefix.clone())
+            .or_else(|| prefix(key))
+            .or_else(|| stored.prefix.clone().filter(|_| is_made_here)),
+    }
+}
+
+/// Whether the stored status says all that it is to say from the record. The record of a key that ended is kept for
+/// that long: what it says is the same then wherever the controller was killed.
+pub(super) fn is_told(key: &ApiKey, record: Option<&KeyRecord>, now: DateTime<Utc>) -> bool {
+    let nothing = ApiKeyStatus::default();
+    let stored = key.status.as_ref().unwrap_or(&nothing);
+    let Recorded { version, digest, prefix } = recorded(key, record, stored, now);
+    version == stored.version && digest == stored.digest && prefix == stored.prefix
 }
 
 fn version(record: Option<&KeyRecord>, grace_seconds: u32, now: DateTime<Utc>) -> Option<KeyVersion> {

@@ -159,4 +159,25 @@ proptest! {
             converge(&mut cluster, seed);
         }
     }
+
+    #[test]
+    fn what_only_the_record_of_a_key_that_ended_says_is_told_before_the_record_goes(
+        written in 0..8_usize,
+        kills in prop::collection::vec((any::<u64>(), 0..4_usize), 0..4),
+        seed in any::<u64>(),
+    ) {
+        let mut cluster = accounts();
+        cluster.create(key_of(HOLDER, 0)).unwrap();
+        look_at_all(&mut cluster, seed, &mut Budget::of(written));
+        let recorded = record_of(&cluster, &cluster.api_keys[&at(HOLDER)]).and_then(|record| record.live);
+        edit_key_at(&mut cluster, &at(HOLDER), |key| key.spec.revoked = Some(true));
+        for (order, writes) in kills {
+            look_at_all(&mut cluster, order, &mut Budget::of(writes));
+        }
+        converge(&mut cluster, !seed);
+        let key = &cluster.api_keys[&at(HOLDER)];
+        let told = key.status().unwrap().version.as_ref().map(|version| version.number);
+        prop_assert_eq!(told, recorded.map(|live| live.number));
+        prop_assert!(record_of(&cluster, key).is_none());
+    }
 }
