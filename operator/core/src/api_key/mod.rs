@@ -8,6 +8,7 @@ mod claim;
 mod idempotency;
 mod issue;
 mod key_request;
+mod last_copy;
 mod lifecycle;
 mod lock;
 pub mod locked_uses;

@@ -9,6 +9,7 @@ use keyplane_crds::ApiKey;
 use super::children::{entitled, identity};
 use super::claim::Claim;
 use super::issue::{self, Issue};
+use super::last_copy;
 use super::lifecycle::{Standing, standing};
 use super::lock;
 use super::observed::ObservedApiKey;
@@ -51,6 +52,7 @@ pub fn plan(observed: &ObservedApiKey, now: DateTime<Utc>) -> Plan<keyplane_crds
         actions.insert(0, Action::AddFinalizer);
     }
     actions.extend(tombstones.into_iter().map(Action::Remember));
+    actions = last_copy::kept(actions, &observed.children, !wanted.is_empty());
     let is_settled = !needs_finalizer && convergence.is_complete();
     let facts =
         Facts { observed, verdict: &verdict, record: record.as_ref(), convergence: &convergence, is_settled };
@@ -112,7 +114,8 @@ fn take_away(observed: &ObservedApiKey, tombstones: Vec<Tombstone>) -> Vec<Actio
     let kept: Vec<Child> = observed.children.iter().filter(is_identity).cloned().collect();
     let mut actions = Convergence::between(&kept, &observed.children).actions;
     actions.extend(tombstones.into_iter().map(Action::Remember));
-    actions
+    // What is needed of the record is remembered by then: it is not made again.
+    last_copy::kept(actions, &observed.children, false)
 }
 
 /// The digests that are to be remembered as revoked and are not yet: all of a revoked key's, and those that rotations ended.

@@ -1,5 +1,6 @@
 //! Revoked digests are remembered, and only their holders' word counts.
 
+use keyplane_core::child::ChildKind;
 use keyplane_core::readiness::Status;
 use keyplane_crds::{Account, AccountSpec, ApiKey, ApiKeySpec};
 use proptest::prelude::*;
@@ -7,7 +8,7 @@ use proptest::prelude::*;
 use crate::driver::{Budget, converge, look_at_all};
 use crate::edits::edit_key_at;
 use crate::model::Cluster;
-use crate::observe_keys::record_of;
+use crate::observe_keys::{record_of, uid_of};
 use crate::resource::{Place, Resource};
 use crate::specs;
 
@@ -179,5 +180,29 @@ proptest! {
         let told = key.status().unwrap().version.as_ref().map(|version| version.number);
         prop_assert_eq!(told, recorded.map(|live| live.number));
         prop_assert!(record_of(&cluster, key).is_none());
+    }
+
+    #[test]
+    fn a_revoked_digest_is_remembered_though_somebody_deleted_the_identity_that_carries_the_record(
+        is_deleted in any::<bool>(),
+        kills in prop::collection::vec((any::<u64>(), 0..4_usize), 0..5),
+        seed in any::<u64>(),
+    ) {
+        let mut cluster = accounts();
+        cluster.create(key_of(HOLDER, 0)).unwrap();
+        converge(&mut cluster, seed);
+        let identity = cluster.identity(uid_of(&cluster.api_keys[&at(HOLDER)])).unwrap();
+        let (place, uid) = (identity.reference(), identity.uid().to_owned());
+        cluster.delete_child(&place, &uid).unwrap();
+        edit_key_at(&mut cluster, &at(HOLDER), |key| key.spec.revoked = Some(true));
+        if is_deleted {
+            cluster.delete::<ApiKey>(&at(HOLDER));
+        }
+        for (order, writes) in kills {
+            look_at_all(&mut cluster, order, &mut Budget::of(writes));
+        }
+        converge(&mut cluster, !seed);
+        prop_assert!(cluster.tombstones.contains(&specs::digest(0)));
+        prop_assert!(cluster.objects.keys().all(|left| left.kind != ChildKind::Secret));
     }
 }
