@@ -42,10 +42,11 @@ keeps for the exchange, else the first line that --key-command prints; it is nev
 The key command is started without a shell: its words are split at blanks, quotes hold a word together, and nothing \
 else has a meaning. For a pipe give 'sh -c \"...\"'. Its program is on PATH or a whole path, for a client may start \
 this anywhere. It runs only when the exchange is asked, so one command text must always mean one identity.
-Of many starts without a cached token one asks the exchange, and the others wait for its answer. In the last quarter \
+Of many starts without a cached token one runs the key command and asks the exchange, and the others wait for its \
+answer. In the last quarter \
 of a token's time one start asks for the next. A failure counts for a short time, 1 s to 10 s and with a Retry-After up \
 to 30 s, also for other starts; one on the way to the exchange only for starts with the same proxy and no longer \
---timeout; --no-cache asks at once.
+--timeout, one of the key command only for starts that give it no longer; --no-cache asks at once.
 A client that asks again within 10 s was refused by the API server: then the exchange is asked about the cached token \
 before it is given again.
 

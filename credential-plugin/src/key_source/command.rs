@@ -135,15 +135,13 @@ impl KeyCommand {
     pub fn note(&self, digest: KeyDigest) {
         let Some(note) = &self.note else { return };
         let content = NoteContent { id: note.id.clone(), digest: digest.to_string() };
-        if let (Ok(bytes), Some(folder)) = (serde_json::to_vec(&content), note.path.parent())
-            && private_file::ensure_folder(folder).is_ok()
+        let (Ok(bytes), Some(folder)) = (serde_json::to_vec(&content), note.path.parent()) else { return };
+        if private_file::ensure_folder(folder).is_ok()
+            && private_file::replace(&note.path, &bytes, Durability::Disposable).is_err()
+            && note.path.is_dir()
         {
-            if private_file::replace(&note.path, &bytes, Durability::Disposable).is_err()
-                && note.path.is_dir()
-            {
-                private_file::make_way(&note.path);
-                let _ = private_file::replace(&note.path, &bytes, Durability::Disposable);
-            }
+            private_file::make_way(&note.path);
+            let _ = private_file::replace(&note.path, &bytes, Durability::Disposable);
         }
     }
 

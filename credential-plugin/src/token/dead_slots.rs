@@ -11,6 +11,8 @@
 //!   ask the exchange, each puts its own whole answer into the token's place in one step, and either is right.
 //! - It works without a lock and writes in between: the new token may be removed, and the next start asks again.
 //!
+//! A clock that is a day ahead makes all slots look dead. That costs each of them one question to the exchange.
+//!
 //! Nothing is handed out that would not be otherwise: what is removed was dead, and what is missing is asked for. The
 //! folder is one in which this user alone may write; a link in it is removed, not followed.
 
@@ -72,7 +74,7 @@ fn is_dead(folder: &Path, slot: &Slot, now: DateTime<Utc>) -> bool {
     let token = TokenCache::new(folder.to_owned(), slot.clone());
     match token.ended_at(now) {
         Some(ended) => now.signed_duration_since(ended) > DEAD_FOR,
-        None => ENDINGS.iter().all(|ending| is_old(&slot.file(folder, ending), *ending, now)),
+        None => ENDINGS.iter().all(|ending| is_old(&slot.file(folder, ending), ending, now)),
     }
 }
 

@@ -125,7 +125,7 @@ impl SingleFlight {
             Err(TryLockError::Error(_)) => return alone(),
         }
         verbose::note("another start asks the exchange; waiting for its answer");
-        match wait(file, Until::Free, left(patience)) {
+        match wait(file, Until::Free, left(patience.min(limit))) {
             Waited::Done(file) => {
                 if let Some(answer) = landed() {
                     return Turn::Landed(answer);
@@ -134,7 +134,7 @@ impl SingleFlight {
                     return unanswered();
                 }
                 verbose::note("that start ended without an answer for this one; waiting to ask");
-                match wait(file, Until::Held, left(patience.saturating_mul(2))) {
+                match wait(file, Until::Held, left(patience.saturating_mul(2).min(limit))) {
                     Waited::Done(file) => return lead(file, mark),
                     Waited::TimedOut => {}
                     Waited::NoLocks => return alone(),

@@ -101,7 +101,7 @@ fn a_dead_slot_whose_lock_is_held_stays() {
 fn what_is_not_certainly_a_dead_slot_stays() {
     let folder = folder();
     let place = |name: &str| folder.path().join(name);
-    let old = Duration::from_secs(3 * 24 * 3600);
+    let old = Duration::from_hours(72);
     let name = slot(1).name().to_owned();
     for other in [
         "notes.json",
@@ -133,7 +133,7 @@ fn what_is_not_certainly_a_dead_slot_stays() {
 fn what_logout_left_of_a_slot_is_removed_when_it_is_old() {
     let folder = folder();
     for (at, age) in [(1, 2), (2, 0)] {
-        file(&slot(at).file(folder.path(), "lock"), "", Duration::from_secs(age * 24 * 3600));
+        file(&slot(at).file(folder.path(), "lock"), "", Duration::from_hours(age * 24));
     }
     dead_slots::remove(folder.path(), &slot(0), now());
     assert!(is_gone(folder.path(), &slot(1)) && !is_gone(folder.path(), &slot(2)));

@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::parallel::{outputs, token, until};
+use crate::single_flight::waiting;
 use crate::stage::{Stage, credential, failure, files_in, new_key};
 use crate::stand_in::{Reply, StandIn};
 
@@ -133,7 +134,7 @@ fn when_the_one_that_runs_the_command_is_killed_one_other_runs_it() {
     until("the first one runs it", || asking.runs() == 1);
     asking.says(&printing(&stage.key));
     let rest = asking.many(20);
-    thread::sleep(Duration::from_millis(100));
+    until("the rest wait", || waiting(&rest) == rest.len());
     kill_process(Pid::from_child(&leader), Signal::KILL).unwrap();
     leader.wait().unwrap();
     for output in outputs(rest) {
@@ -193,6 +194,23 @@ fn a_failure_of_the_command_is_told_again_with_when_it_runs_anew_and_not_without
     let runs = asking.runs();
     let own = failure(&asking.one(), 3);
     assert!(!own.contains("told again") && asking.runs() == runs + 1, "{own}");
+}
+
+#[test]
+fn what_is_remembered_of_a_command_that_fails_holds_no_key() {
+    let (stage, exchange) = (Stage::new(), exchange(Duration::ZERO));
+    let mistyped = &stage.key[..stage.key.len() - 1];
+    let asking = Asking::new(&stage, &exchange, "");
+    for body in
+        [format!("echo {mistyped}x"), format!("echo ' {}'", stage.key), format!("echo {}; exit 1", stage.key)]
+    {
+        asking.says(&body);
+        failure(&asking.one(), 3);
+        let remembered = stage.cache_file_ending("command-failed");
+        let content = fs::read_to_string(&remembered).unwrap();
+        assert!(!content.contains(&stage.key[8..20]), "{body}: {content}");
+        fs::remove_file(remembered).unwrap();
+    }
 }
 
 #[test]
