@@ -164,6 +164,9 @@ impl SharedRun {
     }
 
     fn failures(&self) -> FailureMemory {
-        FailureMemory::new(self.slot.file(&self.folder, "command-failed"), self.slot.name().to_owned())
+        FailureMemory::of_key_command(
+            self.slot.file(&self.folder, "command-failed"),
+            self.slot.name().to_owned(),
+        )
     }
 }

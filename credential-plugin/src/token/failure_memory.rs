@@ -177,13 +177,20 @@ struct Entry<S, F> {
 pub struct FailureMemory {
     path: PathBuf,
     slot: String,
+    of_key_command: bool,
 }
 
 impl FailureMemory {
     /// The memory of the slot with this name, in this file. Touches nothing yet.
     #[must_use]
     pub fn new(path: PathBuf, slot: String) -> Self {
-        Self { path, slot }
+        Self { path, slot, of_key_command: false }
+    }
+
+    /// The memory of a key command that stands for this slot, in this file: of no other failure. Touches nothing yet.
+    #[must_use]
+    pub fn of_key_command(path: PathBuf, slot: String) -> Self {
+        Self { path, slot, of_key_command: true }
     }
 
     /// The latest failure, whether it counts or not.
@@ -196,11 +203,15 @@ impl FailureMemory {
     #[must_use]
     pub fn parse(&self, bytes: &[u8]) -> Option<RememberedFailure> {
         let entry: Entry<String, RememberedFailure> = serde_json::from_slice(bytes).ok()?;
-        (entry.layout == LAYOUT && entry.slot == self.slot).then_some(entry.failure)
+        let is_mine = entry.layout == LAYOUT && entry.slot == self.slot && self.is_for(entry.failure.kind()?);
+        is_mine.then_some(entry.failure)
     }
 
     /// Remembers a failure, met on this way. Whether that worked matters to nobody: the next start asks the exchange.
     pub fn remember(&self, failure: &Failure, early: bool, way: Way, now: DateTime<Utc>) {
+        if !self.is_for(failure.kind()) {
+            return;
+        }
         let Some(failure) = RememberedFailure::of(failure, early, way, self.read().as_ref(), now) else {
             return;
         };
@@ -213,7 +224,12 @@ impl FailureMemory {
         }
     }
 
-    /// Forgets the failure: the exchange gave a token.
+    /// Whether failures of this kind are remembered here.
+    fn is_for(&self, kind: FailureKind) -> bool {
+        (kind == FailureKind::NoKey) == self.of_key_command
+    }
+
+    /// Forgets the failure: the exchange gave a token, or the command a key.
     pub fn clear(&self) {
         // What cannot be removed stops to count by itself.
         let _ = fs::remove_file(&self.path);

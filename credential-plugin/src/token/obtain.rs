@@ -237,9 +237,7 @@ impl TokenSource<'_> {
                 if about_the_key {
                     self.cache.remove();
                 }
-                // What is wrong with the key itself is remembered where it is read.
-                if failure.kind() != FailureKind::NoKey
-                    && let Some(way) = self.way(limit)
+                if let Some(way) = self.way(limit)
                     && self.cache.is_writable()
                 {
                     self.cache.failures().remember(&failure, early && !about_the_key, way, now());
