@@ -1,10 +1,10 @@
 //! `get-token`: the cached token when it lives long enough, else a fresh one; how is the rule of
 //! [`token::obtain`](crate::token::obtain).
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::env;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use zeroize::Zeroizing;
@@ -16,13 +16,15 @@ use crate::exchange::client;
 use crate::exchange::proxy;
 use crate::exec_protocol::{ApiVersion, Credential, EXEC_INFO_VARIABLE, ExecInfo};
 use crate::failure::{Failure, FailureKind};
-use crate::key_source::{self, FoundKey, KeyArgs};
+use crate::key_source::shared_run::SharedRun;
+use crate::key_source::{self, FirstRun, FoundKey, KeyArgs, KeyCommand, Source};
 use crate::token::BearerToken;
 use crate::token::cache::{Slot, TokenCache};
 use crate::token::cache_folder::CacheArgs;
+use crate::token::dead_slots;
 use crate::token::hand_out;
 use crate::token::life::TokenLife;
-use crate::token::obtain::{self, TokenSource};
+use crate::token::obtain::{self, Asking, TokenSource};
 use crate::verbose;
 
 const HELP: &str = "\
@@ -40,10 +42,11 @@ keeps for the exchange, else the first line that --key-command prints; it is nev
 The key command is started without a shell: its words are split at blanks, quotes hold a word together, and nothing \
 else has a meaning. For a pipe give 'sh -c \"...\"'. Its program is on PATH or a whole path, for a client may start \
 this anywhere. It runs only when the exchange is asked, so one command text must always mean one identity.
-Of many starts without a cached token one asks the exchange, and the others wait for its answer. In the last quarter \
+Of many starts without a cached token one runs the key command and asks the exchange, and the others wait for its \
+answer. In the last quarter \
 of a token's time one start asks for the next. A failure counts for a short time, 1 s to 10 s and with a Retry-After up \
 to 30 s, also for other starts; one on the way to the exchange only for starts with the same proxy and no longer \
---timeout; --no-cache asks at once.
+--timeout, one of the key command only for starts that give it no longer; --no-cache asks at once.
 A client that asks again within 10 s was refused by the API server: then the exchange is asked about the cached token \
 before it is given again.
 
@@ -81,50 +84,107 @@ pub struct GetTokenArgs {
 /// # Errors
 /// Any kind of failure; then nothing was written.
 pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let started = Instant::now();
     let request = exec_info()?;
     let cluster = request.cluster.as_ref();
     let allowed =
         args.allow_servers.iter().map(|text| AllowedExchange::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let exchange = args.exchange.locate(cluster, &allowed)?;
     let folder = args.cache.folder();
-    let key = FoundKey::find_for_client(&args.key, &exchange.base, folder.as_deref())?;
+    let timeout = args.exchange.timeout();
+    let held = RefCell::new(None);
+    let shared_run = OnceCell::new();
+    let shared = |command: &KeyCommand| {
+        shared_run.get_or_init(|| SharedRun::of(command, folder.as_deref(), &exchange, cluster)).as_ref()
+    };
+    let key =
+        FoundKey::find_for_client(
+            &args.key,
+            &exchange.base,
+            folder.as_deref(),
+            |source, command| match shared(command) {
+                Some(shared) => shared.first(source, command, timeout, &held),
+                None => source.first_read().map(FirstRun::Key),
+            },
+        )?;
+    let command = match key.source() {
+        Source::Command(command) => Some(command),
+        _ => None,
+    };
+    let shared = || command.and_then(shared);
     // Which key's slot is filled. Some sources only say which key they had the last time.
     let slots_key = Cell::new(key.digest());
-    let ask = |limit: Duration, held: Option<&BearerToken>| {
-        let plaintext = key.read()?;
+    let ask = |asking: Asking<'_>| {
+        let began = Instant::now();
+        let limit = if asking.early { asking.limit } else { Duration::MAX };
+        let plaintext = match shared() {
+            Some(shared) => shared.read(&key, limit, asking.early)?,
+            None => key.read_within(limit)?,
+        };
         if key.digest() != slots_key.get() {
             return Err(key_source::is_another());
         }
-        client::swap(&exchange, plaintext, request.api_version, limit, held)
+        let passed = if asking.early { began.elapsed() } else { Duration::ZERO };
+        let left = asking.limit.saturating_sub(passed);
+        client::swap(&exchange, plaintext, request.api_version, left, asking.held)
             .map_err(|failure| with_the_keys_name(failure, &key))
     };
-    let timeout = args.exchange.timeout();
-    let Some(folder) = folder else {
+    let Some(folder) = &folder else {
         verbose::note("without a cache: asking the exchange");
         key.read()?;
         slots_key.set(key.digest());
-        let (token, life) = obtain::long_enough(ask(timeout, None)?, exchange.base.as_str())?;
+        let (token, life) = obtain::long_enough(
+            ask(Asking { limit: timeout, early: false, held: None })?,
+            exchange.base.as_str(),
+        )?;
         return print(request.api_version, &token, life, out);
     };
     let choose_proxy = || proxy::choose(&exchange, environment::text);
+    let slot = || Slot::of(&exchange, slots_key.get(), cluster);
+    let cache = || TokenCache::new(folder.clone(), slot());
+    let flight = || shared().map_or_else(|| cache().flight(), SharedRun::locks);
+    // Another start's run may have failed, or given another key.
+    let key_news = || {
+        let shared = shared().filter(|_| !key.is_read())?;
+        let changed = key.latest_digest() != slots_key.get();
+        if changed { Some(key_source::is_another()) } else { shared.told_again() }
+    };
     let source = || TokenSource {
-        cache: TokenCache::new(folder.clone(), Slot::of(&exchange, slots_key.get(), cluster)),
+        cache: cache(),
         client: request.from_client.then(hand_out::asking_process).flatten(),
+        started,
         timeout,
+        key_time: command.map_or(Duration::ZERO, KeyCommand::limit),
+        flight: &flight,
+        held: &held,
+        key_news: &key_news,
         base: exchange.base.as_str(),
         ask: &ask,
         proxy: &choose_proxy,
     };
     let mut of_slot = source();
     let mut obtained = of_slot.obtain();
-    if obtained.is_err() && key.digest() != slots_key.get() {
+    if obtained.is_err() && key.latest_digest() != slots_key.get() {
         // The source has another key by now: its token goes into its own slot.
-        slots_key.set(key.digest());
+        slots_key.set(key.latest_digest());
+        if shared().is_none() {
+            // That was the other slot's.
+            held.take();
+        }
         of_slot = source();
         obtained = of_slot.obtain();
     }
+    // Before the output, which somebody may read slowly.
+    if let Some(flight) = held.take()
+        && let Some(shared) = shared()
+    {
+        shared.release(flight, &key);
+    }
     let obtained = obtained?;
     print(request.api_version, &obtained.token, obtained.life, out)?;
+    if obtained.is_new {
+        dead_slots::remove(folder, &slot(), SystemTime::now().into());
+    }
     of_slot.remember(obtained);
     Ok(())
 }

@@ -87,6 +87,24 @@ impl KeyCommand {
         &self.program
     }
 
+    /// What the command may take.
+    #[must_use]
+    pub const fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// What stands for the command's text and the exchange, when there is a cache folder.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.note.as_ref().map(|note| note.id.as_str())
+    }
+
+    /// The command with at most this time.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        Self { limit: self.limit.min(limit), ..self.clone() }
+    }
+
     /// Refuses a program whose place depends on the current folder, which is anybody's where a client starts this.
     ///
     /// # Errors
@@ -117,9 +135,12 @@ impl KeyCommand {
     pub fn note(&self, digest: KeyDigest) {
         let Some(note) = &self.note else { return };
         let content = NoteContent { id: note.id.clone(), digest: digest.to_string() };
-        if let (Ok(bytes), Some(folder)) = (serde_json::to_vec(&content), note.path.parent())
-            && private_file::ensure_folder(folder).is_ok()
+        let (Ok(bytes), Some(folder)) = (serde_json::to_vec(&content), note.path.parent()) else { return };
+        if private_file::ensure_folder(folder).is_ok()
+            && private_file::replace(&note.path, &bytes, Durability::Disposable).is_err()
+            && note.path.is_dir()
         {
+            private_file::make_way(&note.path);
             let _ = private_file::replace(&note.path, &bytes, Durability::Disposable);
         }
     }

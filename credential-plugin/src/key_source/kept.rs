@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use keyplane_core::key_format::{KeyDigest, PlaintextKey};
@@ -127,16 +128,16 @@ impl KeptKey {
         names
     }
 
-    /// Reads the key itself, and mends a record that tells of another.
+    /// Reads the key itself, and mends a record that tells of another. A keyring has at most this time.
     ///
     /// # Errors
     /// [`FailureKind::NoKey`], with what to mend.
-    pub fn read(&self, record: &Record) -> Result<PlaintextKey, Failure> {
+    pub fn read(&self, record: &Record, limit: Duration) -> Result<PlaintextKey, Failure> {
         let key = match record.store {
             Store::File => read_file(&self.key_path())
                 .map_err(|failure| failure.or_else_do("or keep the key anew with: kubectl keyplane login"))?,
             Store::Keyring => {
-                let text = keyring::get(&self.entry()).map_err(|error| self.unanswered(&error))?;
+                let text = keyring::get(&self.entry(), limit).map_err(|error| self.unanswered(&error))?;
                 check(&text, &format!("the keyring's entry {}", self.entry()))?
             }
         };

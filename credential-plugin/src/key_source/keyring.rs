@@ -3,6 +3,7 @@
 //! It may ask a person to unlock it, and a hung one must not hang kubectl: each question has a time limit.
 
 use std::fmt;
+use std::time::Duration;
 
 use keyplane_core::key_format::PlaintextKey;
 use zeroize::Zeroizing;
@@ -37,12 +38,12 @@ pub fn set(entry: &str, key: &PlaintextKey) -> Result<(), KeyringError> {
     platform::set(entry, Zeroizing::new(key.expose().to_owned()))
 }
 
-/// The text that the entry of this name holds.
+/// The text that the entry of this name holds. The question takes at most `limit`, and no longer than any may.
 ///
 /// # Errors
 /// Either kind.
-pub fn get(entry: &str) -> Result<Zeroizing<String>, KeyringError> {
-    platform::get(entry)
+pub fn get(entry: &str, limit: Duration) -> Result<Zeroizing<String>, KeyringError> {
+    platform::get(entry, limit)
 }
 
 /// Removes the entry of this name.
@@ -68,19 +69,20 @@ mod platform {
     const LIMIT: Duration = Duration::from_mins(1);
 
     pub(super) fn set(entry: &str, key: Zeroizing<String>) -> Result<(), KeyringError> {
-        ask(entry, move |entry| entry.set_password(&key))
+        ask(entry, LIMIT, move |entry| entry.set_password(&key))
     }
 
-    pub(super) fn get(entry: &str) -> Result<Zeroizing<String>, KeyringError> {
-        ask(entry, |entry| entry.get_password().map(Zeroizing::new))
+    pub(super) fn get(entry: &str, limit: Duration) -> Result<Zeroizing<String>, KeyringError> {
+        ask(entry, limit.min(LIMIT), |entry| entry.get_password().map(Zeroizing::new))
     }
 
     pub(super) fn delete(entry: &str) -> Result<(), KeyringError> {
-        ask(entry, |entry| entry.delete_credential())
+        ask(entry, LIMIT, |entry| entry.delete_credential())
     }
 
     fn ask<T: Send + 'static>(
         entry: &str,
+        limit: Duration,
         question: impl FnOnce(&Entry) -> keyring::Result<T> + Send + 'static,
     ) -> Result<T, KeyringError> {
         let (sender, receiver) = mpsc::channel();
@@ -93,8 +95,8 @@ mod platform {
             };
             let _ = sender.send(answer);
         });
-        receiver.recv_timeout(LIMIT).unwrap_or_else(|_| {
-            Err(KeyringError::Unusable(format!("it did not answer within {} s", LIMIT.as_secs())))
+        receiver.recv_timeout(limit).unwrap_or_else(|_| {
+            Err(KeyringError::Unusable(format!("it did not answer within {} s", limit.as_secs())))
         })
     }
 
@@ -116,6 +118,8 @@ mod platform {
 
 #[cfg(not(any(feature = "keyring", target_os = "macos", windows)))]
 mod platform {
+    use std::time::Duration;
+
     use zeroize::Zeroizing;
 
     use super::KeyringError;
@@ -128,7 +132,7 @@ mod platform {
         not_built()
     }
 
-    pub(super) fn get(_: &str) -> Result<Zeroizing<String>, KeyringError> {
+    pub(super) fn get(_: &str, _: Duration) -> Result<Zeroizing<String>, KeyringError> {
         not_built()
     }
 

@@ -9,6 +9,7 @@ mod kept;
 mod key_text;
 mod keyring;
 mod record_name;
+pub mod shared_run;
 pub mod words;
 
 use std::fmt;
@@ -123,21 +124,29 @@ pub enum SourceKind {
 }
 
 impl Source {
-    /// Reads the key, and notes which it is when that was not `noted`.
-    fn read(&self, noted: Option<KeyDigest>) -> Result<PlaintextKey, Failure> {
+    /// Reads the key within a `limit` that may be shorter than its own, and notes which it is when that was not `noted`.
+    fn read(&self, noted: Option<KeyDigest>, limit: Duration) -> Result<PlaintextKey, Failure> {
         match self {
             Self::File(path) => read_file(path),
             Self::Variable => read_variable(environment::value(KEY_VARIABLE).unwrap_or_default()),
-            Self::Kept(place, record) => place.read(record),
+            Self::Kept(place, record) => place.read(record, limit),
             Self::Command(command) => {
                 verbose::note(format!("running the key command {}", command.program()));
-                let key = command.run()?;
+                let key = command.within(limit).run()?;
                 if noted != Some(key.digest()) {
                     command.note(key.digest());
                 }
                 Ok(key)
             }
         }
+    }
+
+    /// Reads the key of which nothing is noted.
+    ///
+    /// # Errors
+    /// [`FailureKind::NoKey`], with what to mend.
+    pub fn first_read(&self) -> Result<PlaintextKey, Failure> {
+        self.read(None, Duration::MAX)
     }
 
     /// What kind it is.
@@ -153,6 +162,15 @@ impl Source {
             Self::Command(_) => SourceKind::KeyCommand,
         }
     }
+}
+
+/// What came of the first run of a key command.
+#[derive(Debug)]
+pub enum FirstRun {
+    /// Another start has run it, and noted which key it gave.
+    Noted(KeyDigest),
+    /// This start has.
+    Key(PlaintextKey),
 }
 
 /// A key that was found. Some sources cost time, or a question to a person: they are read when the key is needed, not when
@@ -171,23 +189,37 @@ impl FoundKey {
     /// # Errors
     /// [`FailureKind::NoKey`], with what to mend; [`FailureKind::Usage`] for a key command that is none.
     pub fn find(args: &KeyArgs, base: &BaseUrl, cache: Option<&Path>) -> Result<Self, Failure> {
-        Self::find_where(args, base, cache, |_| Ok(()))
+        Self::find_where(args, base, cache, |source, command| match command.noted_digest() {
+            Some(digest) => Ok(FirstRun::Noted(digest)),
+            None => source.first_read().map(FirstRun::Key),
+        })
     }
 
     /// As [`find`](Self::find), for a start by a client in whatever folder: a key command that is a relative path is
-    /// refused.
+    /// refused. A command whose key nobody has noted is run by `first_run`, in which another start may be first.
     ///
     /// # Errors
-    /// As [`find`](Self::find), and [`FailureKind::Usage`] for such a command.
-    pub fn find_for_client(args: &KeyArgs, base: &BaseUrl, cache: Option<&Path>) -> Result<Self, Failure> {
-        Self::find_where(args, base, cache, KeyCommand::refuse_relative_program)
+    /// As [`find`](Self::find), [`FailureKind::Usage`] for such a command, and what `first_run` fails with.
+    pub fn find_for_client(
+        args: &KeyArgs,
+        base: &BaseUrl,
+        cache: Option<&Path>,
+        first_run: impl FnOnce(&Source, &KeyCommand) -> Result<FirstRun, Failure>,
+    ) -> Result<Self, Failure> {
+        Self::find_where(args, base, cache, |source, command| {
+            command.refuse_relative_program()?;
+            match command.noted_digest() {
+                Some(digest) => Ok(FirstRun::Noted(digest)),
+                None => first_run(source, command),
+            }
+        })
     }
 
     fn find_where(
         args: &KeyArgs,
         base: &BaseUrl,
         cache: Option<&Path>,
-        check: impl Fn(&KeyCommand) -> Result<(), Failure>,
+        first: impl FnOnce(&Source, &KeyCommand) -> Result<FirstRun, Failure>,
     ) -> Result<Self, Failure> {
         if let Some(path) = &args.key_file {
             return Ok(Self::known(Source::File(path.clone()), read_file(path)?));
@@ -200,7 +232,11 @@ impl FoundKey {
         let place = KeptKey::of(base, args.key_name.as_deref());
         if let Some((place, record)) = place.and_then(|place| place.record().map(|record| (place, record))) {
             let noted = record.digest();
-            return Self::later(Source::Kept(place, record), noted);
+            let source = Source::Kept(place, record);
+            return match noted {
+                Some(digest) => Ok(Self::later(source, digest)),
+                None => source.first_read().map(|key| Self::known(source, key)),
+            };
         }
         if let Some(name) = &args.key_name {
             return Err(Failure::new(
@@ -215,21 +251,20 @@ impl FoundKey {
             None => environment::text(KEY_COMMAND_VARIABLE)?.ok_or_else(|| none(base))?,
         };
         let command = KeyCommand::parse(&text, args.command_limit(), base, cache)?;
-        check(&command)?;
-        let noted = command.noted_digest();
-        Self::later(Source::Command(command), noted)
+        let source = Source::Command(command.clone());
+        Ok(match first(&source, &command)? {
+            FirstRun::Noted(digest) => Self::later(source, digest),
+            FirstRun::Key(key) => Self::known(source, key),
+        })
     }
 
     fn known(source: Source, key: PlaintextKey) -> Self {
         Self { source, first_digest: key.digest(), key: OnceLock::from(key) }
     }
 
-    /// A key that is read when it is needed; at once when nobody noted which it is.
-    fn later(source: Source, noted: Option<KeyDigest>) -> Result<Self, Failure> {
-        match noted {
-            Some(first_digest) => Ok(Self { source, first_digest, key: OnceLock::new() }),
-            None => source.read(None).map(|key| Self::known(source, key)),
-        }
+    /// A key that is read when it is needed.
+    fn later(source: Source, first_digest: KeyDigest) -> Self {
+        Self { source, first_digest, key: OnceLock::new() }
     }
 
     /// Where it was found.
@@ -252,11 +287,36 @@ impl FoundKey {
     /// # Errors
     /// [`FailureKind::NoKey`], with what to mend.
     pub fn read(&self) -> Result<&PlaintextKey, Failure> {
+        self.read_within(Duration::MAX)
+    }
+
+    /// The key itself, which may take this long and no longer than its source may.
+    ///
+    /// # Errors
+    /// [`FailureKind::NoKey`], with what to mend.
+    pub fn read_within(&self, limit: Duration) -> Result<&PlaintextKey, Failure> {
         if let Some(key) = self.key.get() {
             return Ok(key);
         }
-        let key = self.source.read(Some(self.first_digest))?;
+        let key = self.source.read(Some(self.first_digest), limit)?;
         Ok(self.key.get_or_init(|| key))
+    }
+
+    /// Whether the key has been read.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.key.get().is_some()
+    }
+
+    /// The digest as it is known now: of the key that was read, else of the one that a command gave last, to whichever
+    /// start.
+    #[must_use]
+    pub fn latest_digest(&self) -> KeyDigest {
+        let noted = || match &self.source {
+            Source::Command(command) => command.noted_digest(),
+            _ => None,
+        };
+        self.key.get().map(PlaintextKey::digest).or_else(noted).unwrap_or(self.first_digest)
     }
 }
 

@@ -58,6 +58,28 @@ impl Slot {
         let family = SlotFamily::of(&exchange.base, key);
         Self(format!("{}{:x}", family.as_str(), base16ct::HexDisplay(&hash.finalize())))
     }
+
+    /// The slot of this name, if it is one.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let is_hexadecimal = |text: &str, len: usize| {
+            text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let (family, rest) = name.split_once('-')?;
+        (is_hexadecimal(family, 16) && is_hexadecimal(rest, 64)).then(|| Self(name.to_owned()))
+    }
+
+    /// The slot's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// The slot's file with this extension.
+    #[must_use]
+    pub fn file(&self, folder: &Path, extension: &str) -> PathBuf {
+        folder.join(&self.0).with_extension(extension)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -177,6 +199,16 @@ impl TokenCache {
         self.parse(&bytes, now)
     }
 
+    /// When the slot's token ended, if the file is what the plugin writes for this slot and no longer of use.
+    #[must_use]
+    pub fn ended_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let bytes = private_file::read_own(&self.path(), FILE_MAX).ok()?;
+        let entry: Entry<String, BearerToken> = serde_json::from_slice(&bytes).ok()?;
+        let is_ended =
+            entry.layout == LAYOUT && entry.slot == self.slot.0 && !entry.life.may_be_handed_out(now);
+        is_ended.then(|| entry.life.expires_at())
+    }
+
     /// The token in the bytes of this slot's file, or why it is none that may be handed out now. Pure and total.
     ///
     /// # Errors
@@ -222,6 +254,6 @@ impl TokenCache {
     }
 
     fn beside(&self, extension: &str) -> PathBuf {
-        self.folder.join(Path::new(&self.slot.0).with_extension(extension))
+        self.slot.file(&self.folder, extension)
     }
 }

@@ -30,7 +30,7 @@ const LAYOUT: u32 = 2;
 /// Bytes of the file: three bounded texts and their surroundings.
 const FILE_MAX: u64 = 16 * 1024;
 
-/// A failure of the exchange, and until when it counts. It holds no key and no token.
+/// A failure of the exchange or of a key command, and until when it counts. It holds no key and no token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RememberedFailure {
@@ -48,7 +48,7 @@ pub struct RememberedFailure {
 }
 
 impl RememberedFailure {
-    /// The failure of this `way` as it is remembered after `previous`; none for one that is not the exchange's.
+    /// The failure of this `way` as it is remembered after `previous`; none for one that is this start's alone.
     #[must_use]
     pub fn of(
         failure: &Failure,
@@ -57,7 +57,7 @@ impl RememberedFailure {
         previous: Option<&Self>,
         now: DateTime<Utc>,
     ) -> Option<Self> {
-        if !is_the_exchanges(failure.kind()) {
+        if !meets_others(failure.kind()) {
             return None;
         }
         let before =
@@ -101,15 +101,13 @@ impl RememberedFailure {
         let ago = now.signed_duration_since(self.at).num_seconds();
         // Rounded up: after that many seconds it is true.
         let left = self.until.signed_duration_since(now).num_milliseconds().div_euclid(1000) + 1;
-        is_the_exchanges(kind).then(|| {
+        let anew = if kind == FailureKind::NoKey { "the key command runs" } else { "the exchange is asked" };
+        meets_others(kind).then(|| {
             Failure::new(
                 kind,
                 &*self.what,
                 &*self.place,
-                format!(
-                    "told again from {ago} s ago, the exchange is asked anew in {left} s; {}",
-                    self.remedy
-                ),
+                format!("told again from {ago} s ago, {anew} anew in {left} s; {}", self.remedy),
             )
         })
     }
@@ -136,9 +134,9 @@ pub fn pause(in_a_row: u32, asked: Option<Duration>) -> TimeDelta {
     asked.map_or(own, |asked| asked.clamp(own, LONGEST_ASKED_PAUSE))
 }
 
-/// Whether the exchange, or the way to it, failed: that meets other starts too. What is wrong with one start's arguments
-/// or key is its own.
-const fn is_the_exchanges(kind: FailureKind) -> bool {
+/// Whether the exchange, or the way to it, or the key command failed: that meets other starts too. What is wrong with one
+/// start's arguments is its own.
+const fn meets_others(kind: FailureKind) -> bool {
     match kind {
         FailureKind::Refused
         | FailureKind::Forbidden
@@ -148,12 +146,9 @@ const fn is_the_exchanges(kind: FailureKind) -> bool {
         | FailureKind::Busy
         | FailureKind::ShortLived
         | FailureKind::Locked
-        | FailureKind::Expired => true,
-        FailureKind::Local
-        | FailureKind::Usage
-        | FailureKind::NoKey
-        | FailureKind::File
-        | FailureKind::Kubectl => false,
+        | FailureKind::Expired
+        | FailureKind::NoKey => true,
+        FailureKind::Local | FailureKind::Usage | FailureKind::File | FailureKind::Kubectl => false,
     }
 }
 
@@ -177,18 +172,25 @@ struct Entry<S, F> {
     failure: F,
 }
 
-/// The latest failure of one slot, in a private file of its own.
+/// The latest failure of one slot, or of one key command, in a private file of its own.
 #[derive(Clone, Debug)]
 pub struct FailureMemory {
     path: PathBuf,
     slot: String,
+    of_key_command: bool,
 }
 
 impl FailureMemory {
     /// The memory of the slot with this name, in this file. Touches nothing yet.
     #[must_use]
     pub fn new(path: PathBuf, slot: String) -> Self {
-        Self { path, slot }
+        Self { path, slot, of_key_command: false }
+    }
+
+    /// The memory of a key command that stands for this slot, in this file: of no other failure. Touches nothing yet.
+    #[must_use]
+    pub fn of_key_command(path: PathBuf, slot: String) -> Self {
+        Self { path, slot, of_key_command: true }
     }
 
     /// The latest failure, whether it counts or not.
@@ -201,11 +203,15 @@ impl FailureMemory {
     #[must_use]
     pub fn parse(&self, bytes: &[u8]) -> Option<RememberedFailure> {
         let entry: Entry<String, RememberedFailure> = serde_json::from_slice(bytes).ok()?;
-        (entry.layout == LAYOUT && entry.slot == self.slot).then_some(entry.failure)
+        let is_mine = entry.layout == LAYOUT && entry.slot == self.slot && self.is_for(entry.failure.kind()?);
+        is_mine.then_some(entry.failure)
     }
 
-    /// Remembers a failure of the exchange, met on this way. Whether that worked matters to nobody: the next start asks the exchange.
+    /// Remembers a failure, met on this way. Whether that worked matters to nobody: the next start asks the exchange.
     pub fn remember(&self, failure: &Failure, early: bool, way: Way, now: DateTime<Utc>) {
+        if !self.is_for(failure.kind()) {
+            return;
+        }
         let Some(failure) = RememberedFailure::of(failure, early, way, self.read().as_ref(), now) else {
             return;
         };
@@ -218,7 +224,12 @@ impl FailureMemory {
         }
     }
 
-    /// Forgets the failure: the exchange gave a token.
+    /// Whether failures of this kind are remembered here.
+    fn is_for(&self, kind: FailureKind) -> bool {
+        (kind == FailureKind::NoKey) == self.of_key_command
+    }
+
+    /// Forgets the failure: the exchange gave a token, or the command a key.
     pub fn clear(&self) {
         // What cannot be removed stops to count by itself.
         let _ = fs::remove_file(&self.path);

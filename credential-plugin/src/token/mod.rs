@@ -3,6 +3,7 @@
 mod bearer;
 pub mod cache;
 pub mod cache_folder;
+pub mod dead_slots;
 pub mod failure_memory;
 pub mod hand_out;
 pub mod life;

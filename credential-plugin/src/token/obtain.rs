@@ -11,6 +11,7 @@
 //! - What the exchange says against the key itself (401, 403) is told at once, and the cached token is forgotten: the
 //!   API server refuses it within seconds, or gives it no rights.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Utc};
@@ -22,15 +23,29 @@ use crate::token::cache::{Cached, TokenCache};
 use crate::token::failure_memory::RememberedFailure;
 use crate::token::hand_out::{self, HandOutRecord};
 use crate::token::life::{LEAST_LIFE, TokenLife};
-use crate::token::single_flight::{Flight, Turn};
+use crate::token::single_flight::{Flight, SingleFlight, Turn};
 use crate::token::way::Way;
 use crate::verbose;
 
 /// The longest that an early refresh may take: somebody waits for a command that could have begun.
 pub const EARLY_REFRESH_LIMIT: Duration = Duration::from_secs(3);
 
-/// Asks the exchange, for at most this long, and shows it the token that is held.
-pub type Ask<'a> = dyn Fn(Duration, Option<&BearerToken>) -> Result<(BearerToken, TokenLife), Failure> + 'a;
+/// How the exchange is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// For at most this long.
+    pub limit: Duration,
+    /// Whether a cached token still counts, so that nobody shall wait longer than that for the key either.
+    pub early: bool,
+    /// The token that is held, to be shown.
+    pub held: Option<&'a BearerToken>,
+}
+
+/// Asks the exchange.
+pub type Ask<'a> = dyn Fn(Asking<'_>) -> Result<(BearerToken, TokenLife), Failure> + 'a;
+
+/// What another start has learned about the key meanwhile: it has changed, or cannot be read.
+pub type KeyNews<'a> = dyn Fn() -> Option<Failure> + 'a;
 
 /// The proxy to the exchange, or none.
 pub type ChooseProxy<'a> = dyn Fn() -> Result<Option<Proxy>, Failure> + 'a;
@@ -41,8 +56,18 @@ pub struct TokenSource<'a> {
     pub cache: TokenCache,
     /// The process that asks, when it is a client.
     pub client: Option<u32>,
-    /// What may pass until there is a token.
+    /// When the start began.
+    pub started: Instant,
+    /// What may pass until there is a token, once there is a key.
     pub timeout: Duration,
+    /// What may pass until there is a key.
+    pub key_time: Duration,
+    /// Who of many asks.
+    pub flight: &'a dyn Fn() -> SingleFlight,
+    /// The right to ask, once this start has it.
+    pub held: &'a RefCell<Option<Flight>>,
+    /// What another start knows of the key.
+    pub key_news: &'a KeyNews<'a>,
     /// The exchange's address, for people.
     pub base: &'a str,
     /// How the exchange is asked.
@@ -58,6 +83,8 @@ pub struct Obtained {
     pub token: BearerToken,
     /// Its life.
     pub life: TokenLife,
+    /// Whether this very start got it from the exchange.
+    pub is_new: bool,
     record: Option<HandOutRecord>,
 }
 
@@ -68,29 +95,28 @@ impl TokenSource<'_> {
     /// The exchange's failure, met now or a moment ago by another start; what was wrong with the key when it was read;
     /// [`FailureKind::Unreachable`] when another start has no answer in time.
     pub fn obtain(&self) -> Result<Obtained, Failure> {
-        let started = Instant::now();
         let cached = match self.cache.look(now()) {
             Ok(cached) => cached,
             Err(miss) => {
                 verbose::note(miss);
-                return self.ask_or_take(None, started);
+                return self.ask_or_take(None);
             }
         };
         let record = self.record();
         if !record.as_ref().is_some_and(|record| record.says_refused(cached.life)) {
             return if cached.life.is_due_for_refresh(now()) {
-                self.refresh_early(cached, record, started)
+                self.refresh_early(cached, record)
             } else {
                 verbose::note("handing out the cached token");
-                Ok(Obtained { token: cached.token, life: cached.life, record })
+                Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record })
             };
         }
         if !hand_out::may_check(cached.checks, cached.life.obtained_at(), now()) {
             verbose::note("the client asks again, but the exchange was asked about its token a moment ago");
-            return Ok(Obtained { token: cached.token, life: cached.life, record });
+            return Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record });
         }
         verbose::note("the client asks again, as if its token was refused; asking the exchange about it");
-        self.ask_or_take(Some(&cached), started)
+        self.ask_or_take(Some(&cached))
     }
 
     /// Remembers that the token was handed out.
@@ -105,84 +131,91 @@ impl TokenSource<'_> {
     }
 
     /// The next token, if this start is the one to ask for it and the exchange is quick; else the cached one.
-    fn refresh_early(
-        &self,
-        cached: Cached,
-        record: Option<HandOutRecord>,
-        started: Instant,
-    ) -> Result<Obtained, Failure> {
-        let Some(flight) = self.cache.is_writable().then(|| self.cache.flight().try_lead()).flatten() else {
+    fn refresh_early(&self, cached: Cached, record: Option<HandOutRecord>) -> Result<Obtained, Failure> {
+        let Some(flight) = self.cache.is_writable().then(|| (self.flight)().try_lead()).flatten() else {
             verbose::note(
                 "handing out the cached token; the next one is asked for by another start, or later",
             );
-            return Ok(Obtained { token: cached.token, life: cached.life, record });
+            return Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record });
         };
         // Another start may have been here since this one looked.
         let newer = self.cache.look(now()).ok().filter(|newer| newer.life != cached.life);
         if let Some(newer) = newer {
             verbose::note("handing out the token that another start has just got");
-            return Ok(Obtained { token: newer.token, life: newer.life, record });
+            return Ok(Obtained { token: newer.token, life: newer.life, is_new: false, record });
         }
         let limit = EARLY_REFRESH_LIMIT.min(self.timeout);
         let rests =
             |failure: RememberedFailure| self.way(limit).is_some_and(|way| failure.counts_for(&way, now()));
         if self.cache.failures().read().is_some_and(rests) {
             verbose::note("handing out the cached token; the exchange failed a moment ago");
-            return Ok(Obtained { token: cached.token, life: cached.life, record });
+            return Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record });
         }
         verbose::note("the cached token ends soon; asking the exchange for the next one");
-        let asked = (self.ask)(limit, None);
+        let asked = (self.ask)(Asking { limit, early: true, held: None });
         match self.settle(asked, 0, true, limit) {
-            Ok((token, life)) => Ok(Obtained { token, life, record }),
+            Ok((token, life)) => Ok(Obtained { token, life, is_new: true, record }),
             Err(failure) if is_about_the_key(failure.kind()) => Err(failure),
             Err(failure) => {
                 verbose::note(format_args!("no next token yet: {failure}"));
                 drop(flight);
                 if cached.life.may_be_handed_out(now()) {
-                    Ok(Obtained { token: cached.token, life: cached.life, record })
+                    Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record })
                 } else {
-                    self.ask_or_take(None, started)
+                    self.ask_or_take(None)
                 }
             }
         }
     }
 
     /// What the exchange gives, to this start or to the one that asks it already. A `suspect` is shown to it.
-    fn ask_or_take(&self, suspect: Option<&Cached>, started: Instant) -> Result<Obtained, Failure> {
+    fn ask_or_take(&self, suspect: Option<&Cached>) -> Result<Obtained, Failure> {
         let landed = || {
             let cached = self.cache.look(now()).ok();
             let other = cached.filter(|cached| suspect.is_none_or(|suspect| suspect.life != cached.life));
             if let Some(cached) = other {
                 return Some(Ok((cached.token, cached.life)));
             }
-            let failure = self.cache.failures().read()?;
-            failure.told_again(&self.way(self.left(started))?, now()).map(Err)
+            let remembered = self.cache.failures().read();
+            let told = |failure: RememberedFailure| failure.told_again(&self.way(self.left())?, now());
+            remembered.and_then(told).or_else(self.key_news).map(Err)
         };
         let turn = if !self.cache.is_writable() {
             verbose::note("the cache folder cannot be used; asking the exchange without it");
             Turn::Lead(Flight::without_lock())
         } else if let Some(answer) = landed() {
             Turn::Landed(answer)
+        } else if let Some(flight) = self.held.take() {
+            // It has been this start's turn since the key was read.
+            Turn::Lead(flight)
         } else {
-            self.cache.flight().lead_or_wait(self.left(started), landed)
+            let patience = self.key_time + self.left() / 3;
+            (self.flight)().lead_or_wait(self.left_to_wait(), patience, landed)
         };
+        let is_new = matches!(turn, Turn::Lead(_));
         let (token, life) = match turn {
             Turn::Landed(answer) => {
                 verbose::note("another start has asked the exchange; taking its answer");
                 answer?
             }
             Turn::TimedOut => return Err(self.no_answer_for_others()),
-            Turn::Lead(_flight) => {
+            Turn::Lead(flight) => {
                 verbose::note("asking the exchange");
                 let checks = suspect.map_or(0, |suspect| {
                     hand_out::checks_after(suspect.checks, suspect.life.obtained_at(), now())
                 });
-                let limit = self.left(started);
-                let asked = (self.ask)(limit, suspect.map(|suspect| &suspect.token));
-                self.settle(asked, checks, false, limit)?
+                let limit = self.left();
+                let held = suspect.map(|suspect| &suspect.token);
+                let asked = (self.ask)(Asking { limit, early: false, held });
+                let settled = self.settle(asked, checks, false, limit);
+                if landed().is_none() {
+                    flight.left_nothing();
+                }
+                self.held.replace(Some(flight));
+                settled?
             }
         };
-        Ok(Obtained { token, life, record: None })
+        Ok(Obtained { token, life, is_new, record: None })
     }
 
     /// Leaves what the exchange answered within the `limit` where other starts find it.
@@ -219,8 +252,15 @@ impl TokenSource<'_> {
         Some(Way::new((self.proxy)().ok()?.as_ref(), limit))
     }
 
-    fn left(&self, started: Instant) -> Duration {
-        self.timeout.saturating_sub(started.elapsed())
+    /// What the exchange may take: what others took for their key is not this one's loss.
+    fn left(&self) -> Duration {
+        self.timeout.min(self.left_to_wait())
+    }
+
+    /// What waiting for others and the exchange may take together: one of them may wait for its key, and the one that
+    /// goes on when that one is stuck.
+    fn left_to_wait(&self) -> Duration {
+        (self.timeout + self.key_time * 2).saturating_sub(self.started.elapsed())
     }
 
     fn no_answer_for_others(&self) -> Failure {

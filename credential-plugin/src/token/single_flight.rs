@@ -1,11 +1,16 @@
 //! One start of many asks the exchange; the others wait until it has an answer, and take that.
 //!
 //! The right to ask is a lock on an empty file beside the slot. The kernel frees it when its holder ends in whatever
-//! way, so a holder that is killed blocks nobody. The file is never removed: two who hold a lock on two files of the
-//! same name would both ask.
+//! way, so a holder that is killed blocks nobody. Two who hold a lock on two files of the same name would both ask; so the
+//! file is removed only with a slot that nobody has used for [long](crate::token::dead_slots), and then that is all
+//! that can come of it.
 //!
 //! Who waits asks for a shared lock, and gives it back at once: when the holder ends, the kernel wakes all of them
 //! together, and none waits for another one's turn. Only those for whom the holder left no answer line up to ask.
+//!
+//! A holder that ends without an answer that others can find (the disk is full, say) marks the lock's file: those who
+//! waited meanwhile then ask at once, each for itself, since a line would only add up their times. The mark is the
+//! file's time, which needs no room. A holder that was killed leaves no mark: then one of the line asks.
 //!
 //! A holder that is merely stopped (Ctrl-Z) keeps its lock. So patience with it ends after a third of the time limit;
 //! one of those who wait then asks under a second lock. Where locks do not work, everybody asks for themselves.
@@ -15,7 +20,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::private_file;
 use crate::verbose;
@@ -23,14 +28,22 @@ use crate::verbose;
 /// The right to ask the exchange. It is given back when dropped, at the latest by the kernel when the process ends.
 #[derive(Debug)]
 pub struct Flight {
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Flight {
     /// The right of a start for which there is no lock.
     #[must_use]
     pub const fn without_lock() -> Self {
-        Self { _lock: None }
+        Self { lock: None }
+    }
+
+    /// Tells those who wait that there will be nothing for them to find.
+    pub fn left_nothing(&self) {
+        if let Some(lock) = &self.lock {
+            // Without a mark they line up.
+            let _ = lock.set_modified(SystemTime::now());
+        }
     }
 }
 
@@ -80,34 +93,49 @@ impl SingleFlight {
     pub fn try_lead(&self) -> Option<Flight> {
         let file = private_file::open_to_lock(&self.first).ok()?;
         file.try_lock().ok()?;
-        Some(Flight { _lock: Some(file) })
+        Some(Flight { lock: Some(file) })
     }
 
-    /// Gets the right to ask, or waits for whoever has it; at most `limit` together.
+    /// Gets the right to ask, or waits for whoever has it; at most `limit` together, of which `patience` with the first
+    /// holder.
     ///
     /// `landed` looks for an answer that another start left. It is asked once more under the lock, so that no start
     /// asks what was answered in between.
-    pub fn lead_or_wait<T>(&self, limit: Duration, landed: impl Fn() -> Option<T>) -> Turn<T> {
+    pub fn lead_or_wait<T>(
+        &self,
+        limit: Duration,
+        patience: Duration,
+        landed: impl Fn() -> Option<T>,
+    ) -> Turn<T> {
         let started = Instant::now();
         let left = |of: Duration| of.saturating_sub(started.elapsed());
-        let lead = |file| landed().map_or(Turn::Lead(Flight { _lock: Some(file) }), Turn::Landed);
+        let lead = |file: File, mark: Option<SystemTime>| match landed() {
+            Some(answer) => Turn::Landed(answer),
+            None if mark_of(&file) == mark => Turn::Lead(Flight { lock: Some(file) }),
+            None => unanswered(),
+        };
         let Ok(file) = private_file::open_to_lock(&self.first) else {
             return alone();
         };
+        let mark = mark_of(&file);
         match file.try_lock() {
-            Ok(()) => return lead(file),
+            // Whoever marked it meanwhile was not waited for.
+            Ok(()) => return landed().map_or(Turn::Lead(Flight { lock: Some(file) }), Turn::Landed),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(_)) => return alone(),
         }
         verbose::note("another start asks the exchange; waiting for its answer");
-        match wait(file, Until::Free, left(limit / 3)) {
+        match wait(file, Until::Free, left(patience.min(limit))) {
             Waited::Done(file) => {
                 if let Some(answer) = landed() {
                     return Turn::Landed(answer);
                 }
+                if mark_of(&file) != mark {
+                    return unanswered();
+                }
                 verbose::note("that start ended without an answer for this one; waiting to ask");
-                match wait(file, Until::Held, left(limit / 3 * 2)) {
-                    Waited::Done(file) => return lead(file),
+                match wait(file, Until::Held, left(patience.saturating_mul(2).min(limit))) {
+                    Waited::Done(file) => return lead(file, mark),
                     Waited::TimedOut => {}
                     Waited::NoLocks => return alone(),
                 }
@@ -119,12 +147,23 @@ impl SingleFlight {
         let Ok(file) = private_file::open_to_lock(&self.second) else {
             return alone();
         };
+        let mark = mark_of(&file);
         match wait(file, Until::Held, left(limit)) {
-            Waited::Done(file) => lead(file),
+            Waited::Done(file) => lead(file, mark),
             Waited::TimedOut => Turn::TimedOut,
             Waited::NoLocks => alone(),
         }
     }
+}
+
+/// When a holder last left nothing, or the file was made. Who cannot know it sees no change.
+fn mark_of(file: &File) -> Option<SystemTime> {
+    file.metadata().and_then(|metadata| metadata.modified()).ok()
+}
+
+fn unanswered<T>() -> Turn<T> {
+    verbose::note("that start could leave no answer for others; asking without waiting for more");
+    Turn::Lead(Flight::without_lock())
 }
 
 fn alone<T>() -> Turn<T> {

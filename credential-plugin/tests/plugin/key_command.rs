@@ -137,7 +137,7 @@ fn each_failure_of_the_command_is_told_and_shows_no_key() {
     for (body, words) in cases {
         let script = stage.counted(body);
         let mut command = stage.command("get-token", &exchange);
-        let output = command.args(["--key-command", &format!("sh {script}")]).output().unwrap();
+        let output = command.args(["--no-cache", "--key-command", &format!("sh {script}")]).output().unwrap();
         let line = failure(&output, 3);
         assert!(line.contains(words), "{body}: {line}");
         shows_no_key(&output, key);

@@ -9,6 +9,8 @@ mod cache_laws;
 #[cfg(test)]
 mod closed_pipe;
 #[cfg(test)]
+mod dead_slots;
+#[cfg(test)]
 mod distribution;
 #[cfg(test)]
 mod doctor;
@@ -22,6 +24,8 @@ mod failure_memory;
 mod failure_table;
 #[cfg(test)]
 mod failures;
+#[cfg(test)]
+mod full_disk;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
@@ -61,6 +65,8 @@ mod refresh;
 mod refused_token;
 #[cfg(test)]
 mod retry_laws;
+#[cfg(test)]
+mod shared_run;
 #[cfg(test)]
 mod single_flight;
 #[cfg(test)]

@@ -42,7 +42,7 @@ fn stuck_at_first(then: impl Fn(usize) -> Reply + Send + Sync + 'static) -> (mps
 }
 
 /// How many of the starts the kernel has waiting for a lock.
-fn waiting(starts: &[Child]) -> usize {
+pub(crate) fn waiting(starts: &[Child]) -> usize {
     let locks = fs::read_to_string("/proc/locks").unwrap();
     let blocked = |start: &&Child| {
         locks.lines().any(|line| {
