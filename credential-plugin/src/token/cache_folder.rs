@@ -26,8 +26,8 @@ impl CacheArgs {
     }
 }
 
-/// The folder of the token cache: the given one, else `KEYPLANE_CACHE_DIR`, else `keyplane` in the user's cache folder; none when the system
-/// names no such folder.
+/// The folder of the token cache: the given one, else `KEYPLANE_CACHE_DIR`, else `keyplane` in the user's cache folder;
+/// none when the system names no such folder.
 fn locate(given: Option<PathBuf>) -> Option<PathBuf> {
     given
         .or_else(|| environment::path(CACHE_VARIABLE))
