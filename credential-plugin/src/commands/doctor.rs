@@ -7,12 +7,9 @@ use clap::Args;
 
 use crate::doctor::examination::examine;
 use crate::doctor::finding::{Finding, Outcome};
-use crate::exchange::arguments::ExchangeArgs;
 use crate::failure::{Failure, FailureKind};
-use crate::key_source::KeyArgs;
-use crate::kubeconfig::current::ContextArgs;
 use crate::output::{self, OutputFormat};
-use crate::token::cache_folder::CacheArgs;
+use crate::target::TargetArgs;
 
 /// Columns of the names of checks: the longest has as many letters.
 const CHECK_WIDTH: usize = 19;
@@ -37,18 +34,9 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub struct DoctorArgs {
-    /// Which exchange.
+    /// Which exchange, key and cache.
     #[command(flatten)]
-    pub exchange: ExchangeArgs,
-    /// Which context.
-    #[command(flatten)]
-    pub context: ContextArgs,
-    /// Which key.
-    #[command(flatten)]
-    pub key: KeyArgs,
-    /// Which cache.
-    #[command(flatten)]
-    pub cache: CacheArgs,
+    pub target: TargetArgs,
     /// The form of the report
     #[arg(long, short, value_enum, default_value_t)]
     pub output: OutputFormat,
@@ -61,7 +49,7 @@ pub struct DoctorArgs {
 pub fn run(args: &DoctorArgs, out: &mut impl Write, _terminal: &mut impl Write) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let coloured = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    examine(args, &mut |finding| {
+    examine(&args.target, &mut |finding| {
         if args.output == OutputFormat::Table {
             write_line(&finding, coloured, out).map_err(|error| Failure::output(&error))?;
         }

@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{self, PathBuf};
-use std::time::SystemTime;
 
+use chrono::Utc;
 use clap::{ArgGroup, Args};
 use keyplane_core::key_format::{KeyDigest, PlaintextKey};
 
@@ -86,8 +86,7 @@ pub fn run(args: &LoginArgs, out: &mut impl Write, terminal: &mut impl Write) ->
     let identity = Identity::ask(&target.exchange, &key, args.exchange.timeout())?;
     let before = place.record();
     let kept = place.keep(&key, args.store)?;
-    let now = SystemTime::now().into();
-    output::list(&identity.lines(now), out)?;
+    output::list(&identity.lines(Utc::now()), out)?;
 
     let mut tell = |text: String| output::line(terminal, &without_keys(&text));
     tell(format!("Kept for {} in {}", base.as_str(), kept.place))?;

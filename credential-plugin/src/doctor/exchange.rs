@@ -3,13 +3,13 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use ureq::Proxy;
 use ureq::http::Uri;
 
 use crate::doctor::clock;
 use crate::doctor::finding::Finding;
-use crate::doctor::probe::{self, NoReply, now};
+use crate::doctor::probe::{self, NoReply};
 use crate::doctor::time_limit::TimeLimit;
 use crate::environment;
 use crate::exchange::address::{ExchangeAddress, Trust, WHOAMI_PATH};
@@ -123,7 +123,7 @@ impl WaySeen {
                     Some(Failed::Handshake) => Step::Tls,
                     None => Step::Answer,
                 };
-                match no_answer::<Infallible>(&error, exchange.base.as_str(), shown, now()) {
+                match no_answer::<Infallible>(&error, exchange.base.as_str(), shown, Utc::now()) {
                     Verdict::Final(failure) | Verdict::Later(_, failure) => Err((step, failure)),
                     Verdict::Given(never) => match never {},
                 }

@@ -1,6 +1,6 @@
 //! A request of the doctor's own, over the connection that the plugin itself would use.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use ureq::http::{HeaderValue, Response, header};
@@ -60,7 +60,7 @@ pub(super) fn get(
 ) -> Result<Reply, NoReply> {
     let agent = client::agent(address, proxy, Instant::now() + limit)?;
     let request = agent.get(format!("{}{path}", address.base.as_str()));
-    let asked_at = now();
+    let asked_at = Utc::now();
     read(prepared(request, limit).call()?, asked_at)
 }
 
@@ -80,7 +80,7 @@ pub(super) fn post(
         Failure::new(FailureKind::Local, "the token's header cannot be made", "", "report this as a defect")
     })?;
     bearer.set_sensitive(true);
-    let asked_at = now();
+    let asked_at = Utc::now();
     let request = prepared(request, limit)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::AUTHORIZATION, bearer);
@@ -92,7 +92,7 @@ fn prepared<B>(request: RequestBuilder<B>, limit: Duration) -> RequestBuilder<B>
 }
 
 fn read(mut response: Response<Body>, asked_at: DateTime<Utc>) -> Result<Reply, NoReply> {
-    let answered_at = now();
+    let answered_at = Utc::now();
     let body = match response.body_mut().with_config().limit(BODY_MAX).read_to_vec() {
         Err(ureq::Error::BodyExceedsLimit(_)) => Vec::new(),
         body => body?,
@@ -106,8 +106,4 @@ fn read(mut response: Response<Body>, asked_at: DateTime<Utc>) -> Result<Reply, 
         answered_at,
         body: Zeroizing::new(body),
     })
-}
-
-pub(super) fn now() -> DateTime<Utc> {
-    SystemTime::now().into()
 }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use keyplane_core::key_format::PlaintextKey;
@@ -137,7 +137,7 @@ impl<'a> Connection<'a> {
         remaining: Duration,
         judge: impl Fn(&Answer<'_>, DateTime<Utc>) -> Verdict<T>,
     ) -> Verdict<T> {
-        let asked_at = DateTime::<Utc>::from(SystemTime::now());
+        let asked_at = Utc::now();
         let url = format!("{}{path}", self.base);
         let sent = match body {
             Some(body) => prepared(self.agent.post(&url), &self.key, remaining)

@@ -5,7 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use ureq::http::Uri;
 
+use crate::argument_values::namespace_name;
 use crate::commands::kubeconfig::KubeconfigArgs;
+use crate::commands::whoami::{Identity, Namespace};
 use crate::exchange::address::{ExchangeAddress, KUBECONFIG_PATH, Trust, WHOAMI_PATH, read_pem};
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::client;
@@ -14,7 +16,7 @@ use crate::key_source::FoundKey;
 use crate::kubeconfig::current::ContextArgs;
 use crate::kubeconfig::entries::{Cluster, Context, Entries, User};
 use crate::kubeconfig::exec_section::exec_section;
-use crate::kubeconfig::issued::{Issued, reached_namespaces};
+use crate::kubeconfig::issued::Issued;
 use crate::target::Target;
 use crate::token::cache_folder::CacheArgs;
 use crate::verbose;
@@ -141,7 +143,10 @@ impl<'a> Answered<'a> {
     fn ask(exchange: &'a ExchangeAddress, args: &'a KubeconfigArgs) -> Result<Self, Failure> {
         verbose::note(format!("asking {} for the cluster and the namespaces", exchange.base.as_str()));
         let key = FoundKey::find(&args.key, &exchange.base, None)?;
-        let given = get(exchange, &key, args, KUBECONFIG_PATH, Issued::parse);
+        let given =
+            client::get(exchange, key.read()?, KUBECONFIG_PATH, args.exchange.timeout()).and_then(|answer| {
+                Issued::parse(&answer).map_err(|why| unusable(exchange, KUBECONFIG_PATH, why))
+            });
         let issued = given.map_err(|failure| match failure.kind() {
             // An exchange that does not know how it is reached from outside says that it is not ready.
             FailureKind::Busy | FailureKind::Server => {
@@ -150,6 +155,16 @@ impl<'a> Answered<'a> {
             _ => failure,
         })?;
         Ok(Self { exchange, args, key, issued })
+    }
+
+    /// The namespaces that the key reaches, by both their names.
+    fn known(&self) -> Result<Vec<Namespace>, Failure> {
+        let Self { exchange, args, key, .. } = self;
+        let known = Identity::ask(exchange, key.read()?, args.exchange.timeout())?.namespaces;
+        if known.iter().all(|namespace| namespace_name(&namespace.kubernetes_name).is_ok()) {
+            return Ok(known);
+        }
+        Err(unusable(exchange, WHOAMI_PATH, "a namespace's name in it is none"))
     }
 
     /// The namespaces that are wanted, by the names of their core Namespaces; all when none is named. One may be named as
@@ -162,7 +177,7 @@ impl<'a> Answered<'a> {
         if wanted.iter().all(|name| reached.contains(name)) {
             return Ok(wanted.to_vec());
         }
-        let known = get(self.exchange, &self.key, self.args, WHOAMI_PATH, reached_namespaces)?;
+        let known = self.known()?;
         let find = |name: &String| {
             let found = known.iter().find(|namespace| namespace.kubernetes_name == *name);
             let found = found.or_else(|| known.iter().find(|namespace| namespace.name == *name));
@@ -190,20 +205,12 @@ impl<'a> Answered<'a> {
     }
 }
 
-fn get<T>(
-    exchange: &ExchangeAddress,
-    key: &FoundKey,
-    args: &KubeconfigArgs,
-    path: &str,
-    read: impl Fn(&[u8]) -> Result<T, &'static str>,
-) -> Result<T, Failure> {
-    let answer = client::get(exchange, key.read()?, path, args.exchange.timeout())?;
-    read(&answer).map_err(|why| {
-        Failure::new(
-            FailureKind::Server,
-            format!("the exchange's answer cannot be used: {why}"),
-            format!("{}{path}", exchange.base.as_str()),
-            "check that --server is a Keyplane exchange and that no proxy changes its answers",
-        )
-    })
+/// An answer of the exchange that cannot be used.
+fn unusable(exchange: &ExchangeAddress, path: &str, why: &str) -> Failure {
+    Failure::new(
+        FailureKind::Server,
+        format!("the exchange's answer cannot be used: {why}"),
+        format!("{}{path}", exchange.base.as_str()),
+        "check that --server is a Keyplane exchange and that no proxy changes its answers",
+    )
 }

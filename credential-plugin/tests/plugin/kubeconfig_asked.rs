@@ -5,10 +5,12 @@ use std::fs;
 use assert_cmd::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use keyplane_credential_plugin::kubeconfig::issued::{Issued, reached_namespaces};
+use keyplane_credential_plugin::commands::whoami::Identity;
+use keyplane_credential_plugin::kubeconfig::issued::Issued;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::kept_key::identity;
 use crate::kubeconfig_styles::seen_by_kubectl;
 use crate::stage::{Stage, failure};
 use crate::stand_in::{Reply, StandIn};
@@ -174,10 +176,11 @@ fn names_are_the_users_to_choose() {
 fn a_namespace_may_be_named_as_in_its_account_and_must_be_reached() {
     let stage = Stage::new();
     let config = serde_saphyr::to_string(&issued()).unwrap();
-    let whoami = json!({"account": "acme", "namespaces": [
+    let mut whoami = identity();
+    whoami["namespaces"] = json!([
         {"id": "1", "name": "web", "kubernetes_name": "acme-web"},
         {"id": "2", "name": "db", "kubernetes_name": "acme-db"},
-    ]});
+    ]);
     let exchange = StandIn::tls(move |count| {
         Reply::new(200, if count % 2 == 1 { config.clone() } else { whoami.to_string() })
     });
@@ -312,7 +315,7 @@ proptest! {
     fn any_answer_is_judged_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in "\\PC{0,100}") {
         for answer in [bytes.as_slice(), text.as_bytes()] {
             let _ = Issued::parse(answer);
-            let _ = reached_namespaces(answer);
+            let _ = Identity::parse(answer);
         }
     }
 }

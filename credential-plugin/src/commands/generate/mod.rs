@@ -5,7 +5,6 @@ mod declaration;
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
@@ -283,7 +282,7 @@ fn scope(args: &GenerateArgs) -> Result<Scope<'_>, Failure> {
 }
 
 fn still_to_come(time: DateTime<Utc>) -> Result<String, Failure> {
-    if time > DateTime::<Utc>::from(SystemTime::now()) {
+    if time > Utc::now() {
         Ok(time.to_rfc3339_opts(SecondsFormat::Secs, true))
     } else {
         Err(Failure::new(

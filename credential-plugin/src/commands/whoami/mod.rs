@@ -3,21 +3,17 @@
 mod identity;
 
 use std::io::Write;
-use std::time::SystemTime;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use clap::Args;
 use serde_json::{Value, json};
 
-pub use self::identity::{Identity, until};
-use crate::exchange::arguments::ExchangeArgs;
+pub use self::identity::{Identity, Namespace, until};
 use crate::failure::Failure;
-use crate::key_source::{FoundKey, KeyArgs};
-use crate::kubeconfig::current::ContextArgs;
+use crate::key_source::FoundKey;
 use crate::output::{self, OutputFormat};
-use crate::target::Target;
+use crate::target::TargetArgs;
 use crate::token::cache::TokenCache;
-use crate::token::cache_folder::CacheArgs;
 use crate::token::life::TokenLife;
 use crate::token::slot_family::SlotFamily;
 
@@ -37,18 +33,9 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub struct WhoamiArgs {
-    /// Which exchange.
+    /// Which exchange, key and cache.
     #[command(flatten)]
-    pub exchange: ExchangeArgs,
-    /// Which context.
-    #[command(flatten)]
-    pub context: ContextArgs,
-    /// Which key.
-    #[command(flatten)]
-    pub key: KeyArgs,
-    /// Which cache.
-    #[command(flatten)]
-    pub cache: CacheArgs,
+    pub target: TargetArgs,
     /// The form of the answer
     #[arg(long, short, value_enum, default_value_t)]
     pub output: OutputFormat,
@@ -59,10 +46,10 @@ pub struct WhoamiArgs {
 /// # Errors
 /// Any kind of failure but those of a token.
 pub fn run(args: &WhoamiArgs, out: &mut impl Write, _terminal: &mut impl Write) -> Result<(), Failure> {
-    let target = Target::find(&args.exchange, &args.context, &args.key, &args.cache)?;
+    let target = args.target.find()?;
     let key = FoundKey::find(&target.key, &target.exchange.base, target.cache.as_deref())?;
-    let identity = Identity::ask(&target.exchange, key.read()?, args.exchange.timeout())?;
-    let now = DateTime::<Utc>::from(SystemTime::now());
+    let identity = Identity::ask(&target.exchange, key.read()?, args.target.exchange.timeout())?;
+    let now = Utc::now();
     let family = SlotFamily::of(&target.exchange.base, key.digest());
     let cached = target.cache.as_deref().map(|folder| TokenCache::lives_of(folder, &family, now));
     let mut ends: Vec<_> = cached.unwrap_or_default().iter().map(TokenLife::expires_at).collect();
