@@ -41,7 +41,7 @@ A failure is one line on standard error; get-token is silent there when it succe
 
 /// Swaps a Keyplane API key for a short-lived cluster token, and manages keys from the terminal.
 #[derive(Parser, Debug)]
-#[command(name = "kubectl-keyplane", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "kubectl-keyplane", version, about, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Tell on standard error what is done
     #[arg(long, short, global = true)]
