@@ -22,6 +22,8 @@ The exchange is --server, else KEYPLANE_URL, else the one of the kubeconfig's cu
 plugin; then the key, its CA and the cache are that user's too, unless arguments name others. With --context, the \
 kubeconfig's comes before KEYPLANE_URL.
 The key is read as get-token reads it. The exchange is asked each time.
+JSON has the fields of GET /v1/whoami, named as kubectl names fields (expiresAt), and server, context, keySource and \
+cachedTokens.
 
 Examples:
   kubectl-keyplane whoami
@@ -56,14 +58,14 @@ pub fn run(args: &WhoamiArgs, out: &mut impl Write, _terminal: &mut impl Write) 
     ends.sort_unstable();
     let server = target.exchange.base.as_str();
     if args.output == OutputFormat::Json {
-        let mut answer = json!(identity);
-        let ends: Vec<Value> = ends.iter().map(|end| json!({"expires_at": end})).collect();
+        let mut answer = output::camel_case(json!(identity));
+        let ends: Vec<Value> = ends.iter().map(|end| json!({"expiresAt": end})).collect();
         if let Some(fields) = answer.as_object_mut() {
             let mut add = |name: &str, value: Value| fields.insert(name.to_owned(), value);
             add("server", json!(server));
             add("context", json!(target.context));
-            add("key_source", json!({"kind": key.source().kind(), "description": key.source().to_string()}));
-            add("cached_tokens", Value::Array(ends));
+            add("keySource", json!({"kind": key.source().kind(), "description": key.source().to_string()}));
+            add("cachedTokens", Value::Array(ends));
         }
         return output::json(&answer, out);
     }
