@@ -272,7 +272,7 @@ fn an_exchange_does_not_decide_whom_an_entry_of_somebody_else_trusts() {
     for content in ["    certificate-authority-data: QUJD\n", "    certificate-authority: /etc/ca.pem\n", ""]
     {
         stage.file("config", &entry(content), 0o600);
-        let line = failure(&asking(&stage, &exchange).args(["--output", "config"]).output().unwrap(), 11);
+        let line = failure(&asking(&stage, &exchange).args(["--merge-into", "config"]).output().unwrap(), 11);
         assert!(line.contains("--cluster, or give --replace"), "{line}");
     }
     // Made for this exchange, it follows when the CA is renewed.
@@ -280,7 +280,7 @@ fn an_exchange_does_not_decide_whom_an_entry_of_somebody_else_trusts() {
         "    extensions:\n    - {name: client.authentication.k8s.io/exec, extension: {server: URL}}\n";
     let own = entry("    certificate-authority-data: QUJD\n") + &extension.replace("URL", &exchange.url);
     stage.file("config", &own, 0o600);
-    assert!(asking(&stage, &exchange).args(["--output", "config"]).output().unwrap().status.success());
+    assert!(asking(&stage, &exchange).args(["--merge-into", "config"]).output().unwrap().status.success());
     let config: Value = serde_saphyr::from_str(&fs::read_to_string(stage.path("config")).unwrap()).unwrap();
     assert_eq!(config["clusters"][0]["cluster"]["certificate-authority-data"], STANDARD.encode(PEM));
 }
