@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
+use crate::verbose;
 
 /// The pause after the first look. Each look starts a kubectl.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -25,6 +26,7 @@ pub fn until<T>(
 ) -> Result<Option<T>, Failure> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
+    verbose::note(format_args!("waiting up to {} s for {what}", limit.as_secs()));
     let mut silent = io::stderr().is_terminal();
     loop {
         if let Some(found) = look()? {

@@ -21,6 +21,7 @@ use crate::secret_text::without_keys;
 use crate::target::{Target, context_for};
 use crate::token::cache_folder::CacheArgs;
 use crate::token::slot_family::SlotFamily;
+use crate::verbose;
 
 const HELP: &str = "\
 The key is asked for at the terminal, without showing it; without a terminal it is the one line of standard input. It is \
@@ -167,6 +168,7 @@ fn next_step(server: &str, given: &ExchangeArgs, name: Option<&str>) -> String {
 
 pub(super) fn forget_tokens(target: &Target, digest: Option<KeyDigest>) {
     if let (Some(folder), Some(digest)) = (&target.cache, digest) {
+        verbose::note(format_args!("looking for the key's tokens in {}", folder.display()));
         SlotFamily::of(&target.exchange.base, digest).forget(folder);
     }
 }

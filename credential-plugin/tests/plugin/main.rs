@@ -74,4 +74,6 @@ mod text_edit_laws;
 #[cfg(test)]
 mod token_life_laws;
 #[cfg(test)]
+mod verbose;
+#[cfg(test)]
 mod whoami;

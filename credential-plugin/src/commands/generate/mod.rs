@@ -2,7 +2,6 @@
 
 mod declaration;
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -196,7 +195,7 @@ pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write)
     if let Some(path) = &args.key_out {
         new_key::keep(&key, path)?;
         // A key without a manifest is of no use, and its file would be in the way of the next attempt.
-        let remove = || drop(fs::remove_file(path));
+        let remove = || new_key::remove(path);
         let kept = format!("The key of ApiKey {name} is in {}.", path.display());
         if args.apply {
             let whose = format!("the key in {}", path.display());
