@@ -42,14 +42,14 @@ pub struct DoctorArgs {
     pub output: OutputFormat,
 }
 
-/// Writes the report to `out`: as a table each line as soon as it is known.
+/// Writes the report to `out`: as a table each line as soon as it is known. A warning goes to `terminal`.
 ///
 /// # Errors
 /// [`FailureKind::Local`] when there is a problem, or when the output cannot be written.
-pub fn run(args: &DoctorArgs, out: &mut impl Write, _terminal: &mut impl Write) -> Result<(), Failure> {
+pub fn run(args: &DoctorArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let coloured = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    examine(&args.target, &mut |finding| {
+    examine(&args.target, terminal, &mut |finding| {
         if args.output == OutputFormat::Table {
             write_line(&finding, coloured, out).map_err(|error| Failure::output(&error))?;
         }

@@ -133,7 +133,7 @@ impl DestinationArgs {
 /// As [`assembly::entries`] and [`Files::merge`], and [`FailureKind::Local`](crate::failure::FailureKind::Local) for the
 /// output.
 pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
-    let entries = assembly::entries(args)?;
+    let entries = assembly::entries(args, terminal)?;
     let permission = Permission { replace: args.destination.replace, set_current: args.set_current };
     let mut tell = |line: String| writeln!(terminal, "{line}").map_err(|error| Failure::output(&error));
     if args.embed_key_env {

@@ -1,6 +1,7 @@
 //! Which check comes after which, and what each rests on.
 
 use std::env;
+use std::io::Write;
 
 use chrono::Utc;
 use keyplane_core::key_format::KeyDigest;
@@ -27,6 +28,7 @@ use crate::exec_protocol::ApiVersion;
 use crate::failure::Failure;
 use crate::key_source::FoundKey;
 use crate::kubeconfig::current::{ContextArgs, CurrentContext};
+use crate::output;
 use crate::target::{Target, TargetArgs};
 use crate::token::BearerToken;
 use crate::token::life::TokenLife;
@@ -34,17 +36,20 @@ use crate::token::life::TokenLife;
 /// Takes a finding as soon as it is known.
 type Tell<'a> = &'a mut dyn FnMut(Finding) -> Result<(), Failure>;
 
-/// Makes every check within the time of `--timeout`, and tells each finding at once.
+/// Makes every check within the time of `--timeout`, and tells each finding at once; a warning goes to `terminal`.
 ///
 /// # Errors
-/// What `tell` fails with, and nothing else: whatever is wrong is a finding.
-pub fn examine(args: &TargetArgs, tell: Tell<'_>) -> Result<(), Failure> {
+/// What `tell` and `terminal` fail with, and nothing else: whatever is wrong is a finding.
+pub fn examine(args: &TargetArgs, terminal: &mut impl Write, tell: Tell<'_>) -> Result<(), Failure> {
     let limit = TimeLimit::after(args.exchange.timeout());
     let context = before_the_exchange(args, limit, tell)?;
     let Some(target) = target(args, context.as_ref(), limit, tell)? else {
         return nothing_to_ask(tell);
     };
     let key = key(&target, limit, tell)?;
+    if let Some(warning) = key.as_ref().and_then(|key| key.instead_of_the_command_in(&args.key)) {
+        output::line(terminal, &warning)?;
+    }
     let way = WaySeen::observe(&target.exchange, limit);
     for finding in way.judge() {
         tell(finding)?;

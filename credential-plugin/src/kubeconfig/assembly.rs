@@ -1,5 +1,7 @@
 //! From the arguments, and what the exchange says, to the entries.
 
+use std::io::Write;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -17,17 +19,18 @@ use crate::kubeconfig::current::ContextArgs;
 use crate::kubeconfig::entries::{Cluster, Context, Entries, User};
 use crate::kubeconfig::exec_section::exec_section;
 use crate::kubeconfig::issued::Issued;
+use crate::output;
 use crate::target::Target;
 use crate::token::cache_folder::CacheArgs;
 use crate::verbose;
 
 /// The entries that the arguments ask for. The exchange is asked for what they do not say: the cluster, or the
-/// namespaces.
+/// namespaces. A warning goes to `terminal`.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] for an address or a name, [`FailureKind::NoKey`] for a key that is not one,
 /// [`FailureKind::File`] for a CA, and those of asking the exchange.
-pub fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
+pub fn entries(args: &KubeconfigArgs, terminal: &mut impl Write) -> Result<Entries, Failure> {
     let (exchange, args) = &exchange(args)?;
     let mut extension = json!({"server": exchange.base.as_str()});
     let pem = match &exchange.trust {
@@ -50,7 +53,7 @@ pub fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
     let (name, server, ca, namespaces) = match given {
         Some((name, server)) if !args.all_namespaces => (name, server, given_ca, args.namespaces.clone()),
         given => {
-            let answered = Answered::ask(exchange, args)?;
+            let answered = Answered::ask(exchange, args, terminal)?;
             let namespaces = answered.namespaces(&args.namespaces)?;
             let Issued { cluster_name, cluster_server, cluster_ca, .. } = answered.issued;
             if let Some((name, server)) = given {
@@ -140,9 +143,16 @@ struct Answered<'a> {
 }
 
 impl<'a> Answered<'a> {
-    fn ask(exchange: &'a ExchangeAddress, args: &'a KubeconfigArgs) -> Result<Self, Failure> {
+    fn ask(
+        exchange: &'a ExchangeAddress,
+        args: &'a KubeconfigArgs,
+        terminal: &mut impl Write,
+    ) -> Result<Self, Failure> {
         verbose::note(format!("asking {} for the cluster and the namespaces", exchange.base.as_str()));
         let key = FoundKey::find(&args.key, &exchange.base, None)?;
+        if let Some(warning) = key.instead_of_the_command_in(&args.key) {
+            output::line(terminal, &warning)?;
+        }
         let given =
             client::get(exchange, key.read()?, KUBECONFIG_PATH, args.exchange.timeout()).and_then(|answer| {
                 Issued::parse(&answer).map_err(|why| unusable(exchange, KUBECONFIG_PATH, why))

@@ -229,6 +229,13 @@ fn a_key_command_goes_into_the_exec_section_and_key_sources_exclude_each_other()
     assert_eq!((&args[1], &args[2]), (&json!("--key-command"), &json!(command)));
     assert_eq!(config["users"][0]["user"]["exec"]["interactiveMode"], "Never");
     failure(&asking(&stage, &exchange).args(given).args(["--key-file", "key"]).output().unwrap(), 2);
+    // Who asks the exchange now with another key than kubectl will may reach other namespaces.
+    let output = asking(&stage, &exchange).args(["--key-command", command]).output().unwrap();
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && warning.starts_with("warning: --key-command is not used"),
+        "{warning}"
+    );
 }
 
 #[test]

@@ -69,7 +69,50 @@ fn each_source_is_named() {
     assert_eq!(kind(&["--key-file", &file]), "key-file");
     assert_eq!(kind(&["--key-command", &command]), "key-command");
     stage.log_in(&exchange, &stage.key, &["--store", "file"]);
-    assert_eq!(kind(&["--key-command", &command]), "kept-file");
+    assert_eq!(kind(&[]), "kept-file");
+}
+
+#[test]
+fn a_key_command_that_comes_after_another_source_is_not_passed_over_in_silence() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    let file = stage.file("key", &stage.key, 0o600);
+    let command = format!("cat '{file}'");
+    let run = |name: &str, args: &[&str]| {
+        let mut plugin = stage.command(name, &exchange);
+        let output = plugin.env("KEYPLANE_API_KEY", &stage.key).args(args).output().unwrap();
+        shows_no_key(&output, &stage.key);
+        output
+    };
+    let warning = "warning: --key-command is not used, for it comes last: the key is from the environment variable KEYPLANE_API_KEY\n";
+    for name in ["whoami", "doctor"] {
+        assert_eq!(
+            text(&run(name, &["--key-command", &command, "-o", "json"]).stderr)
+                .lines()
+                .next()
+                .map(|line| format!("{line}\n"))
+                .as_deref(),
+            Some(warning),
+            "{name}"
+        );
+    }
+    let whoami = run("whoami", &["--key-command", &command]);
+    assert!(whoami.status.success());
+    assert_eq!(text(&whoami.stderr), warning);
+    stage.log_in(&exchange, &stage.key, &["--store", "file"]);
+    let output = stage.command("whoami", &exchange).args(["--key-command", &command]).output().unwrap();
+    let kept = text(&output.stderr);
+    assert!(
+        kept.contains("the key is from login, which keeps it in ") && kept.lines().count() == 1,
+        "{kept}"
+    );
+    // kubectl shows what get-token says: nothing when all is well.
+    let args = ["--key-command", &command, "--no-cache"];
+    credential(&run("get-token", &args));
+    let told = run("get-token", &[&args[..], &["--verbose"]].concat());
+    assert!(text(&told.stderr).contains(warning), "{told:?}");
+    // Two sources that are both given say nothing about which is meant.
+    failure(&run("whoami", &["--key-command", &command, "--key-file", &file]), 2);
+    failure(&run("whoami", &["--key-command", &command, "--key-name", "acme"]), 2);
 }
 
 #[test]

@@ -43,13 +43,16 @@ pub struct WhoamiArgs {
     pub output: OutputFormat,
 }
 
-/// Asks the exchange about the key, and writes what it says to `out`.
+/// Asks the exchange about the key, and writes what it says to `out`; a warning goes to `terminal`.
 ///
 /// # Errors
 /// Any kind of failure but those of a token.
-pub fn run(args: &WhoamiArgs, out: &mut impl Write, _terminal: &mut impl Write) -> Result<(), Failure> {
+pub fn run(args: &WhoamiArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let target = args.target.find()?;
     let key = FoundKey::find(&target.key, &target.exchange.base, target.cache.as_deref())?;
+    if let Some(warning) = key.instead_of_the_command_in(&args.target.key) {
+        output::line(terminal, &warning)?;
+    }
     let identity = Identity::ask(&target.exchange, key.read()?, args.target.exchange.timeout())?;
     let now = Utc::now();
     let family = SlotFamily::of(&target.exchange.base, key.digest());
