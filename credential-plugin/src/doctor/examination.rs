@@ -205,7 +205,7 @@ fn swap(
     } else if way.is_reached() {
         None
     } else {
-        Some("the exchange was not reached")
+        Some(exchange::NOT_REACHED)
     };
     let plaintext = key.and_then(|key| key.read().ok());
     let (None, Some(plaintext)) = (why, plaintext) else {

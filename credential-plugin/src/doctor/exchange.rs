@@ -22,6 +22,9 @@ use crate::failure::Failure;
 /// The check of which exchange it is, and whether the key may go there.
 pub const EXCHANGE: &str = "exchange";
 
+/// Why what comes after the way to the exchange is not checked.
+pub(super) const NOT_REACHED: &str = "the exchange was not reached";
+
 /// A step on the way, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
@@ -145,15 +148,13 @@ impl WaySeen {
             .into_iter()
             .map(|step| match failed {
                 Some((at, failure)) if *at == step => Finding::of_failure(step.check(), failure),
-                Some((at, _)) if *at < step => {
-                    Finding::not_checked(step.check(), "the exchange was not reached")
-                }
+                Some((at, _)) if *at < step => Finding::not_checked(step.check(), NOT_REACHED),
                 _ => self.passed(step),
             })
             .collect();
         findings.push(match &self.outcome {
             Ok(answer) => clock::judge(answer.ahead),
-            Err(_) => Finding::not_checked(clock::CHECK, "the exchange did not tell its time"),
+            Err(_) => Finding::not_checked(clock::CHECK, NOT_REACHED),
         });
         findings
     }
