@@ -82,6 +82,14 @@ pub enum Command {
     Complete(CompleteArgs),
 }
 
+impl Command {
+    /// Whether a person typed it, and waits for the exchange's answer: kubectl starts `get-token`.
+    #[must_use]
+    pub const fn asks_the_exchange_for_a_person(&self) -> bool {
+        matches!(self, Self::Login(_) | Self::Whoami(_) | Self::Kubeconfig(_) | Self::Doctor(_))
+    }
+}
+
 /// What came of reading the arguments.
 #[derive(Debug)]
 pub enum Parsed {

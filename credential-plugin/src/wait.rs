@@ -11,7 +11,7 @@ use crate::verbose;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// From here on a person wonders whether anything happens.
-const SILENCE: Duration = Duration::from_secs(2);
+pub const SILENCE: Duration = Duration::from_secs(2);
 
 /// Looks until there is something, and gives it; nothing when `limit` has passed. It looks at least once. `what` ends the
 /// line "Waiting for ...".

@@ -18,6 +18,7 @@ use crate::exchange::connector::{Step as Failed, StepFailed};
 use crate::exchange::no_answer::no_answer;
 use crate::exchange::proxy;
 use crate::failure::Failure;
+use crate::sign_of_life::SignOfLife;
 
 /// The check of which exchange it is, and whether the key may go there.
 pub const EXCHANGE: &str = "exchange";
@@ -211,6 +212,7 @@ fn host(exchange: &ExchangeAddress) -> String {
 
 fn addresses(exchange: &ExchangeAddress, limit: TimeLimit) -> Vec<IpAddr> {
     let host = host(exchange);
+    let _waiting = SignOfLife::while_waiting_for(exchange.base.as_str());
     let found = limit.within(move || (host.as_str(), 0).to_socket_addrs().map(Iterator::collect::<Vec<_>>));
     let mut addresses: Vec<IpAddr> =
         found.and_then(Result::ok).unwrap_or_default().iter().map(SocketAddr::ip).collect();

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::exchange::address::ExchangeAddress;
 use crate::exchange::client;
 use crate::failure::{Failure, FailureKind};
+use crate::sign_of_life::SignOfLife;
 use crate::token::BearerToken;
 
 /// Bytes of an answer's body that are read.
@@ -58,6 +59,7 @@ pub(super) fn get(
     path: &str,
     limit: Duration,
 ) -> Result<Reply, NoReply> {
+    let _waiting = SignOfLife::while_waiting_for(address.base.as_str());
     let agent = client::agent(address, proxy, Instant::now() + limit)?;
     let request = agent.get(format!("{}{path}", address.base.as_str()));
     let asked_at = Utc::now();
@@ -73,6 +75,7 @@ pub(super) fn post(
     json: &[u8],
     limit: Duration,
 ) -> Result<Reply, NoReply> {
+    let _waiting = SignOfLife::while_waiting_for(address.base.as_str());
     let agent = client::agent(address, proxy, Instant::now() + limit)?;
     let request = agent.post(format!("{}{path}", address.base.as_str()));
     let bearer = Zeroizing::new(format!("Bearer {}", token.expose()));

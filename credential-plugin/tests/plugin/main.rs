@@ -62,6 +62,9 @@ mod refused_token;
 #[cfg(test)]
 mod retry_laws;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod sign_of_life;
+#[cfg(test)]
 mod single_flight;
 #[cfg(test)]
 mod stage;
