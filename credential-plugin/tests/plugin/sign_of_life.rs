@@ -94,15 +94,16 @@ fn a_person_sees_who_is_waited_for_until_the_answer_comes() {
 
 #[test]
 fn kubectl_and_programs_see_nothing_but_the_failure() {
-    let stage = Stage::new();
+    // Each has its own: the CA's file is written anew for each start.
+    let [stage, terminals, told] = [Stage::new(), Stage::new(), Stage::new()];
     let silent = StandIn::handled(&crate::stand_in::Identity::default(), |stream| {
         let mut byte = [0];
         while stream.read(&mut byte)? > 0 {}
         Ok(())
     });
     let limit = ["--timeout", "4s"];
-    let (get_token, screen) = at_a_terminal(&stage, &silent, &[&["get-token"], &limit[..]].concat());
-    let (verbose, steps) = at_a_terminal(&stage, &silent, &[&["whoami", "--verbose"], &limit[..]].concat());
+    let (get_token, screen) = at_a_terminal(&terminals, &silent, &[&["get-token"], &limit[..]].concat());
+    let (verbose, steps) = at_a_terminal(&told, &silent, &[&["whoami", "--verbose"], &limit[..]].concat());
     let mut whoami = stage.command("whoami", &silent);
     failure(&whoami.env("KEYPLANE_API_KEY", &stage.key).args(limit).output().unwrap(), 6);
     assert_eq!(get_token.wait_with_output().unwrap().status.code(), Some(6));
