@@ -159,7 +159,13 @@ impl KubectlArgs {
         let words = global.iter().map(|arg| arg.to_string_lossy()).chain(args.iter().map(|&arg| arg.into()));
         let words = words.map(|arg| if arg.starts_with(PATCH) { format!("{PATCH}...") } else { word(&arg) });
         let command: Vec<String> = std::iter::once("kubectl".to_owned()).chain(words).collect();
-        let place = if self.context.is_none() { ", in the kubeconfig's current context" } else { "" };
+        // A kubeconfig is read whole.
+        let asks_a_cluster = args.first() != Some(&"config");
+        let place = if asks_a_cluster && self.context.is_none() {
+            ", in the kubeconfig's current context"
+        } else {
+            ""
+        };
         format!("{}{place}", command.join(" "))
     }
 

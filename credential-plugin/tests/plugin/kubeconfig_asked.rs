@@ -192,6 +192,23 @@ fn a_namespace_may_be_named_as_in_its_account_and_must_be_reached() {
 }
 
 #[test]
+fn a_namespace_whose_name_is_none_is_not_taken_from_what_the_exchange_says_of_the_key() {
+    let stage = Stage::new();
+    let config = serde_saphyr::to_string(&issued()).unwrap();
+    for (field, value) in
+        [("/namespaces/0/kubernetes_name", json!("--hunter2")), ("/namespaces", json!("hunter2"))]
+    {
+        let (config, mut whoami) = (config.clone(), identity());
+        *whoami.pointer_mut(field).unwrap() = value;
+        let exchange = StandIn::tls_by_path(move |path| {
+            Reply::new(200, if path == "/v1/whoami" { whoami.to_string() } else { config.clone() })
+        });
+        let line = failure(&asking(&stage, &exchange).args(["--namespace", "web"]).output().unwrap(), 8);
+        assert!(!line.contains("hunter2"), "{line}");
+    }
+}
+
+#[test]
 fn a_key_that_reaches_no_namespace_gets_the_one_context_of_the_cluster() {
     let stage = Stage::new();
     let mut config = issued();
