@@ -41,7 +41,7 @@ A failure is one line on standard error; get-token is silent there when it succe
 
 /// Swaps a Keyplane API key for a short-lived cluster token, and manages keys from the terminal.
 #[derive(Parser, Debug)]
-#[command(name = "kubectl-keyplane", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "kubectl-keyplane", version, about, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Tell on standard error what is done
     #[arg(long, short, global = true)]
@@ -80,6 +80,14 @@ pub enum Command {
     /// Print what the last word may be
     #[command(name = "__complete", hide = true)]
     Complete(CompleteArgs),
+}
+
+impl Command {
+    /// Whether a person typed it, and waits for the exchange's answer: kubectl starts `get-token`.
+    #[must_use]
+    pub const fn asks_the_exchange_for_a_person(&self) -> bool {
+        matches!(self, Self::Login(_) | Self::Whoami(_) | Self::Kubeconfig(_) | Self::Doctor(_))
+    }
 }
 
 /// What came of reading the arguments.

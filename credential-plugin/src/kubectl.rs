@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use clap::Args;
 use serde::de::DeserializeOwned;
@@ -14,11 +15,16 @@ use crate::argument_values::namespace_name;
 use crate::environment::KEY_VARIABLE;
 use crate::failure::{Failure, FailureKind};
 use crate::resources::List;
+use crate::typed_command::word;
+use crate::verbose;
 
 /// What ends kubectl's flags. A name stands after it: whatever it begins with, it is read as no flag.
 const NO_MORE_FLAGS: &str = "--";
 /// How long kubectl waits for one answer of the API server.
 const REQUEST_TIMEOUT: &str = "--request-timeout=20s";
+
+/// The argument whose value is a part of an object.
+const PATCH: &str = "--patch=";
 
 /// Which cluster and namespace, as kubectl's own arguments of these names.
 #[derive(Args, Clone, Debug, Default)]
@@ -82,12 +88,15 @@ impl KubectlArgs {
         name: &str,
         patch: &Value,
     ) -> Result<Patched<T>, Failure> {
-        let patch = format!("--patch={patch}");
+        let patch = format!("{PATCH}{patch}");
         let flags = ["patch", "--type=merge", &patch, "--output=json", REQUEST_TIMEOUT];
         let args = [flags.as_slice(), &[NO_MORE_FLAGS, resource, name]].concat();
         match self.attempt(&args, None)? {
             Ok(printed) => read(&printed).map(Patched::Done),
-            Err(words) if words.contains("(Conflict)") => Ok(Patched::Conflict),
+            Err(words) if words.contains("(Conflict)") => {
+                verbose::note("the object was changed by somebody else since it was read");
+                Ok(Patched::Conflict)
+            }
             Err(words) => Err(refused(&words)),
         }
     }
@@ -122,12 +131,19 @@ impl KubectlArgs {
             command.env_remove(KEY_VARIABLE);
         }
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        verbose::note(format_args!("runs {}", self.shown(args)));
+        let started = Instant::now();
         let mut child = command.spawn().map_err(no_kubectl)?;
         if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
             // kubectl that ends without reading says why on its standard error.
             let _ = stdin.write_all(bytes);
         }
         let output = child.wait_with_output().map_err(no_kubectl)?;
+        let code = output
+            .status
+            .code()
+            .map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
+        verbose::note(format_args!("kubectl ended with {code} after {} ms", started.elapsed().as_millis()));
         let printed = Zeroizing::new(output.stdout);
         if output.status.success() {
             return Ok(Ok(printed));
@@ -135,6 +151,22 @@ impl KubectlArgs {
         let words = String::from_utf8_lossy(&output.stderr);
         let words = words.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
         Ok(Err(words.strip_prefix("error: ").unwrap_or(words).to_owned()))
+    }
+
+    /// The command for a person: what goes into an object is not shown.
+    fn shown(&self, args: &[&str]) -> String {
+        let global = self.global();
+        let words = global.iter().map(|arg| arg.to_string_lossy()).chain(args.iter().map(|&arg| arg.into()));
+        let words = words.map(|arg| if arg.starts_with(PATCH) { format!("{PATCH}...") } else { word(&arg) });
+        let command: Vec<String> = std::iter::once("kubectl".to_owned()).chain(words).collect();
+        // A kubeconfig is read whole.
+        let asks_a_cluster = args.first() != Some(&"config");
+        let place = if asks_a_cluster && self.context.is_none() {
+            ", in the kubeconfig's current context"
+        } else {
+            ""
+        };
+        format!("{}{place}", command.join(" "))
     }
 
     fn global(&self) -> Vec<OsString> {

@@ -23,6 +23,7 @@ pub mod private_file;
 pub mod relative_time;
 pub mod resources;
 pub mod secret_text;
+pub mod sign_of_life;
 pub mod target;
 pub mod token;
 pub mod typed_command;

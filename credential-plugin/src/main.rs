@@ -1,7 +1,7 @@
 //! The program `kubectl-keyplane`: reads its arguments, runs the command, and tells a failure in one line.
 
 use std::env;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use keyplane_credential_plugin::cli::{self, Command, Parsed};
@@ -9,7 +9,7 @@ use keyplane_credential_plugin::commands::{
     apikeys, completion, doctor, generate, get_token, kubeconfig, login, logout, reveal, ssh_key, whoami,
 };
 use keyplane_credential_plugin::failure::{Failure, FailureKind};
-use keyplane_credential_plugin::{core_dump, verbose};
+use keyplane_credential_plugin::{core_dump, sign_of_life, verbose};
 
 fn main() -> ExitCode {
     core_dump::forbid();
@@ -41,6 +41,10 @@ fn run() -> Result<ExitCode, Failure> {
         Parsed::Command(cli) => cli,
     };
     verbose::set(cli.verbose);
+    // With --verbose the steps are told, and they would break the line.
+    sign_of_life::show(
+        cli.command.asks_the_exchange_for_a_person() && !cli.verbose && terminal.is_terminal(),
+    );
     match &cli.command {
         Command::GetToken(args) => get_token::run(args, &mut out),
         Command::Login(args) => login::run(args, &mut out, &mut terminal),

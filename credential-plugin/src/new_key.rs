@@ -8,13 +8,14 @@ use keyplane_core::key_format::{KeyType, PlaintextKey};
 
 use crate::failure::{Failure, FailureKind};
 use crate::private_file;
+use crate::verbose;
 
 /// A new key of an account.
 ///
 /// # Errors
 /// [`FailureKind::Local`] when the system gives no randomness.
 pub fn make() -> Result<PlaintextKey, Failure> {
-    PlaintextKey::generate(&KeyType::account(), |buffer| {
+    let key = PlaintextKey::generate(&KeyType::account(), |buffer| {
         getrandom::fill(buffer).map_err(|error| {
             Failure::new(
                 FailureKind::Local,
@@ -23,7 +24,9 @@ pub fn make() -> Result<PlaintextKey, Failure> {
                 "run the command on a machine that does",
             )
         })
-    })
+    })?;
+    verbose::note(format_args!("made the key {} from the system's randomness", key.prefix()));
+    Ok(key)
 }
 
 /// Writes the key into a new file of mode 0600, down to the disk.
@@ -49,9 +52,19 @@ pub fn keep(key: &PlaintextKey, path: &Path) -> Result<(), Failure> {
         _ => failed(&error),
     })?;
     write_key(&mut file, key).map_err(|error| {
-        drop(fs::remove_file(path));
+        remove(path);
         failed(&error)
-    })
+    })?;
+    verbose::note(format_args!("wrote the key into the new file {}", path.display()));
+    Ok(())
+}
+
+/// Removes the file of a key that is of no use, as far as that can be done.
+pub fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Ok(()) => verbose::note(format_args!("removed {}", path.display())),
+        Err(error) => verbose::note(format_args!("{} is not removed: {error}", path.display())),
+    }
 }
 
 fn write_key(file: &mut File, key: &PlaintextKey) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::secret_text::without_keys;
@@ -26,6 +27,29 @@ pub enum OutputFormat {
 pub fn json(value: &impl Serialize, out: &mut impl Write) -> Result<(), Failure> {
     serde_json::to_writer_pretty(&mut *out, value).map_err(|error| Failure::output(&error.into()))?;
     out.write_all(b"\n").and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// The value with the names of all fields as Kubernetes writes them: `expiresAt` for the exchange's `expires_at`.
+#[must_use]
+pub fn camel_case(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(
+            fields.into_iter().map(|(name, value)| (camel_name(&name), camel_case(value))).collect(),
+        ),
+        Value::Array(values) => Value::Array(values.into_iter().map(camel_case).collect()),
+        value => value,
+    }
+}
+
+fn camel_name(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |mut name, word| {
+        let mut letters = word.chars();
+        name.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
+        name
+    })
 }
 
 /// Writes rows under a head in columns, three blanks apart, as kubectl does. A cell is shown on one line, without control
@@ -73,4 +97,21 @@ pub fn list(lines: &[(&str, String)], out: &mut impl Write) -> Result<(), Failur
 /// [`FailureKind::Local`](crate::failure::FailureKind::Local) when the output cannot be written.
 pub fn line(out: &mut impl Write, text: &str) -> Result<(), Failure> {
     writeln!(out, "{}", visible(text)).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_field_is_named_as_kubernetes_does_and_no_value_changes() {
+        let told = json!({"scopes": {"kubernetes_exec": {"all_namespaces": true}}, "allowed_cidrs": [{"a_b": "c_d"}]});
+        let shown =
+            json!({"scopes": {"kubernetesExec": {"allNamespaces": true}}, "allowedCidrs": [{"aB": "c_d"}]});
+        assert_eq!(camel_case(told), shown);
+        for (name, camel) in [("name", "name"), ("expiresAt", "expiresAt"), ("a__b_", "aB"), ("", "")] {
+            assert_eq!(camel_name(name), camel);
+        }
+    }
 }

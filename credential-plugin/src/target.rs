@@ -5,6 +5,8 @@ mod contexts;
 
 use std::path::PathBuf;
 
+use clap::Args;
+
 pub use self::contexts::context_for;
 use crate::commands::get_token::GetTokenArgs;
 use crate::environment::{self, URL_VARIABLE};
@@ -16,6 +18,33 @@ use crate::key_source::KeyArgs;
 use crate::kubeconfig::current::{ContextArgs, CurrentContext, PluginCall};
 use crate::token::cache_folder::CacheArgs;
 use crate::verbose;
+
+/// The arguments of a command that uses an exchange as kubectl would.
+#[derive(Args, Clone, Debug)]
+pub struct TargetArgs {
+    /// Which exchange.
+    #[command(flatten)]
+    pub exchange: ExchangeArgs,
+    /// Which context.
+    #[command(flatten)]
+    pub context: ContextArgs,
+    /// Which key.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Which cache.
+    #[command(flatten)]
+    pub cache: CacheArgs,
+}
+
+impl TargetArgs {
+    /// Finds what they mean.
+    ///
+    /// # Errors
+    /// As [`Target::find`].
+    pub fn find(&self) -> Result<Target, Failure> {
+        Target::find(&self.exchange, &self.context, &self.key, &self.cache)
+    }
+}
 
 /// An exchange, and how its key is found.
 #[derive(Debug)]

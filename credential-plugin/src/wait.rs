@@ -5,12 +5,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
+use crate::verbose;
 
 /// The pause after the first look. Each look starts a kubectl.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// From here on a person wonders whether anything happens.
-const SILENCE: Duration = Duration::from_secs(2);
+pub const SILENCE: Duration = Duration::from_secs(2);
 
 /// Looks until there is something, and gives it; nothing when `limit` has passed. It looks at least once. `what` ends the
 /// line "Waiting for ...".
@@ -25,6 +26,7 @@ pub fn until<T>(
 ) -> Result<Option<T>, Failure> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
+    verbose::note(format_args!("waiting up to {} s for {what}", limit.as_secs()));
     let mut silent = io::stderr().is_terminal();
     loop {
         if let Some(found) = look()? {

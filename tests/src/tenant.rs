@@ -267,7 +267,7 @@ impl Tenant {
             .arg(&self.exchange_ca)
             .arg("--key-file")
             .arg(&key.file)
-            .arg("--output")
+            .arg("--merge-into")
             .arg(&kubeconfig)
             .output()
             .await?;

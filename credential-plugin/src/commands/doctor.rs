@@ -2,17 +2,15 @@
 
 use std::env;
 use std::io::{self, IsTerminal as _, Write};
+use std::mem;
 
 use clap::Args;
 
 use crate::doctor::examination::examine;
 use crate::doctor::finding::{Finding, Outcome};
-use crate::exchange::arguments::ExchangeArgs;
 use crate::failure::{Failure, FailureKind};
-use crate::key_source::KeyArgs;
-use crate::kubeconfig::current::ContextArgs;
 use crate::output::{self, OutputFormat};
-use crate::token::cache_folder::CacheArgs;
+use crate::target::TargetArgs;
 
 /// Columns of the names of checks: the longest has as many letters.
 const CHECK_WIDTH: usize = 19;
@@ -22,9 +20,10 @@ It looks at what kubectl would do in the kubeconfig's current context, in this o
 kubeconfig, the key, the exchange, the token cache, and the API server with a token. With --server it looks at that \
 exchange alone.
 Each line is ok, problem (with what to do), or -: it is only good to know, or cannot be checked before something else is \
-mended. The exit code is 1 when there is a problem. No key and no token is ever shown.
---timeout is for all of it. JSON is an array of {check, outcome, found, remedy}; an outcome is ok, problem, hint or \
-not-checked.
+mended; checks that wait for the same thing are one line. The exit code is 1 when there is a problem. No key and no token \
+is ever shown.
+--timeout is for all of it. JSON is an array of {check, outcome, found, remedy} with each check; an outcome is ok, \
+problem, hint or not-checked.
 
 Examples:
   kubectl keyplane doctor
@@ -37,39 +36,32 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub struct DoctorArgs {
-    /// Which exchange.
+    /// Which exchange, key and cache.
     #[command(flatten)]
-    pub exchange: ExchangeArgs,
-    /// Which context.
-    #[command(flatten)]
-    pub context: ContextArgs,
-    /// Which key.
-    #[command(flatten)]
-    pub key: KeyArgs,
-    /// Which cache.
-    #[command(flatten)]
-    pub cache: CacheArgs,
+    pub target: TargetArgs,
     /// The form of the report
     #[arg(long, short, value_enum, default_value_t)]
     pub output: OutputFormat,
 }
 
-/// Writes the report to `out`: as a table each line as soon as it is known.
+/// Writes the report to `out`: as a table each line as soon as it is known. A warning goes to `terminal`.
 ///
 /// # Errors
 /// [`FailureKind::Local`] when there is a problem, or when the output cannot be written.
-pub fn run(args: &DoctorArgs, out: &mut impl Write, _terminal: &mut impl Write) -> Result<(), Failure> {
+pub fn run(args: &DoctorArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let coloured = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    examine(args, &mut |finding| {
+    let mut table = Table { coloured, held: Vec::new() };
+    examine(&args.target, terminal, &mut |finding| {
         if args.output == OutputFormat::Table {
-            write_line(&finding, coloured, out).map_err(|error| Failure::output(&error))?;
+            table.tell(&finding, out).map_err(|error| Failure::output(&error))?;
         }
         findings.push(finding);
         Ok(())
     })?;
-    if args.output == OutputFormat::Json {
-        output::json(&findings, out)?;
+    match args.output {
+        OutputFormat::Json => output::json(&findings, out)?,
+        OutputFormat::Table => table.tell_held(out).map_err(|error| Failure::output(&error))?,
     }
     let mut problems: Vec<&str> = findings
         .iter()
@@ -89,17 +81,51 @@ pub fn run(args: &DoctorArgs, out: &mut impl Write, _terminal: &mut impl Write) 
     }
 }
 
-fn write_line(finding: &Finding, coloured: bool, out: &mut impl Write) -> io::Result<()> {
-    let (mark, colour) = match finding.outcome {
-        Outcome::Ok => ("ok", "\x1b[32m"),
-        Outcome::Problem => ("problem", "\x1b[31m"),
-        Outcome::Hint | Outcome::NotChecked => ("-", ""),
-    };
-    let mark = format!("{mark:7}");
-    let mark = if coloured && !colour.is_empty() { format!("{colour}{mark}\x1b[0m") } else { mark };
-    writeln!(out, "{mark}   {:CHECK_WIDTH$}   {}", finding.check, finding.found)?;
-    if let Some(remedy) = &finding.remedy {
-        writeln!(out, "{:7}   {:CHECK_WIDTH$}   -> {remedy}", "", "")?;
+/// The report for people. What is not checked for one reason is one line.
+struct Table {
+    coloured: bool,
+    /// What is not checked for one reason, and not told yet.
+    held: Vec<Finding>,
+}
+
+impl Table {
+    fn tell(&mut self, finding: &Finding, out: &mut impl Write) -> io::Result<()> {
+        if self.held.first().is_some_and(|held| held.found != finding.found) {
+            self.tell_held(out)?;
+        }
+        if finding.outcome == Outcome::NotChecked {
+            self.held.push(finding.clone());
+            return Ok(());
+        }
+        self.write(finding, finding.check, out)
     }
-    out.flush()
+
+    fn tell_held(&mut self, out: &mut impl Write) -> io::Result<()> {
+        let held = mem::take(&mut self.held);
+        match held.as_slice() {
+            [] => Ok(()),
+            [finding] => self.write(finding, finding.check, out),
+            [first, ..] => {
+                let names: Vec<&str> = held.iter().map(|finding| finding.check).collect();
+                let found = format!("{} ({})", first.found, names.join(", "));
+                let whole = Finding { found, ..first.clone() };
+                self.write(&whole, &format!("{} checks", held.len()), out)
+            }
+        }
+    }
+
+    fn write(&self, finding: &Finding, check: &str, out: &mut impl Write) -> io::Result<()> {
+        let (mark, colour) = match finding.outcome {
+            Outcome::Ok => ("ok", "\x1b[32m"),
+            Outcome::Problem => ("problem", "\x1b[31m"),
+            Outcome::Hint | Outcome::NotChecked => ("-", ""),
+        };
+        let mark = format!("{mark:7}");
+        let mark = if self.coloured && !colour.is_empty() { format!("{colour}{mark}\x1b[0m") } else { mark };
+        writeln!(out, "{mark}   {check:CHECK_WIDTH$}   {}", finding.found)?;
+        if let Some(remedy) = &finding.remedy {
+            writeln!(out, "{:7}   {:CHECK_WIDTH$}   -> {remedy}", "", "")?;
+        }
+        out.flush()
+    }
 }

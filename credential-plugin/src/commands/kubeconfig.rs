@@ -25,11 +25,11 @@ Without --cluster-server the exchange is asked, with your key, for the API serve
 namespaces that the key reaches; each gets a context. Nothing else is taken from its answer. The contexts are called \
 CLUSTER-NAMESPACE, or CLUSTER where there is no namespace.
 
-Without --merge or --output the whole kubeconfig of this one cluster goes to standard output, and no file is touched.
+Without --merge or --merge-into the whole kubeconfig of this one cluster goes to standard output, and no file is touched.
 --merge puts the entries where kubectl config would: an entry that exists is changed in the file of KUBECONFIG in which \
 it stands; a new one goes into the first of these files that exists, else into the last; without KUBECONFIG all is in \
-~/.kube/config. --output FILE merges into that file, or makes it (mode 0600). All other lines stay as they are. An entry \
-of the same name for another server, key or cluster is left alone and is an error, unless --replace is given. \
+~/.kube/config. --merge-into FILE merges into that file, or makes it (mode 0600). All other lines stay as they are. \
+An entry of the same name for another server, key or cluster is left alone and is an error, unless --replace is given. \
 current-context is set only when there is none, or with --set-current.
 Before a file is changed, what it held goes to FILE.keyplane-backup (mode 0600), which keeps the last change only. \
 kubectl's lock FILE.lock is waited for up to 5 s.
@@ -50,7 +50,7 @@ Examples:
     --cluster-server https://prod.example.com:6443 \\
     --cluster-certificate-authority prod-ca.pem \\
     --key-file ~/.config/keyplane/key --namespace acme-web \\
-    --output ~/.kube/prod
+    --merge-into ~/.kube/prod
   kubectl-keyplane kubeconfig --cluster prod \\
     --server https://keyplane.example.com \\
     --cluster-server https://prod.example.com:6443 > prod.kubeconfig";
@@ -109,7 +109,7 @@ pub struct DestinationArgs {
     pub merge: bool,
     /// File to merge into, or to make
     #[arg(long, value_name = "FILE", group = "destination")]
-    pub output: Option<PathBuf>,
+    pub merge_into: Option<PathBuf>,
     /// Print what would change, and the entries; write nothing
     #[arg(long, requires = "destination")]
     pub dry_run: bool,
@@ -120,7 +120,7 @@ pub struct DestinationArgs {
 
 impl DestinationArgs {
     fn files(&self) -> Option<Result<Files, Failure>> {
-        match &self.output {
+        match &self.merge_into {
             Some(path) => Some(Ok(Files::one(path))),
             None => self.merge.then(Files::own),
         }
@@ -133,7 +133,7 @@ impl DestinationArgs {
 /// As [`assembly::entries`] and [`Files::merge`], and [`FailureKind::Local`](crate::failure::FailureKind::Local) for the
 /// output.
 pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
-    let entries = assembly::entries(args)?;
+    let entries = assembly::entries(args, terminal)?;
     let permission = Permission { replace: args.destination.replace, set_current: args.set_current };
     let mut tell = |line: String| writeln!(terminal, "{line}").map_err(|error| Failure::output(&error));
     if args.embed_key_env {

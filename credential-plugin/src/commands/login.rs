@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{self, PathBuf};
-use std::time::SystemTime;
 
+use chrono::Utc;
 use clap::{ArgGroup, Args};
 use keyplane_core::key_format::{KeyDigest, PlaintextKey};
 
@@ -21,6 +21,7 @@ use crate::secret_text::without_keys;
 use crate::target::{Target, context_for};
 use crate::token::cache_folder::CacheArgs;
 use crate::token::slot_family::SlotFamily;
+use crate::verbose;
 
 const HELP: &str = "\
 The key is asked for at the terminal, without showing it; without a terminal it is the one line of standard input. It is \
@@ -86,8 +87,7 @@ pub fn run(args: &LoginArgs, out: &mut impl Write, terminal: &mut impl Write) ->
     let identity = Identity::ask(&target.exchange, &key, args.exchange.timeout())?;
     let before = place.record();
     let kept = place.keep(&key, args.store)?;
-    let now = SystemTime::now().into();
-    output::list(&identity.lines(now), out)?;
+    output::list(&identity.lines(Utc::now()), out)?;
 
     let mut tell = |text: String| output::line(terminal, &without_keys(&text));
     tell(format!("Kept for {} in {}", base.as_str(), kept.place))?;
@@ -168,6 +168,7 @@ fn next_step(server: &str, given: &ExchangeArgs, name: Option<&str>) -> String {
 
 pub(super) fn forget_tokens(target: &Target, digest: Option<KeyDigest>) {
     if let (Some(folder), Some(digest)) = (&target.cache, digest) {
+        verbose::note(format_args!("looking for the key's tokens in {}", folder.display()));
         SlotFamily::of(&target.exchange.base, digest).forget(folder);
     }
 }

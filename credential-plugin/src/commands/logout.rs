@@ -11,6 +11,7 @@ use crate::key_source::{KeptKey, KeyArgs, Record, kept_key_name};
 use crate::kubeconfig::current::ContextArgs;
 use crate::target::Target;
 use crate::token::cache_folder::CacheArgs;
+use crate::verbose;
 
 const HELP: &str = "\
 The exchange is found as login finds it, and is not asked. The key itself still works for whoever has a copy: revoke it \
@@ -47,6 +48,7 @@ pub struct LogoutArgs {
 pub fn run(args: &LogoutArgs, _out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
     let target = Target::find(&args.exchange, &args.context, &KeyArgs::default(), &args.cache)?;
     let name = args.key_name.as_deref().or(target.key.key_name.as_deref());
+    verbose::note(format_args!("the exchange is {}; it is not asked", target.exchange.base.as_str()));
     let place = KeptKey::of(&target.exchange.base, name).ok_or_else(no_folder)?;
     let forgotten = place.forget()?;
     forget_tokens(&target, forgotten.record.as_ref().and_then(Record::digest));

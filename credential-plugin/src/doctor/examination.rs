@@ -1,10 +1,11 @@
 //! Which check comes after which, and what each rests on.
 
 use std::env;
+use std::io::Write;
 
+use chrono::Utc;
 use keyplane_core::key_format::KeyDigest;
 
-use crate::commands::doctor::DoctorArgs;
 use crate::commands::whoami::Identity;
 use crate::doctor::access::{self, AccessSeen};
 use crate::doctor::api_server::{self, Fault, ServerSeen};
@@ -14,7 +15,7 @@ use crate::doctor::finding::{Finding, Outcome};
 use crate::doctor::key::{self, KeySeen};
 use crate::doctor::kuberc::{KubercSeen, Policy};
 use crate::doctor::plugin_policy::PolicySeen;
-use crate::doctor::probe::{self, NoReply, now};
+use crate::doctor::probe::{self, NoReply};
 use crate::doctor::programs::{self, KubectlSeen, PLUGIN, PluginSeen};
 use crate::doctor::shell::kubectl;
 use crate::doctor::time_limit::TimeLimit;
@@ -27,24 +28,28 @@ use crate::exec_protocol::ApiVersion;
 use crate::failure::Failure;
 use crate::key_source::FoundKey;
 use crate::kubeconfig::current::{ContextArgs, CurrentContext};
-use crate::target::Target;
+use crate::output;
+use crate::target::{Target, TargetArgs};
 use crate::token::BearerToken;
 use crate::token::life::TokenLife;
 
 /// Takes a finding as soon as it is known.
 type Tell<'a> = &'a mut dyn FnMut(Finding) -> Result<(), Failure>;
 
-/// Makes every check within the time of `--timeout`, and tells each finding at once.
+/// Makes every check within the time of `--timeout`, and tells each finding at once; a warning goes to `terminal`.
 ///
 /// # Errors
-/// What `tell` fails with, and nothing else: whatever is wrong is a finding.
-pub fn examine(args: &DoctorArgs, tell: Tell<'_>) -> Result<(), Failure> {
+/// What `tell` and `terminal` fail with, and nothing else: whatever is wrong is a finding.
+pub fn examine(args: &TargetArgs, terminal: &mut impl Write, tell: Tell<'_>) -> Result<(), Failure> {
     let limit = TimeLimit::after(args.exchange.timeout());
     let context = before_the_exchange(args, limit, tell)?;
     let Some(target) = target(args, context.as_ref(), limit, tell)? else {
         return nothing_to_ask(tell);
     };
     let key = key(&target, limit, tell)?;
+    if let Some(warning) = key.as_ref().and_then(|key| key.instead_of_the_command_in(&args.key)) {
+        output::line(terminal, &warning)?;
+    }
     let way = WaySeen::observe(&target.exchange, limit);
     for finding in way.judge() {
         tell(finding)?;
@@ -57,7 +62,7 @@ pub fn examine(args: &DoctorArgs, tell: Tell<'_>) -> Result<(), Failure> {
 
 /// The programs, kuberc and the kubeconfig; gives the context when its user calls this plugin.
 fn before_the_exchange(
-    args: &DoctorArgs,
+    args: &TargetArgs,
     limit: TimeLimit,
     tell: Tell<'_>,
 ) -> Result<Option<CurrentContext>, Failure> {
@@ -122,7 +127,7 @@ fn read_context(
 
 /// The exchange, the key's place and the cache: as the context's user has them, unless arguments name others.
 fn target(
-    args: &DoctorArgs,
+    args: &TargetArgs,
     context: Option<&CurrentContext>,
     limit: TimeLimit,
     tell: Tell<'_>,
@@ -135,14 +140,10 @@ fn target(
         ))?;
         return Ok(None);
     }
-    let DoctorArgs { exchange, context: whose, key, cache, .. } = args;
+    let mut wanted = args.clone();
     // The context by its name: what kubectl uses comes before KEYPLANE_URL.
-    let whose = ContextArgs {
-        context: context.map(|context| context.name.clone()),
-        kubeconfig: whose.kubeconfig.clone(),
-    };
-    let (exchange, key, cache) = (exchange.clone(), key.clone(), cache.clone());
-    match limit.within(move || Target::find(&exchange, &whose, &key, &cache)) {
+    wanted.context.context = context.map(|context| context.name.clone());
+    match limit.within(move || wanted.find()) {
         Some(Ok(target)) => {
             tell(exchange::judge_choice(&target.exchange))?;
             Ok(Some(target))
@@ -204,7 +205,7 @@ fn swap(
     } else if way.is_reached() {
         None
     } else {
-        Some("the exchange was not reached")
+        Some(exchange::NOT_REACHED)
     };
     let plaintext = key.and_then(|key| key.read().ok());
     let (None, Some(plaintext)) = (why, plaintext) else {
@@ -214,26 +215,26 @@ fn swap(
         return Ok((None, None));
     };
     let identity = Identity::ask(&target.exchange, plaintext, limit.step());
-    tell(key::judge_identity(identity.as_ref(), now()))?;
+    tell(key::judge_identity(identity.as_ref(), Utc::now()))?;
     if identity.as_ref().is_err_and(key::is_refusal) {
         tell(Finding::not_checked(key::TOKEN, "the exchange refuses the key"))?;
         return Ok((None, None));
     }
     let swapped = client::swap(&target.exchange, plaintext, ApiVersion::V1, limit.step(), None);
     let life: Result<TokenLife, &Failure> = swapped.as_ref().map(|(_, life)| *life);
-    tell(key::judge_token(life, now()))?;
+    tell(key::judge_token(life, Utc::now()))?;
     Ok((identity.ok(), swapped.ok().map(|(token, _)| token)))
 }
 
 fn tell_cache(target: &Target, key: Option<(&BaseUrl, KeyDigest)>, tell: Tell<'_>) -> Result<(), Failure> {
-    for finding in CacheSeen::observe(target.cache.as_deref(), key, now()).judge(now()) {
+    for finding in CacheSeen::observe(target.cache.as_deref(), key, Utc::now()).judge(Utc::now()) {
         tell(finding)?;
     }
     Ok(())
 }
 
 fn at_the_api_server(
-    args: &DoctorArgs,
+    args: &TargetArgs,
     context: Option<&CurrentContext>,
     token: Option<&BearerToken>,
     identity: Option<&Identity>,
@@ -270,7 +271,7 @@ fn at_the_api_server(
         Err(NoReply::Failure(failure)) => ServerSeen::NotAsked(failure.clone()),
         Err(NoReply::Error(error)) => ServerSeen::Unreached(Fault::of(error)),
     };
-    tell(api_server::judge(&seen, &context.cluster, &kubectl, now()))?;
+    tell(api_server::judge(&seen, &context.cluster, &kubectl, Utc::now()))?;
     match asked.ok().and_then(|reply| access::answer(&reply.body)) {
         Some(allowed) => tell(access::judge(&AccessSeen {
             is_contexts: context.namespace.is_some(),

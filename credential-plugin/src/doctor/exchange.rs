@@ -3,13 +3,13 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use ureq::Proxy;
 use ureq::http::Uri;
 
 use crate::doctor::clock;
 use crate::doctor::finding::Finding;
-use crate::doctor::probe::{self, NoReply, now};
+use crate::doctor::probe::{self, NoReply};
 use crate::doctor::time_limit::TimeLimit;
 use crate::environment;
 use crate::exchange::address::{ExchangeAddress, Trust, WHOAMI_PATH};
@@ -18,9 +18,13 @@ use crate::exchange::connector::{Step as Failed, StepFailed};
 use crate::exchange::no_answer::no_answer;
 use crate::exchange::proxy;
 use crate::failure::Failure;
+use crate::sign_of_life::SignOfLife;
 
 /// The check of which exchange it is, and whether the key may go there.
 pub const EXCHANGE: &str = "exchange";
+
+/// Why what comes after the way to the exchange is not checked.
+pub(super) const NOT_REACHED: &str = "the exchange was not reached";
 
 /// A step on the way, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,7 +127,7 @@ impl WaySeen {
                     Some(Failed::Handshake) => Step::Tls,
                     None => Step::Answer,
                 };
-                match no_answer::<Infallible>(&error, exchange.base.as_str(), shown, now()) {
+                match no_answer::<Infallible>(&error, exchange.base.as_str(), shown, Utc::now()) {
                     Verdict::Final(failure) | Verdict::Later(_, failure) => Err((step, failure)),
                     Verdict::Given(never) => match never {},
                 }
@@ -145,15 +149,13 @@ impl WaySeen {
             .into_iter()
             .map(|step| match failed {
                 Some((at, failure)) if *at == step => Finding::of_failure(step.check(), failure),
-                Some((at, _)) if *at < step => {
-                    Finding::not_checked(step.check(), "the exchange was not reached")
-                }
+                Some((at, _)) if *at < step => Finding::not_checked(step.check(), NOT_REACHED),
                 _ => self.passed(step),
             })
             .collect();
         findings.push(match &self.outcome {
             Ok(answer) => clock::judge(answer.ahead),
-            Err(_) => Finding::not_checked(clock::CHECK, "the exchange did not tell its time"),
+            Err(_) => Finding::not_checked(clock::CHECK, NOT_REACHED),
         });
         findings
     }
@@ -210,6 +212,7 @@ fn host(exchange: &ExchangeAddress) -> String {
 
 fn addresses(exchange: &ExchangeAddress, limit: TimeLimit) -> Vec<IpAddr> {
     let host = host(exchange);
+    let _waiting = SignOfLife::while_waiting_for(exchange.base.as_str());
     let found = limit.within(move || (host.as_str(), 0).to_socket_addrs().map(Iterator::collect::<Vec<_>>));
     let mut addresses: Vec<IpAddr> =
         found.and_then(Result::ok).unwrap_or_default().iter().map(SocketAddr::ip).collect();

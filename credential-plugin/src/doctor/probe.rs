@@ -1,6 +1,6 @@
 //! A request of the doctor's own, over the connection that the plugin itself would use.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use ureq::http::{HeaderValue, Response, header};
@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::exchange::address::ExchangeAddress;
 use crate::exchange::client;
 use crate::failure::{Failure, FailureKind};
+use crate::sign_of_life::SignOfLife;
 use crate::token::BearerToken;
 
 /// Bytes of an answer's body that are read.
@@ -58,9 +59,10 @@ pub(super) fn get(
     path: &str,
     limit: Duration,
 ) -> Result<Reply, NoReply> {
+    let _waiting = SignOfLife::while_waiting_for(address.base.as_str());
     let agent = client::agent(address, proxy, Instant::now() + limit)?;
     let request = agent.get(format!("{}{path}", address.base.as_str()));
-    let asked_at = now();
+    let asked_at = Utc::now();
     read(prepared(request, limit).call()?, asked_at)
 }
 
@@ -73,6 +75,7 @@ pub(super) fn post(
     json: &[u8],
     limit: Duration,
 ) -> Result<Reply, NoReply> {
+    let _waiting = SignOfLife::while_waiting_for(address.base.as_str());
     let agent = client::agent(address, proxy, Instant::now() + limit)?;
     let request = agent.post(format!("{}{path}", address.base.as_str()));
     let bearer = Zeroizing::new(format!("Bearer {}", token.expose()));
@@ -80,7 +83,7 @@ pub(super) fn post(
         Failure::new(FailureKind::Local, "the token's header cannot be made", "", "report this as a defect")
     })?;
     bearer.set_sensitive(true);
-    let asked_at = now();
+    let asked_at = Utc::now();
     let request = prepared(request, limit)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::AUTHORIZATION, bearer);
@@ -92,7 +95,7 @@ fn prepared<B>(request: RequestBuilder<B>, limit: Duration) -> RequestBuilder<B>
 }
 
 fn read(mut response: Response<Body>, asked_at: DateTime<Utc>) -> Result<Reply, NoReply> {
-    let answered_at = now();
+    let answered_at = Utc::now();
     let body = match response.body_mut().with_config().limit(BODY_MAX).read_to_vec() {
         Err(ureq::Error::BodyExceedsLimit(_)) => Vec::new(),
         body => body?,
@@ -106,8 +109,4 @@ fn read(mut response: Response<Body>, asked_at: DateTime<Utc>) -> Result<Reply, 
         answered_at,
         body: Zeroizing::new(body),
     })
-}
-
-pub(super) fn now() -> DateTime<Utc> {
-    SystemTime::now().into()
 }

@@ -191,7 +191,7 @@ struct ClientVersion {
     git_version: String,
 }
 
-/// Whether kubectl completes `kubectl keyplane`; `folder` is where this program is.
+/// Whether kubectl completes `kubectl keyplane`; `folder` is where this program is, as a person knows it.
 #[must_use]
 pub fn judge_completion(program: Option<&Path>, folder: &Path) -> Finding {
     const CHECK: &str = "completion";
@@ -207,7 +207,10 @@ pub fn judge_completion(program: Option<&Path>, folder: &Path) -> Finding {
 
 pub(super) fn completion(plugin: &PluginSeen) -> Finding {
     let program = search_path::all(COMPLETION).into_iter().next();
-    judge_completion(program.as_deref(), plugin.running.parent().unwrap_or(Path::new(".")))
+    // A package manager's link is on PATH; what it leads to changes with each version.
+    let on_path = plugin.first.as_ref().filter(|first| first.is_this).map(|first| &first.path);
+    let this = on_path.unwrap_or(&plugin.running);
+    judge_completion(program.as_deref(), this.parent().unwrap_or(Path::new(".")))
 }
 
 #[cfg(not(windows))]

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use keyplane_core::key_format::PlaintextKey;
@@ -25,6 +25,7 @@ use crate::exchange::proxy;
 use crate::exchange::retry_rule::pause_before_retry;
 use crate::exec_protocol::{ApiVersion, CredentialRequest};
 use crate::failure::{Failure, FailureKind};
+use crate::sign_of_life::SignOfLife;
 use crate::token::BearerToken;
 use crate::token::life::TokenLife;
 use crate::verbose;
@@ -114,6 +115,7 @@ impl<'a> Connection<'a> {
         let by = self.proxy.as_deref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
         let left = || self.until.saturating_duration_since(Instant::now());
         let mut attempts = 0;
+        let _waiting = SignOfLife::while_waiting_for(self.base);
         loop {
             attempts += 1;
             verbose::note(format_args!("asks {}{path}{by}, attempt {attempts}", self.base));
@@ -137,7 +139,7 @@ impl<'a> Connection<'a> {
         remaining: Duration,
         judge: impl Fn(&Answer<'_>, DateTime<Utc>) -> Verdict<T>,
     ) -> Verdict<T> {
-        let asked_at = DateTime::<Utc>::from(SystemTime::now());
+        let asked_at = Utc::now();
         let url = format!("{}{path}", self.base);
         let sent = match body {
             Some(body) => prepared(self.agent.post(&url), &self.key, remaining)

@@ -20,6 +20,7 @@ use crate::key_source::key_text::{check, read_file};
 use crate::key_source::keyring::{self, KeyringError};
 use crate::key_source::record_name::record_name;
 use crate::private_file::{self, Durability};
+use crate::verbose;
 
 /// The version of the record's layout: another's records are none.
 const LAYOUT: u32 = 1;
@@ -194,7 +195,8 @@ impl KeptKey {
         let damaged = record.is_none() && self.record_path().symlink_metadata().is_ok();
         if damaged || record.as_ref().is_some_and(|record| record.store == Store::Keyring) {
             match keyring::delete(&self.entry()) {
-                Ok(()) | Err(KeyringError::NoEntry) => {}
+                Ok(()) => verbose::note(format_args!("removed the keyring's entry {}", self.entry())),
+                Err(KeyringError::NoEntry) => {}
                 // A damaged record does not say that there is an entry.
                 Err(_) if damaged => {}
                 Err(error) => {
@@ -208,8 +210,14 @@ impl KeptKey {
             }
         }
         let removed = |path: PathBuf| match fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Ok(()) => {
+                verbose::note(format_args!("removed {}", path.display()));
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                verbose::note(format_args!("there is no {}", path.display()));
+                Ok(false)
+            }
             Err(error) => Err(Failure::new(
                 FailureKind::File,
                 format!("the kept key cannot be removed: {error}"),

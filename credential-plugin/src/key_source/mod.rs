@@ -206,13 +206,17 @@ impl FoundKey {
         cache: Option<&Path>,
         first_run: impl FnOnce(&Source, &KeyCommand) -> Result<FirstRun, Failure>,
     ) -> Result<Self, Failure> {
-        Self::find_where(args, base, cache, |source, command| {
+        let found = Self::find_where(args, base, cache, |source, command| {
             command.refuse_relative_program()?;
             match command.noted_digest() {
                 Some(digest) => Ok(FirstRun::Noted(digest)),
                 None => first_run(source, command),
             }
-        })
+        })?;
+        if let Some(warning) = found.instead_of_the_command_in(args) {
+            verbose::note(warning);
+        }
+        Ok(found)
     }
 
     fn find_where(
@@ -271,6 +275,15 @@ impl FoundKey {
     #[must_use]
     pub const fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// What to tell who gave a key command when the key comes from elsewhere: it may be another identity's.
+    #[must_use]
+    pub fn instead_of_the_command_in(&self, given: &KeyArgs) -> Option<String> {
+        let is_passed_over = given.key_command.is_some() && !matches!(self.source, Source::Command(_));
+        is_passed_over.then(|| {
+            format!("warning: --key-command is not used, for it comes last: the key is from {}", self.source)
+        })
     }
 
     /// The key's digest: what the cache knows it by.

@@ -1,11 +1,15 @@
 //! From the arguments, and what the exchange says, to the entries.
 
+use std::io::Write;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use ureq::http::Uri;
 
+use crate::argument_values::namespace_name;
 use crate::commands::kubeconfig::KubeconfigArgs;
+use crate::commands::whoami::{Identity, Namespace};
 use crate::exchange::address::{ExchangeAddress, KUBECONFIG_PATH, Trust, WHOAMI_PATH, read_pem};
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::client;
@@ -14,18 +18,19 @@ use crate::key_source::FoundKey;
 use crate::kubeconfig::current::ContextArgs;
 use crate::kubeconfig::entries::{Cluster, Context, Entries, User};
 use crate::kubeconfig::exec_section::exec_section;
-use crate::kubeconfig::issued::{Issued, reached_namespaces};
+use crate::kubeconfig::issued::Issued;
+use crate::output;
 use crate::target::Target;
 use crate::token::cache_folder::CacheArgs;
 use crate::verbose;
 
 /// The entries that the arguments ask for. The exchange is asked for what they do not say: the cluster, or the
-/// namespaces.
+/// namespaces. A warning goes to `terminal`.
 ///
 /// # Errors
 /// [`FailureKind::Usage`] for an address or a name, [`FailureKind::NoKey`] for a key that is not one,
 /// [`FailureKind::File`] for a CA, and those of asking the exchange.
-pub fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
+pub fn entries(args: &KubeconfigArgs, terminal: &mut impl Write) -> Result<Entries, Failure> {
     let (exchange, args) = &exchange(args)?;
     let mut extension = json!({"server": exchange.base.as_str()});
     let pem = match &exchange.trust {
@@ -48,7 +53,7 @@ pub fn entries(args: &KubeconfigArgs) -> Result<Entries, Failure> {
     let (name, server, ca, namespaces) = match given {
         Some((name, server)) if !args.all_namespaces => (name, server, given_ca, args.namespaces.clone()),
         given => {
-            let answered = Answered::ask(exchange, args)?;
+            let answered = Answered::ask(exchange, args, terminal)?;
             let namespaces = answered.namespaces(&args.namespaces)?;
             let Issued { cluster_name, cluster_server, cluster_ca, .. } = answered.issued;
             if let Some((name, server)) = given {
@@ -138,10 +143,20 @@ struct Answered<'a> {
 }
 
 impl<'a> Answered<'a> {
-    fn ask(exchange: &'a ExchangeAddress, args: &'a KubeconfigArgs) -> Result<Self, Failure> {
+    fn ask(
+        exchange: &'a ExchangeAddress,
+        args: &'a KubeconfigArgs,
+        terminal: &mut impl Write,
+    ) -> Result<Self, Failure> {
         verbose::note(format!("asking {} for the cluster and the namespaces", exchange.base.as_str()));
         let key = FoundKey::find(&args.key, &exchange.base, None)?;
-        let given = get(exchange, &key, args, KUBECONFIG_PATH, Issued::parse);
+        if let Some(warning) = key.instead_of_the_command_in(&args.key) {
+            output::line(terminal, &warning)?;
+        }
+        let given =
+            client::get(exchange, key.read()?, KUBECONFIG_PATH, args.exchange.timeout()).and_then(|answer| {
+                Issued::parse(&answer).map_err(|why| unusable(exchange, KUBECONFIG_PATH, why))
+            });
         let issued = given.map_err(|failure| match failure.kind() {
             // An exchange that does not know how it is reached from outside says that it is not ready.
             FailureKind::Busy | FailureKind::Server => {
@@ -150,6 +165,16 @@ impl<'a> Answered<'a> {
             _ => failure,
         })?;
         Ok(Self { exchange, args, key, issued })
+    }
+
+    /// The namespaces that the key reaches, by both their names.
+    fn known(&self) -> Result<Vec<Namespace>, Failure> {
+        let Self { exchange, args, key, .. } = self;
+        let known = Identity::ask(exchange, key.read()?, args.exchange.timeout())?.namespaces;
+        if known.iter().all(|namespace| namespace_name(&namespace.kubernetes_name).is_ok()) {
+            return Ok(known);
+        }
+        Err(unusable(exchange, WHOAMI_PATH, "a namespace's name in it is none"))
     }
 
     /// The namespaces that are wanted, by the names of their core Namespaces; all when none is named. One may be named as
@@ -162,7 +187,7 @@ impl<'a> Answered<'a> {
         if wanted.iter().all(|name| reached.contains(name)) {
             return Ok(wanted.to_vec());
         }
-        let known = get(self.exchange, &self.key, self.args, WHOAMI_PATH, reached_namespaces)?;
+        let known = self.known()?;
         let find = |name: &String| {
             let found = known.iter().find(|namespace| namespace.kubernetes_name == *name);
             let found = found.or_else(|| known.iter().find(|namespace| namespace.name == *name));
@@ -190,20 +215,12 @@ impl<'a> Answered<'a> {
     }
 }
 
-fn get<T>(
-    exchange: &ExchangeAddress,
-    key: &FoundKey,
-    args: &KubeconfigArgs,
-    path: &str,
-    read: impl Fn(&[u8]) -> Result<T, &'static str>,
-) -> Result<T, Failure> {
-    let answer = client::get(exchange, key.read()?, path, args.exchange.timeout())?;
-    read(&answer).map_err(|why| {
-        Failure::new(
-            FailureKind::Server,
-            format!("the exchange's answer cannot be used: {why}"),
-            format!("{}{path}", exchange.base.as_str()),
-            "check that --server is a Keyplane exchange and that no proxy changes its answers",
-        )
-    })
+/// An answer of the exchange that cannot be used.
+fn unusable(exchange: &ExchangeAddress, path: &str, why: &str) -> Failure {
+    Failure::new(
+        FailureKind::Server,
+        format!("the exchange's answer cannot be used: {why}"),
+        format!("{}{path}", exchange.base.as_str()),
+        "check that --server is a Keyplane exchange and that no proxy changes its answers",
+    )
 }

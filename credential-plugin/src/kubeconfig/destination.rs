@@ -52,7 +52,7 @@ impl Files {
                     FailureKind::File,
                     "there is no home folder, and so no kubeconfig in it",
                     KUBECONFIG_VARIABLE,
-                    "set KUBECONFIG, or give the file with --output",
+                    "set KUBECONFIG, or give the file with --merge-into",
                 ))
             },
             |home| Ok(Self(vec![home.join(".kube").join("config")])),

@@ -39,7 +39,7 @@ impl Document {
                 FailureKind::File,
                 format!("the kubeconfig is not YAML{position}"),
                 place,
-                "mend it by hand, or give another file with --output",
+                "mend it by hand, or give another file with --merge-into",
             )
         })?;
         Ok(Self { text, value })

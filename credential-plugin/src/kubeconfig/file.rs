@@ -152,7 +152,7 @@ fn failed(what: &str, error: &io::Error, path: &Path) -> Failure {
         FailureKind::File,
         format!("the kubeconfig cannot be {what}: {error}"),
         path.display().to_string(),
-        "make it a file that you may read, in a folder that you may write, or give another with --output",
+        "make it a file that you may read, in a folder that you may write, or give another with --merge-into",
     )
 }
 

@@ -105,32 +105,3 @@ fn is_certificate(text: &str) -> bool {
     let marker = b"-----BEGIN CERTIFICATE-----";
     STANDARD.decode(text).is_ok_and(|pem| pem.windows(marker.len()).any(|window| window == marker))
 }
-
-/// A namespace of the account, by its name there and by that of its core Namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ReachedNamespace {
-    /// The `Namespace` resource's name.
-    pub name: String,
-    /// The core Namespace's name.
-    pub kubernetes_name: String,
-}
-
-#[derive(Deserialize)]
-struct Whoami {
-    namespaces: Vec<ReachedNamespace>,
-}
-
-/// The namespaces that a key reaches, from what the exchange says about it.
-///
-/// # Errors
-/// What is wrong with the answer, without its own words.
-pub fn reached_namespaces(answer: &[u8]) -> Result<Vec<ReachedNamespace>, &'static str> {
-    let whoami: Whoami =
-        serde_json::from_slice(answer).map_err(|_| "it does not say which namespaces the key reaches")?;
-    let sound = |namespace: &ReachedNamespace| namespace_name(&namespace.kubernetes_name).is_ok();
-    if whoami.namespaces.iter().all(sound) {
-        Ok(whoami.namespaces)
-    } else {
-        Err("a namespace's name in it is none")
-    }
-}

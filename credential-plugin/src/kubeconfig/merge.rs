@@ -267,6 +267,6 @@ fn not_a_kubeconfig(why: &str, place: &str) -> Failure {
         FailureKind::File,
         format!("the file is no kubeconfig: {why}"),
         place,
-        "mend it by hand, or give another file with --output",
+        "mend it by hand, or give another file with --merge-into",
     )
 }

@@ -1,7 +1,5 @@
 //! Events, in which Keyplane says what keeps it from its work.
 
-use std::time::SystemTime;
-
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
@@ -48,8 +46,7 @@ impl Event {
     /// What it says and how long ago, to end a sentence about what did not happen.
     #[must_use]
     pub fn told(&self) -> String {
-        let now: DateTime<Utc> = SystemTime::now().into();
-        let seen = self.last_seen().map_or_else(|| "once".to_owned(), |time| relative(time, now));
+        let seen = self.last_seen().map_or_else(|| "once".to_owned(), |time| relative(time, Utc::now()));
         format!("; Keyplane warned {seen} ({}): {}", self.reason, self.message)
     }
 }

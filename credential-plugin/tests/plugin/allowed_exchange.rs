@@ -186,7 +186,7 @@ fn merge(stage: &Stage, name: &str, exchange: &StandIn, more: &[&str]) -> Value 
     let output = stage
         .plugin()
         .args(["kubeconfig", "--server", &exchange.url, "--certificate-authority", &ca])
-        .args(["--cluster", name, "--cluster-server", "https://c.example", "--output", "config"])
+        .args(["--cluster", name, "--cluster-server", "https://c.example", "--merge-into", "config"])
         .args(more)
         .output()
         .unwrap();
@@ -246,7 +246,7 @@ fn no_kubeconfig_is_made_for_plain_http() {
     let output = stage
         .plugin()
         .args(["kubeconfig", "--server", "http://localhost:8080"])
-        .args(["--cluster", "c", "--cluster-server", "https://c.example", "--output", "config"])
+        .args(["--cluster", "c", "--cluster-server", "https://c.example", "--merge-into", "config"])
         .output()
         .unwrap();
     let line = failure(&output, 2);

@@ -219,6 +219,27 @@ fn without_a_command_the_help_is_shown_as_a_usage_error() {
 }
 
 #[test]
+fn the_help_command_says_what_the_help_option_does() {
+    let stage = Stage::new();
+    let told = |args: &[&str]| {
+        let output = stage.plugin().args(args).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (help, option) in [
+        (&["help"][..], &["--help"][..]),
+        (&["help", "get-token"], &["get-token", "--help"]),
+        (&["help", "apikeys", "list"], &["apikeys", "list", "--help"]),
+        (&["ssh-key", "help", "add"], &["ssh-key", "add", "--help"]),
+    ] {
+        assert_eq!(told(help), told(option), "{help:?}");
+    }
+    assert!(told(&["--help"]).contains("\n  help "));
+    let line = failure(&stage.plugin().args(["help", "no-such-command"]).output().unwrap(), 2);
+    assert!(line.contains("there is no such command"), "{line}");
+}
+
+#[test]
 fn a_usage_error_names_the_help_of_its_command() {
     let stage = Stage::new();
     for (args, help) in [

@@ -98,7 +98,7 @@ contexts:
 fn a_merge_keeps_other_entries_and_unknown_fields_and_the_mode() {
     let stage = Stage::new();
     stage.file("config", OLD, 0o640);
-    let output = kubeconfig(&stage, "prod").args(["--output", "config"]).output().unwrap();
+    let output = kubeconfig(&stage, "prod").args(["--merge-into", "config"]).output().unwrap();
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
@@ -125,7 +125,7 @@ fn a_merge_keeps_other_entries_and_unknown_fields_and_the_mode() {
     assert_eq!(cluster["extensions"][1]["name"], EXTENSION);
 
     let once = fs::read_to_string(stage.path("config")).unwrap();
-    assert!(kubeconfig(&stage, "prod").args(["--output", "config"]).output().unwrap().status.success());
+    assert!(kubeconfig(&stage, "prod").args(["--merge-into", "config"]).output().unwrap().status.success());
     assert_eq!(fs::read_to_string(stage.path("config")).unwrap(), once, "merging twice is merging once");
 }
 
@@ -135,7 +135,7 @@ fn one_user_serves_many_clusters_and_the_current_context_changes_only_on_demand(
     let key = stage.file("key", &stage.key, 0o600);
     for cluster in ["one", "two"] {
         let output = kubeconfig(&stage, cluster)
-            .args(["--key-file", &key, "--output", "folder/config"])
+            .args(["--key-file", &key, "--merge-into", "folder/config"])
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -145,7 +145,7 @@ fn one_user_serves_many_clusters_and_the_current_context_changes_only_on_demand(
     assert_eq!(config["clusters"].as_array().unwrap().len(), 2);
     assert_eq!(config["current-context"], "one");
     let output = kubeconfig(&stage, "two")
-        .args(["--key-file", &key, "--output", "folder/config", "--set-current"])
+        .args(["--key-file", &key, "--merge-into", "folder/config", "--set-current"])
         .output()
         .unwrap();
     assert!(output.status.success());
@@ -164,13 +164,13 @@ fn an_entry_that_is_somebody_elses_is_left_alone_unless_told() {
         if !args.contains(&"--cluster-server") {
             command.args(["--cluster-server", "https://prod.example:6443"]);
         }
-        command.args(&args).args(["--output", "config"]);
+        command.args(&args).args(["--merge-into", "config"]);
         let line = failure(&command.output().unwrap(), 11);
         assert!(line.contains("--replace"), "{line}");
         assert_eq!(fs::read_to_string(stage.path("config")).unwrap(), OLD);
     }
     let output = kubeconfig(&stage, "prod")
-        .args(["--user", "old", "--output", "config", "--replace"])
+        .args(["--user", "old", "--merge-into", "config", "--replace"])
         .output()
         .unwrap();
     assert!(output.status.success());
@@ -182,7 +182,7 @@ fn an_entry_that_is_somebody_elses_is_left_alone_unless_told() {
 fn a_user_as_kubectl_rewrites_it_is_still_the_same() {
     let stage = Stage::new();
     let mut command = kubeconfig(&stage, "prod");
-    command.args(["--output", "config"]);
+    command.args(["--merge-into", "config"]);
     assert!(command.output().unwrap().status.success());
     let mut config = read(&stage, "config");
     config["users"][0]["user"]["exec"]["env"] = Value::Null;
@@ -199,7 +199,7 @@ fn a_user_as_kubectl_rewrites_it_is_still_the_same() {
 fn a_key_is_embedded_only_on_demand_and_with_a_warning() {
     let stage = Stage::new();
     let output = kubeconfig(&stage, "prod")
-        .args(["--embed-key-env", "--output", "config"])
+        .args(["--embed-key-env", "--merge-into", "config"])
         .env("KEYPLANE_API_KEY", &stage.key)
         .output()
         .unwrap();
@@ -228,7 +228,8 @@ fn a_cluster_that_names_another_exchange_is_taken_over_only_on_demand() {
     };
     let theirs = entry("https://other.example");
     stage.file("config", &theirs, 0o600);
-    let merged = |more: &[&str]| kubeconfig(&stage, "prod").args(["--output", "config"]).args(more).output();
+    let merged =
+        |more: &[&str]| kubeconfig(&stage, "prod").args(["--merge-into", "config"]).args(more).output();
     let line = failure(&merged(&[]).unwrap(), 11);
     assert!(line.contains("another cluster of the name") && line.contains("or give --replace"), "{line}");
     assert_eq!(fs::read_to_string(stage.path("config")).unwrap(), theirs);
@@ -254,14 +255,14 @@ fn a_file_that_is_no_kubeconfig_or_is_locked_stays_as_it_is_and_is_not_quoted() 
         "clusters: [{name: prod, cluster: hunter2}]",
     ] {
         stage.file("config", content, 0o600);
-        let output = kubeconfig(&stage, "prod").args(["--output", "config"]).output().unwrap();
+        let output = kubeconfig(&stage, "prod").args(["--merge-into", "config"]).output().unwrap();
         let line = failure(&output, 11);
         assert!(!line.contains("hunter2"), "{line}");
         assert_eq!(fs::read_to_string(stage.path("config")).unwrap(), content);
         assert!(!stage.path("config.lock").exists());
     }
     stage.file("config.lock", "", 0o600);
-    let output = kubeconfig(&stage, "prod").args(["--output", "config"]).output().unwrap();
+    let output = kubeconfig(&stage, "prod").args(["--merge-into", "config"]).output().unwrap();
     let line = failure(&output, 11);
     assert!(line.contains("config.lock"), "{line}");
     assert!(stage.path("config.lock").exists(), "another's lock is not ours to remove");
@@ -272,7 +273,7 @@ fn a_link_stays_a_link() {
     let stage = Stage::new();
     stage.file("dotfile", OLD, 0o600);
     symlink(stage.path("dotfile"), stage.path("config")).unwrap();
-    let output = kubeconfig(&stage, "prod").args(["--output", "config"]).output().unwrap();
+    let output = kubeconfig(&stage, "prod").args(["--merge-into", "config"]).output().unwrap();
     assert!(output.status.success());
     assert!(fs::symlink_metadata(stage.path("config")).unwrap().is_symlink());
     assert_eq!(read(&stage, "dotfile")["clusters"].as_array().unwrap().len(), 2);
@@ -292,7 +293,7 @@ fn a_bad_address_or_key_file_is_told_before_anything_is_written() {
         ),
     ] {
         let mut command = stage.plugin();
-        command.args(["kubeconfig", "--cluster", "c", "--output", "config"]).args(&args);
+        command.args(["kubeconfig", "--cluster", "c", "--merge-into", "config"]).args(&args);
         failure(&command.output().unwrap(), code);
         assert!(!stage.path("config").exists());
     }
@@ -301,8 +302,10 @@ fn a_bad_address_or_key_file_is_told_before_anything_is_written() {
 #[test]
 fn a_key_file_that_is_not_there_yet_is_warned_of() {
     let stage = Stage::new();
-    let output =
-        kubeconfig(&stage, "prod").args(["--key-file", "nowhere", "--output", "config"]).output().unwrap();
+    let output = kubeconfig(&stage, "prod")
+        .args(["--key-file", "nowhere", "--merge-into", "config"])
+        .output()
+        .unwrap();
     assert!(output.status.success());
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),

@@ -5,10 +5,12 @@ use std::fs;
 use assert_cmd::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use keyplane_credential_plugin::kubeconfig::issued::{Issued, reached_namespaces};
+use keyplane_credential_plugin::commands::whoami::Identity;
+use keyplane_credential_plugin::kubeconfig::issued::Issued;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::kept_key::identity;
 use crate::kubeconfig_styles::seen_by_kubectl;
 use crate::stage::{Stage, failure};
 use crate::stand_in::{Reply, StandIn};
@@ -174,10 +176,11 @@ fn names_are_the_users_to_choose() {
 fn a_namespace_may_be_named_as_in_its_account_and_must_be_reached() {
     let stage = Stage::new();
     let config = serde_saphyr::to_string(&issued()).unwrap();
-    let whoami = json!({"account": "acme", "namespaces": [
+    let mut whoami = identity();
+    whoami["namespaces"] = json!([
         {"id": "1", "name": "web", "kubernetes_name": "acme-web"},
         {"id": "2", "name": "db", "kubernetes_name": "acme-db"},
-    ]});
+    ]);
     let exchange = StandIn::tls(move |count| {
         Reply::new(200, if count % 2 == 1 { config.clone() } else { whoami.to_string() })
     });
@@ -186,6 +189,23 @@ fn a_namespace_may_be_named_as_in_its_account_and_must_be_reached() {
     assert!(exchange.asked()[1].head.starts_with("GET /v1/whoami "));
     let line = failure(&asking(&stage, &exchange).args(["--namespace", "jobs"]).output().unwrap(), 2);
     assert!(line.contains("jobs") && line.contains("it reaches acme-web, acme-db"), "{line}");
+}
+
+#[test]
+fn a_namespace_whose_name_is_none_is_not_taken_from_what_the_exchange_says_of_the_key() {
+    let stage = Stage::new();
+    let config = serde_saphyr::to_string(&issued()).unwrap();
+    for (field, value) in
+        [("/namespaces/0/kubernetes_name", json!("--hunter2")), ("/namespaces", json!("hunter2"))]
+    {
+        let (config, mut whoami) = (config.clone(), identity());
+        *whoami.pointer_mut(field).unwrap() = value;
+        let exchange = StandIn::tls_by_path(move |path| {
+            Reply::new(200, if path == "/v1/whoami" { whoami.to_string() } else { config.clone() })
+        });
+        let line = failure(&asking(&stage, &exchange).args(["--namespace", "web"]).output().unwrap(), 8);
+        assert!(!line.contains("hunter2"), "{line}");
+    }
 }
 
 #[test]
@@ -226,6 +246,13 @@ fn a_key_command_goes_into_the_exec_section_and_key_sources_exclude_each_other()
     assert_eq!((&args[1], &args[2]), (&json!("--key-command"), &json!(command)));
     assert_eq!(config["users"][0]["user"]["exec"]["interactiveMode"], "Never");
     failure(&asking(&stage, &exchange).args(given).args(["--key-file", "key"]).output().unwrap(), 2);
+    // Who asks the exchange now with another key than kubectl will may reach other namespaces.
+    let output = asking(&stage, &exchange).args(["--key-command", command]).output().unwrap();
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && warning.starts_with("warning: --key-command is not used"),
+        "{warning}"
+    );
 }
 
 #[test]
@@ -269,7 +296,7 @@ fn an_exchange_does_not_decide_whom_an_entry_of_somebody_else_trusts() {
     for content in ["    certificate-authority-data: QUJD\n", "    certificate-authority: /etc/ca.pem\n", ""]
     {
         stage.file("config", &entry(content), 0o600);
-        let line = failure(&asking(&stage, &exchange).args(["--output", "config"]).output().unwrap(), 11);
+        let line = failure(&asking(&stage, &exchange).args(["--merge-into", "config"]).output().unwrap(), 11);
         assert!(line.contains("--cluster, or give --replace"), "{line}");
     }
     // Made for this exchange, it follows when the CA is renewed.
@@ -277,7 +304,7 @@ fn an_exchange_does_not_decide_whom_an_entry_of_somebody_else_trusts() {
         "    extensions:\n    - {name: client.authentication.k8s.io/exec, extension: {server: URL}}\n";
     let own = entry("    certificate-authority-data: QUJD\n") + &extension.replace("URL", &exchange.url);
     stage.file("config", &own, 0o600);
-    assert!(asking(&stage, &exchange).args(["--output", "config"]).output().unwrap().status.success());
+    assert!(asking(&stage, &exchange).args(["--merge-into", "config"]).output().unwrap().status.success());
     let config: Value = serde_saphyr::from_str(&fs::read_to_string(stage.path("config")).unwrap()).unwrap();
     assert_eq!(config["clusters"][0]["cluster"]["certificate-authority-data"], STANDARD.encode(PEM));
 }
@@ -312,7 +339,7 @@ proptest! {
     fn any_answer_is_judged_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in "\\PC{0,100}") {
         for answer in [bytes.as_slice(), text.as_bytes()] {
             let _ = Issued::parse(answer);
-            let _ = reached_namespaces(answer);
+            let _ = Identity::parse(answer);
         }
     }
 }

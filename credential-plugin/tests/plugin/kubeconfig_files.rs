@@ -126,7 +126,7 @@ fn a_dry_run_tells_what_would_change_shows_only_ours_and_writes_nothing() {
     let old = format!("{THEIRS}users:\n- name: theirs\n  user: {{token: hunter2}}\n");
     stage.file("config", &old, 0o600);
     let mut arguments = arguments("prod");
-    arguments.extend(["--output", "config", "--embed-key-env"].map(str::to_owned));
+    arguments.extend(["--merge-into", "config", "--embed-key-env"].map(str::to_owned));
     let dry = || {
         let mut command = stage.plugin();
         command.args(&arguments).arg("--dry-run").env("KEYPLANE_API_KEY", &stage.key);
@@ -168,7 +168,13 @@ fn a_dry_run_shows_no_login_of_a_proxy_and_no_key_among_the_arguments() {
     for key in [stage.key.clone(), format!("kpk-{body}"), body.to_owned()] {
         for proxy in ["http://me:hunter2@proxy.example:3128", "me:hunter2@proxy.example:3128"] {
             let mut command = stage.plugin();
-            command.args(arguments("prod")).args(["--output", "config", "--dry-run", "--proxy-url", proxy]);
+            command.args(arguments("prod")).args([
+                "--merge-into",
+                "config",
+                "--dry-run",
+                "--proxy-url",
+                proxy,
+            ]);
             let output = command.args(["--key-command", &format!("printf '%s' '{key}'")]).output().unwrap();
             assert!(output.status.success(), "{output:?}");
             let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
@@ -259,8 +265,11 @@ fn many_at_once_lose_nothing() {
             command.env_clear().env("HOME", stage.home.path()).current_dir(stage.home.path());
             command.args(arguments(cluster)).stderr(Stdio::piped());
             // By two names of the same file.
-            let command =
-                if n % 2 == 0 { command.arg("--merge") } else { command.args(["--output", "other-name"]) };
+            let command = if n % 2 == 0 {
+                command.arg("--merge")
+            } else {
+                command.args(["--merge-into", "other-name"])
+            };
             command.spawn().unwrap()
         })
         .collect();
@@ -283,7 +292,7 @@ fn kubectls_lock_is_waited_for() {
     let lock = stage.file("config.lock", "", 0o000);
     let mut command = process::Command::cargo_bin("kubectl-keyplane").unwrap();
     command.env_clear().env("HOME", stage.home.path()).current_dir(stage.home.path());
-    command.args(arguments("prod")).args(["--output", "config", "--verbose"]).stderr(Stdio::piped());
+    command.args(arguments("prod")).args(["--merge-into", "config", "--verbose"]).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();

@@ -153,7 +153,7 @@ fn what_cannot_be_changed_line_by_line_is_written_anew_and_the_old_text_kept() {
     let output = stage
         .plugin()
         .args(["kubeconfig", "--server", "https://exchange.example", "--cluster", "keyplane"])
-        .args(["--cluster-server", "https://one.example", "--output", "config"])
+        .args(["--cluster-server", "https://one.example", "--merge-into", "config"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");

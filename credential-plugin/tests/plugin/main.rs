@@ -68,6 +68,9 @@ mod retry_laws;
 #[cfg(test)]
 mod shared_run;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod sign_of_life;
+#[cfg(test)]
 mod single_flight;
 #[cfg(test)]
 mod stage;
@@ -79,5 +82,7 @@ mod stand_in_proxy;
 mod text_edit_laws;
 #[cfg(test)]
 mod token_life_laws;
+#[cfg(test)]
+mod verbose;
 #[cfg(test)]
 mod whoami;

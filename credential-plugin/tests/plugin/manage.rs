@@ -133,7 +133,7 @@ fn what_cannot_be_asked_is_refused_before_kubectl_is() {
 }
 
 /// kubectl that writes down its arguments, one call a line, and answers with this object.
-fn kubectl_that_answers(stage: &Stage, object: &Value) -> PathBuf {
+pub(crate) fn kubectl_that_answers(stage: &Stage, object: &Value) -> PathBuf {
     fs::create_dir(stage.path("bin")).unwrap();
     stage.file("answer", &object.to_string(), 0o600);
     // Written by another process: a file that any process here holds open for writing could not be run.

@@ -27,18 +27,25 @@ fn it_says_what_the_exchange_says_where_the_key_came_from_and_how_long_the_token
         output
     };
     let told = answer(&whoami(&["--output", "json"]));
-    for (field, value) in identity().as_object().unwrap() {
+    let wanted = json!({
+        "account": "acme", "id": identity()["id"], "name": "ci", "displayName": "CI", "prefix": "kpk_Ab3d",
+        "scopes": {"kubernetesExec": {"allNamespaces": true, "role": "view"}},
+        "expiresAt": "2099-01-01T00:00:00Z", "allowedCidrs": ["192.0.2.0/24"],
+        "namespaces": [{"id": identity()["namespaces"][0]["id"], "name": "web", "kubernetesName": "acme-web"}],
+    });
+    for (field, value) in wanted.as_object().unwrap() {
         assert_eq!(&told[field], value, "{field}");
     }
+    assert_eq!(told.as_object().unwrap().len(), wanted.as_object().unwrap().len() + 4, "{told}");
     assert_eq!(told["server"], exchange.url);
-    assert_eq!(told["key_source"]["kind"], "environment");
-    assert_eq!(told["cached_tokens"], json!([]));
+    assert_eq!(told["keySource"]["kind"], "environment");
+    assert_eq!(told["cachedTokens"], json!([]));
     let table = text(&whoami(&[]).stdout);
     assert!(table.contains("Cached token:") && table.contains("none"), "{table}");
     let token = credential(&stage.get_token(&exchange).output().unwrap());
     let told = answer(&whoami(&["--output", "json"]));
-    assert_eq!(told["cached_tokens"].as_array().unwrap().len(), 1);
-    let end = told["cached_tokens"][0]["expires_at"].as_str().unwrap();
+    assert_eq!(told["cachedTokens"].as_array().unwrap().len(), 1);
+    let end = told["cachedTokens"][0]["expiresAt"].as_str().unwrap();
     assert_eq!(end[..19], token["status"]["expirationTimestamp"].as_str().unwrap()[..19]);
     let table = text(&whoami(&[]).stdout);
     assert!(
@@ -57,12 +64,55 @@ fn each_source_is_named() {
     let command = format!("cat '{file}'");
     let kind = |args: &[&str]| {
         let mut whoami = stage.command("whoami", &exchange);
-        answer(&whoami.args(["--output", "json"]).args(args).output().unwrap())["key_source"]["kind"].clone()
+        answer(&whoami.args(["--output", "json"]).args(args).output().unwrap())["keySource"]["kind"].clone()
     };
     assert_eq!(kind(&["--key-file", &file]), "key-file");
     assert_eq!(kind(&["--key-command", &command]), "key-command");
     stage.log_in(&exchange, &stage.key, &["--store", "file"]);
-    assert_eq!(kind(&["--key-command", &command]), "kept-file");
+    assert_eq!(kind(&[]), "kept-file");
+}
+
+#[test]
+fn a_key_command_that_comes_after_another_source_is_not_passed_over_in_silence() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    let file = stage.file("key", &stage.key, 0o600);
+    let command = format!("cat '{file}'");
+    let run = |name: &str, args: &[&str]| {
+        let mut plugin = stage.command(name, &exchange);
+        let output = plugin.env("KEYPLANE_API_KEY", &stage.key).args(args).output().unwrap();
+        shows_no_key(&output, &stage.key);
+        output
+    };
+    let warning = "warning: --key-command is not used, for it comes last: the key is from the environment variable KEYPLANE_API_KEY\n";
+    for name in ["whoami", "doctor"] {
+        assert_eq!(
+            text(&run(name, &["--key-command", &command, "-o", "json"]).stderr)
+                .lines()
+                .next()
+                .map(|line| format!("{line}\n"))
+                .as_deref(),
+            Some(warning),
+            "{name}"
+        );
+    }
+    let whoami = run("whoami", &["--key-command", &command]);
+    assert!(whoami.status.success());
+    assert_eq!(text(&whoami.stderr), warning);
+    stage.log_in(&exchange, &stage.key, &["--store", "file"]);
+    let output = stage.command("whoami", &exchange).args(["--key-command", &command]).output().unwrap();
+    let kept = text(&output.stderr);
+    assert!(
+        kept.contains("the key is from login, which keeps it in ") && kept.lines().count() == 1,
+        "{kept}"
+    );
+    // kubectl shows what get-token says: nothing when all is well.
+    let args = ["--key-command", &command, "--no-cache"];
+    credential(&run("get-token", &args));
+    let told = run("get-token", &[&args[..], &["--verbose"]].concat());
+    assert!(text(&told.stderr).contains(warning), "{told:?}");
+    // Two sources that are both given say nothing about which is meant.
+    failure(&run("whoami", &["--key-command", &command, "--key-file", &file]), 2);
+    failure(&run("whoami", &["--key-command", &command, "--key-name", "acme"]), 2);
 }
 
 #[test]
@@ -142,20 +192,20 @@ fn without_an_address_the_current_context_gives_exchange_ca_and_key() {
     let told = answer(&whoami(&in_file, &[]));
     assert_eq!(told["context"], "prod-web");
     assert_eq!(told["server"], exchange.url);
-    assert_eq!(told["key_source"]["kind"], "key-file");
+    assert_eq!(told["keySource"]["kind"], "key-file");
     let command = format!("cat '{file}'");
     let by_command =
         kubeconfig(&stage, &exchange, &[&allow[..], &["--key-command", &command]].concat(), &Value::Null);
-    assert_eq!(answer(&whoami(&by_command, &[]))["key_source"]["kind"], "key-command");
+    assert_eq!(answer(&whoami(&by_command, &[]))["keySource"]["kind"], "key-command");
     // What the arguments name comes before what the context says.
-    assert_eq!(answer(&whoami(&by_command, &["--key-file", &file]))["key_source"]["kind"], "key-file");
+    assert_eq!(answer(&whoami(&by_command, &["--key-file", &file]))["keySource"]["kind"], "key-file");
     // As kubectl does: the entry's variables win over the process's own.
     let env = json!([{"name": "KEYPLANE_API_KEY", "value": stage.key}]);
     let embedded = kubeconfig(&stage, &exchange, &allow, &env);
     let output = whoami(&embedded, &["--verbose"]);
     shows_no_key(&output, &stage.key);
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(told["key_source"]["kind"], "environment");
+    assert_eq!(told["keySource"]["kind"], "environment");
     assert!(exchange.asked().iter().all(|asked| asked.header("x-api-key") == Some(stage.key.as_str())));
     let line = failure(&whoami(&embedded, &["--context", "other"]), 2);
     assert!(line.contains("user other of context other does not call kubectl-keyplane"), "{line}");

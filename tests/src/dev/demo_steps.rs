@@ -79,7 +79,7 @@ async fn swap(walk: &mut Walkthrough) -> Result<()> {
         "The kubeconfig calls kubectl-keyplane, which sends x-api-key to the exchange and keeps the token, not the key.",
     );
     walk.run(
-        "kubectl keyplane kubeconfig --key-file $DEMO/demo.key --output $DEMO/demo.kubeconfig",
+        "kubectl keyplane kubeconfig --key-file $DEMO/demo.key --merge-into $DEMO/demo.kubeconfig",
         Expect::Succeeds,
     )
     .await?;
@@ -148,7 +148,7 @@ async fn grow(walk: &mut Walkthrough) -> Result<()> {
     )
     .await?;
     walk.run(
-        "kubectl keyplane kubeconfig --cluster demo --cluster-server $CLUSTER_URL --cluster-certificate-authority $CLUSTER_CA_FILE \\\n  --key-file $DEMO/everywhere.key --output $DEMO/everywhere.kubeconfig\nkubectl --kubeconfig $DEMO/everywhere.kubeconfig get pods -n acme-jobs",
+        "kubectl keyplane kubeconfig --cluster demo --cluster-server $CLUSTER_URL --cluster-certificate-authority $CLUSTER_CA_FILE \\\n  --key-file $DEMO/everywhere.key --merge-into $DEMO/everywhere.kubeconfig\nkubectl --kubeconfig $DEMO/everywhere.kubeconfig get pods -n acme-jobs",
         Expect::Succeeds,
     )
     .await?;

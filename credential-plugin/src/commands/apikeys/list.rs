@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use super::now;
 use crate::failure::Failure;
 use crate::kubectl::KubectlArgs;
 use crate::output::{self, OutputFormat};
@@ -65,7 +64,7 @@ pub fn run(args: &ListArgs, out: &mut impl Write) -> Result<(), Failure> {
             let place = typed_command::looked_in(&args.kubectl, args.all_namespaces);
             output::line(out, &format!("No API keys found in {place}."))
         }
-        OutputFormat::Table => table(&rows, args.all_namespaces, now(), out),
+        OutputFormat::Table => table(&rows, args.all_namespaces, Utc::now(), out),
     }
 }
 

@@ -7,9 +7,8 @@ pub mod rotate;
 pub mod unlock;
 
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 
 use self::list::ListArgs;
@@ -138,8 +137,4 @@ pub fn run(args: &ApiKeysArgs, out: &mut impl Write, terminal: &mut impl Write) 
         ApiKeysCommand::Revoke(args) => revoke::run(args, out, terminal),
         ApiKeysCommand::Unlock(args) => unlock::run(args, out, terminal),
     }
-}
-
-fn now() -> DateTime<Utc> {
-    SystemTime::now().into()
 }

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use chrono::Utc;
 use clap::Args;
 use keyplane_core::key_format::PlaintextKey;
 use serde_json::Value;
 
-use super::{OneKeyArgs, now, patch};
+use super::{OneKeyArgs, patch};
 use crate::argument_values::grace_period;
 use crate::failure::{Failure, FailureKind};
 use crate::kubectl::Patched;
@@ -159,7 +160,7 @@ fn made_by_keyplane(
     change(
         args,
         key,
-        |current| patch::request_rotation(current, args.grace, now()),
+        |current| patch::request_rotation(current, args.grace, Utc::now()),
         |current| current.spec.rotation.requested_at == key.spec.rotation.requested_at,
     )?;
     line(out, &format!("Another key for ApiKey {name} is asked for; it {place}."))?;

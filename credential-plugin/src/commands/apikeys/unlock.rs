@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
+use chrono::Utc;
 use clap::Args;
 
-use super::{OneKeyArgs, now, patch};
+use super::{OneKeyArgs, patch};
 use crate::failure::{Failure, FailureKind};
 use crate::kubectl::Patched;
 use crate::output::{self, line};
@@ -43,12 +44,13 @@ pub fn run(args: &UnlockArgs, out: &mut impl Write, terminal: &mut impl Write) -
             "declare another ApiKey: see kubectl-keyplane generate --help",
         ));
     }
-    if !patch::is_locked(&key, now()) {
+    if !patch::is_locked(&key, Utc::now()) {
         return line(out, &format!("ApiKey {name} is not locked."));
     }
     line(out, &format!("ApiKey {name} was locked by these uses from outside its list of addresses:"))?;
     events(&key.status.security_events, out)?;
-    let Patched::Done(_) = kubectl.merge_patch::<ApiKey>(RESOURCE, name, &patch::unlock(&key, now()))? else {
+    let Patched::Done(_) = kubectl.merge_patch::<ApiKey>(RESOURCE, name, &patch::unlock(&key, Utc::now()))?
+    else {
         return Err(args.key.changed());
     };
     let unlocked = wait::until("the key to be unlocked", args.key.limit(), terminal, || {

@@ -203,6 +203,8 @@ mod tests {
             (&["generate", "--key-out", ""], strings(&[]), true),
             (&["ssh-key", "add", ""], strings(&[]), true),
             (&["ssh-key", "add", "--", "-"], strings(&[]), true),
+            (&["help", "apikeys", "rev"], strings(&["revoke"]), false),
+            (&["help", "whoami", ""], strings(&[]), false),
             (&["no-such", "command", ""], strings(&[]), false),
             (&[], strings(&[]), false),
         ] {

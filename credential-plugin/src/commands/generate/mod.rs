@@ -2,10 +2,8 @@
 
 mod declaration;
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
@@ -197,7 +195,7 @@ pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write)
     if let Some(path) = &args.key_out {
         new_key::keep(&key, path)?;
         // A key without a manifest is of no use, and its file would be in the way of the next attempt.
-        let remove = || drop(fs::remove_file(path));
+        let remove = || new_key::remove(path);
         let kept = format!("The key of ApiKey {name} is in {}.", path.display());
         if args.apply {
             let whose = format!("the key in {}", path.display());
@@ -283,7 +281,7 @@ fn scope(args: &GenerateArgs) -> Result<Scope<'_>, Failure> {
 }
 
 fn still_to_come(time: DateTime<Utc>) -> Result<String, Failure> {
-    if time > DateTime::<Utc>::from(SystemTime::now()) {
+    if time > Utc::now() {
         Ok(time.to_rfc3339_opts(SecondsFormat::Secs, true))
     } else {
         Err(Failure::new(

@@ -66,6 +66,7 @@ pub fn run(args: &RevealArgs, out: &mut impl Write, terminal: &mut impl Write) -
     let destination = destination(args.key_out.as_deref(), io::stdout().is_terminal())?;
     let key: ApiKey = kubectl.get(RESOURCE, name)?;
     let (sealed, recipient) = sealed(&key, kubectl)?;
+    verbose::note(format_args!("the key is sealed to the SshKey {recipient}"));
     let file = match &args.ssh_key {
         Some(file) => file.clone(),
         None => private_key::of(&kubectl.get::<SshKey>(ssh_key::RESOURCE, &checked(recipient)?)?)?,

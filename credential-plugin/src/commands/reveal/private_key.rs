@@ -18,6 +18,7 @@ const PUBLIC_KEY_MAX: u64 = 16 * 1024;
 /// [`FailureKind::NoKey`] when there is none.
 pub(super) fn of(recipient: &SshKey) -> Result<PathBuf, Failure> {
     let folder = env::home_dir().unwrap_or_default().join(".ssh");
+    verbose::note(format_args!("looking in {} for its public key", folder.display()));
     beside_public_key(&folder, &recipient.spec.public_key).ok_or_else(|| {
         let fingerprint = recipient.status.fingerprint.as_deref().unwrap_or("no fingerprint yet");
         Failure::new(

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, FailureKind};
+use crate::verbose;
 
 /// Bytes of a public key: as much as admission takes.
 const PUBLIC_KEY_MAX: usize = 16 * 1024;
@@ -61,6 +62,7 @@ pub(super) fn read(file: Option<&Path>) -> Result<PublicKey, Failure> {
             (File::open(&path).and_then(bounded), path.display().to_string())
         }
     };
+    verbose::note(format_args!("reading the public key from {place}"));
     let bytes = bytes.map_err(|error| {
         Failure::new(
             FailureKind::File,

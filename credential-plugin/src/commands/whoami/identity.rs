@@ -56,8 +56,7 @@ impl Identity {
     /// As [`client::get`], and [`FailureKind::Server`] for an answer that is none.
     pub fn ask(exchange: &ExchangeAddress, key: &PlaintextKey, timeout: Duration) -> Result<Self, Failure> {
         let body = client::get(exchange, key, WHOAMI_PATH, timeout)?;
-        // The parser's own words could quote what a hostile answer repeats.
-        serde_json::from_slice(&body).map_err(|_| {
+        Self::parse(&body).ok_or_else(|| {
             Failure::new(
                 FailureKind::Server,
                 "the exchange's answer does not say whose key it is",
@@ -65,6 +64,12 @@ impl Identity {
                 "check that --server is a Keyplane exchange and that no proxy changes its answers",
             )
         })
+    }
+
+    /// Reads the exchange's answer. Why it is none is not said: the parser's words could quote what a hostile answer repeats.
+    #[must_use]
+    pub fn parse(answer: &[u8]) -> Option<Self> {
+        serde_json::from_slice(answer).ok()
     }
 
     /// Whether kubectl can do anything with it.

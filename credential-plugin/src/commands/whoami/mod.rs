@@ -3,21 +3,17 @@
 mod identity;
 
 use std::io::Write;
-use std::time::SystemTime;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use clap::Args;
 use serde_json::{Value, json};
 
-pub use self::identity::{Identity, until};
-use crate::exchange::arguments::ExchangeArgs;
+pub use self::identity::{Identity, Namespace, until};
 use crate::failure::Failure;
-use crate::key_source::{FoundKey, KeyArgs};
-use crate::kubeconfig::current::ContextArgs;
+use crate::key_source::FoundKey;
 use crate::output::{self, OutputFormat};
-use crate::target::Target;
+use crate::target::TargetArgs;
 use crate::token::cache::TokenCache;
-use crate::token::cache_folder::CacheArgs;
 use crate::token::life::TokenLife;
 use crate::token::slot_family::SlotFamily;
 
@@ -26,6 +22,8 @@ The exchange is --server, else KEYPLANE_URL, else the one of the kubeconfig's cu
 plugin; then the key, its CA and the cache are that user's too, unless arguments name others. With --context, the \
 kubeconfig's comes before KEYPLANE_URL.
 The key is read as get-token reads it. The exchange is asked each time.
+JSON has the fields of GET /v1/whoami, named as kubectl names fields (expiresAt), and server, context, keySource and \
+cachedTokens.
 
 Examples:
   kubectl-keyplane whoami
@@ -37,46 +35,40 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub struct WhoamiArgs {
-    /// Which exchange.
+    /// Which exchange, key and cache.
     #[command(flatten)]
-    pub exchange: ExchangeArgs,
-    /// Which context.
-    #[command(flatten)]
-    pub context: ContextArgs,
-    /// Which key.
-    #[command(flatten)]
-    pub key: KeyArgs,
-    /// Which cache.
-    #[command(flatten)]
-    pub cache: CacheArgs,
+    pub target: TargetArgs,
     /// The form of the answer
     #[arg(long, short, value_enum, default_value_t)]
     pub output: OutputFormat,
 }
 
-/// Asks the exchange about the key, and writes what it says to `out`.
+/// Asks the exchange about the key, and writes what it says to `out`; a warning goes to `terminal`.
 ///
 /// # Errors
 /// Any kind of failure but those of a token.
-pub fn run(args: &WhoamiArgs, out: &mut impl Write, _terminal: &mut impl Write) -> Result<(), Failure> {
-    let target = Target::find(&args.exchange, &args.context, &args.key, &args.cache)?;
+pub fn run(args: &WhoamiArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
+    let target = args.target.find()?;
     let key = FoundKey::find(&target.key, &target.exchange.base, target.cache.as_deref())?;
-    let identity = Identity::ask(&target.exchange, key.read()?, args.exchange.timeout())?;
-    let now = DateTime::<Utc>::from(SystemTime::now());
+    if let Some(warning) = key.instead_of_the_command_in(&args.target.key) {
+        output::line(terminal, &warning)?;
+    }
+    let identity = Identity::ask(&target.exchange, key.read()?, args.target.exchange.timeout())?;
+    let now = Utc::now();
     let family = SlotFamily::of(&target.exchange.base, key.digest());
     let cached = target.cache.as_deref().map(|folder| TokenCache::lives_of(folder, &family, now));
     let mut ends: Vec<_> = cached.unwrap_or_default().iter().map(TokenLife::expires_at).collect();
     ends.sort_unstable();
     let server = target.exchange.base.as_str();
     if args.output == OutputFormat::Json {
-        let mut answer = json!(identity);
-        let ends: Vec<Value> = ends.iter().map(|end| json!({"expires_at": end})).collect();
+        let mut answer = output::camel_case(json!(identity));
+        let ends: Vec<Value> = ends.iter().map(|end| json!({"expiresAt": end})).collect();
         if let Some(fields) = answer.as_object_mut() {
             let mut add = |name: &str, value: Value| fields.insert(name.to_owned(), value);
             add("server", json!(server));
             add("context", json!(target.context));
-            add("key_source", json!({"kind": key.source().kind(), "description": key.source().to_string()}));
-            add("cached_tokens", Value::Array(ends));
+            add("keySource", json!({"kind": key.source().kind(), "description": key.source().to_string()}));
+            add("cachedTokens", Value::Array(ends));
         }
         return output::json(&answer, out);
     }

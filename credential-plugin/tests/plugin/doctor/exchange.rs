@@ -13,7 +13,7 @@ use crate::stand_in::{Identity, Reply, StandIn, now};
 
 impl Patient {
     /// The same with the exchange elsewhere, which its user allows.
-    fn with_exchange_at(mut self, url: &str) -> Self {
+    pub(super) fn with_exchange_at(mut self, url: &str) -> Self {
         let ca = self.stage.file("ca.pem", &self.exchange.ca, 0o644);
         let key = self.stage.path("key");
         self.cluster()["extensions"][0]["extension"] = json!({"server": url});

@@ -51,6 +51,34 @@ fn a_problem_has_its_remedy_on_the_next_line_of_the_table() {
 }
 
 #[test]
+fn what_is_not_checked_for_one_reason_is_one_line_of_the_table_and_all_of_it_is_in_json() {
+    let patient = Patient::healthy().with_exchange_at("https://exchange.invalid");
+    let report = patient.examine();
+    let output = patient.command(&[]).output().unwrap();
+    let table = text(&output.stdout);
+    let line =
+        |start: &str| table.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{table}"));
+    let reached = line("-         6 checks ");
+    let names = "exchange-connection, exchange-tls, exchange-answer, clock, whoami, token";
+    assert!(
+        reached.ends_with(&format!("   not checked: the exchange was not reached ({names})")),
+        "{reached}"
+    );
+    let token = line("-         2 checks ");
+    assert!(token.ends_with("   not checked: there is no token (api-server, access)"), "{token}");
+    assert_eq!(table.matches("not checked: ").count(), 2, "{table}");
+    for check in names.split(", ").chain(["api-server", "access"]) {
+        assert_eq!(report.outcome(check), "not-checked");
+    }
+    let order: Vec<&str> = report.findings.iter().map(|finding| finding["check"].as_str().unwrap()).collect();
+    let place = |check| order.iter().position(|&found| found == check);
+    assert!(place("exchange-name") < place("clock") && place("token") < place("cache"), "{order:?}");
+    // One alone keeps its name.
+    let table = text(&patient.command(&["--server", "https://exchange.invalid"]).output().unwrap().stdout);
+    assert!(table.lines().any(|line| line.starts_with("-         context  ")), "{table}");
+}
+
+#[test]
 fn what_a_hostile_exchange_and_api_server_repeat_is_not_shown() {
     let echo = |asked: &Asked| {
         let held = format!("{} {}", asked.header("x-api-key").unwrap_or_default(), asked.body);
