@@ -76,7 +76,7 @@ mod platform {
     }
 
     pub(super) fn delete(entry: &str) -> Result<(), KeyringError> {
-        ask(entry, |entry| entry.delete_credential())
+        ask(entry, Entry::delete_credential)
     }
 
     fn ask<T: Send + 'static>(

@@ -9,6 +9,7 @@ mod cache_laws;
 #[cfg(test)]
 mod closed_pipe;
 #[cfg(test)]
+#[cfg(unix)]
 mod distribution;
 #[cfg(test)]
 mod doctor;
@@ -54,10 +55,13 @@ mod parallel;
 #[cfg(test)]
 mod patch_laws;
 #[cfg(test)]
+mod played;
+#[cfg(test)]
 mod proxies;
 #[cfg(test)]
 mod refresh;
 #[cfg(test)]
+#[cfg(unix)]
 mod refused_token;
 #[cfg(test)]
 mod retry_laws;
