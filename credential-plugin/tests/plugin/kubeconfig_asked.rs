@@ -106,7 +106,7 @@ fn merged_into_the_own_kubeconfig_kubectl_reads_it() {
         String::from_utf8(output.stderr).unwrap(),
         format!(
             "Wrote contexts keyplane-acme-web, keyplane-acme-db to {}\nThe current context is keyplane-acme-web\n",
-            stage.path(".kube/config").display()
+            stage.path(".kube").join("config").display()
         )
     );
     if let Some(seen) = seen_by_kubectl(&stage.path(".kube/config")) {

@@ -335,21 +335,26 @@ fn a_folder_that_cannot_be_written_is_told_and_only_when_something_must_change_t
 #[test]
 fn a_file_that_others_have_open_is_replaced() {
     use std::os::windows::fs::OpenOptionsExt as _;
+
+    use crate::parallel::until;
     let stage = Stage::new();
     stage.file("config", THEIRS, 0o600);
-    let open = fs::File::open(stage.path("config")).unwrap();
-    assert!(merging(&stage, "one").env("KUBECONFIG", "config").output().unwrap().status.success());
-    drop(open);
-    // Without the right to replace it, as Go opens files: it is waited for.
-    let (read, write) = (1, 2);
-    let open = fs::OpenOptions::new().read(true).share_mode(read | write).open(stage.path("config")).unwrap();
-    let closing = thread::spawn(move || {
-        thread::sleep(std::time::Duration::from_millis(100));
-        drop(open);
-    });
-    let output = merging(&stage, "two").env("KUBECONFIG", "config").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    closing.join().unwrap();
+    let (read, write, delete) = (1, 2, 4);
+    // As Rust opens files, and as Go does: the second lets nobody replace the file, so that is waited for.
+    for (cluster, share) in [("one", read | write | delete), ("two", read | write)] {
+        let open = fs::OpenOptions::new().read(true).share_mode(share).open(stage.path("config")).unwrap();
+        // Until the merge is about to replace the file: then it has backed up what the file held.
+        let backup = stage.path("config.keyplane-backup");
+        let _ = fs::remove_file(&backup);
+        let closing = thread::spawn(move || {
+            until("the merge has begun", || backup.exists());
+            thread::sleep(std::time::Duration::from_millis(50));
+            drop(open);
+        });
+        let output = merging(&stage, cluster).env("KUBECONFIG", "config").output().unwrap();
+        closing.join().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
     assert_eq!(names(&self::read(&stage, "config"), "contexts"), ["one", "two"]);
 }
 
@@ -394,7 +399,7 @@ mod platform {
     use crate::stage::Stage;
 
     /// Another name of the same file.
-    pub(super) fn another_name(_: &Stage, name: &str) -> String {
-        name.to_uppercase()
+    pub(super) fn another_name(stage: &Stage, name: &str) -> String {
+        format!(r"{}\.\.kube\..\{name}", stage.home.path().display())
     }
 }

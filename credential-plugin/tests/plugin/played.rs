@@ -48,7 +48,7 @@ mod platform {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
         let calls = path.with_extension("calls");
         let mut script =
-            format!("#!/bin/sh\necho \"$*\" >> {}\ncase $1 in\n", quoted(calls.to_str().unwrap()));
+            format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >> {}\ncase $1 in\n", quoted(calls.to_str().unwrap()));
         for play in plays {
             let first = play.first.map_or_else(|| "*".to_owned(), quoted);
             let (prints, says) = (quoted(play.prints), quoted(play.says));

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::patient::{Patient, kubectl_version};
+use crate::doctor_rules::quoted;
 use crate::played::Play;
 use crate::stage::set_mode;
 
@@ -60,7 +61,7 @@ fn a_kuberc_that_denies_the_plugin_and_one_that_kubectl_refuses() {
     patient.kuberc("credentialPluginPolicy: DenyAll");
     let report = patient.examine();
     let (_, remedy) = report.only_problem("plugin-policy");
-    assert_eq!(remedy, format!("{set} --allowlist-entry 'command=kubectl-keyplane'"));
+    assert_eq!(remedy, format!("{set} --allowlist-entry {}", quoted("command=kubectl-keyplane")));
     let mut patient = Patient::healthy();
     patient.kuberc("credentialPluginPolicy: Nope");
     let report = patient.examine();
@@ -96,7 +97,7 @@ fn no_context_and_users_that_do_not_call_the_plugin_as_they_should() {
     let gone = patient.stage.path("gone").join("kubectl-keyplane");
     patient.exec()["command"] = json!(gone);
     patient.examine().is_ill("user", "there is no such program", "PATH finds");
-    let set = |option: &str| format!("kubectl config set-credentials 'key plane' {option}");
+    let set = |option: &str| format!("kubectl config set-credentials {} {option}", quoted("key plane"));
     let mut patient = Patient::healthy();
     patient.exec()["interactiveMode"] = json!(null);
     patient.examine().is_ill("user", "no interactiveMode", &set("--exec-interactive-mode=Never"));
