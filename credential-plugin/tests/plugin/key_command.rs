@@ -289,7 +289,7 @@ fn the_command_does_not_inherit_a_key() {
     let other = new_key();
     let counted = stage.counted(&platform::unless_set("KEYPLANE_API_KEY", &format!("echo {}", stage.key)));
     let mut command = stage.command("login", &exchange);
-    command.env("KEYPLANE_API_KEY", &other).args(["--key-command", &counted]);
+    command.env("KEYPLANE_API_KEY", &other).args(["--store", "file", "--key-command", &counted]);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(exchange.asked()[0].header("x-api-key"), Some(stage.key.as_str()));

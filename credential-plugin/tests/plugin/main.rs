@@ -7,6 +7,8 @@ mod cache;
 #[cfg(test)]
 mod cache_laws;
 #[cfg(test)]
+mod called_by_kubectl;
+#[cfg(test)]
 mod closed_pipe;
 #[cfg(test)]
 #[cfg(unix)]
