@@ -7,15 +7,16 @@ DEV := target/debug/keyplane-dev
 RUN := $(CURDIR)/target/test-run
 export CARGO_TARGET_DIR := $(CURDIR)/target
 MUSL := $(shell uname -m)-unknown-linux-musl
+WINDOWS := x86_64-pc-windows-gnu
 OPENAPI := $(CARGO) run --locked -p keyplane-operator --bin keyplane -- openapi
 # Most tests wait for the control plane: three at once keep two cores busy.
 THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 3); echo $$((n < 3 ? 3 : n)))
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs demo test bench-verify bench-plugin plugin up down generate check fmt clippy drift deny
+.PHONY: help build programs demo test bench-verify bench-plugin plugin check-platforms up down generate check fmt clippy drift deny
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build keyplane, kubectl-keyplane and the harness
 	$(CARGO) build --locked --workspace
@@ -42,6 +43,11 @@ plugin: ## Build kubectl-keyplane as it is released: one static program (needs m
 	@command -v musl-gcc >/dev/null || { echo "musl-gcc is missing: apt-get install musl-tools"; exit 1; }
 	@rustup target list --installed | grep -qx $(MUSL) || rustup target add $(MUSL)
 	$(CARGO) build --locked --profile plugin --target $(MUSL) -p keyplane-credential-plugin
+
+check-platforms: ## Check that kubectl-keyplane still compiles for Windows (needs mingw: apt-get install gcc-mingw-w64-x86-64)
+	@command -v x86_64-w64-mingw32-gcc >/dev/null || { echo "x86_64-w64-mingw32-gcc is missing: apt-get install gcc-mingw-w64-x86-64"; exit 1; }
+	@rustup target list --installed | grep -qx $(WINDOWS) || { echo "the target is missing: rustup target add $(WINDOWS)"; exit 1; }
+	$(CARGO) clippy --locked --target $(WINDOWS) -p keyplane-credential-plugin --all-targets -- -D warnings
 
 bench-plugin: plugin ## Measure how fast kubectl-keyplane starts, beside other credential plugins (needs Go)
 	$(CARGO) build --locked --release -p keyplane-plugin-bench

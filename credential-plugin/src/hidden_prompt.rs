@@ -64,6 +64,7 @@ mod platform {
     use std::io;
 
     /// The system itself gives the console back.
+    #[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
     pub(super) const fn restore_on_signals() -> io::Result<()> {
         Ok(())
     }

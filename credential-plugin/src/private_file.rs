@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 /// Whether somebody other than the file's owner may read or change it.
@@ -174,16 +175,27 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<
     if durability == Durability::Durable {
         file.as_file().sync_all()?;
     }
-    file.persist(path)?;
-    Ok(())
+    persist(file, path)
+}
+
+/// Puts a file that is ready in the place of another, or where there is none, in one step.
+///
+/// # Errors
+/// Whatever the system says; the old file is then untouched.
+pub fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    platform::persist(file, path)
 }
 
 #[cfg(unix)]
 mod platform {
     use std::fs::{DirBuilder, Metadata, OpenOptions};
+    use std::io;
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 
+    use std::path::Path;
+
     use rustix::fs::OFlags;
+    use tempfile::NamedTempFile;
 
     pub(super) fn mode_bits(metadata: &Metadata, bits: u32) -> bool {
         metadata.mode() & bits != 0
@@ -209,11 +221,28 @@ mod platform {
     pub(super) fn owner_only_folder(builder: &mut DirBuilder) {
         builder.mode(0o700);
     }
+
+    pub(super) fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+        file.persist(path)?;
+        Ok(())
+    }
 }
 
 #[cfg(not(unix))]
 mod platform {
-    use std::fs::{DirBuilder, Metadata, OpenOptions};
+    use std::fs::{self, DirBuilder, Metadata, OpenOptions};
+    use std::io;
+    use std::path::Path;
+    use std::thread;
+    use std::time::Duration;
+
+    use tempfile::NamedTempFile;
+
+    /// How often to try while another program has the file open in a way that lets nobody replace it.
+    const ATTEMPTS: u32 = 25;
+    const PAUSE: Duration = Duration::from_millis(20);
+    /// `ERROR_SHARING_VIOLATION`
+    const SHARING_VIOLATION: i32 = 32;
 
     pub(super) fn mode_bits(_: &Metadata, _: u32) -> bool {
         false
@@ -230,4 +259,26 @@ mod platform {
     pub(super) fn owner_only(_: &mut OpenOptions) {}
 
     pub(super) fn owner_only_folder(_: &mut DirBuilder) {}
+
+    /// The standard library's renaming replaces a file that somebody reads, as tempfile's does not.
+    pub(super) fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+        let (file, ready) = file.keep()?;
+        drop(file);
+        let is_held = |error: &io::Error| {
+            let is_open = error.kind() == io::ErrorKind::PermissionDenied && !path.is_dir();
+            is_open || error.raw_os_error() == Some(SHARING_VIOLATION)
+        };
+        let mut renamed = fs::rename(&ready, path);
+        for _ in 1..ATTEMPTS {
+            if !renamed.as_ref().is_err_and(is_held) {
+                break;
+            }
+            thread::sleep(PAUSE);
+            renamed = fs::rename(&ready, path);
+        }
+        if renamed.is_err() {
+            let _ = fs::remove_file(&ready);
+        }
+        renamed
+    }
 }

@@ -50,11 +50,33 @@ pub fn looked_in(args: &KubectlArgs, all_namespaces: bool) -> String {
 /// One word of a shell, whatever is in it.
 #[must_use]
 pub fn word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || platform::PLAIN.contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { platform::quoted(text) }
+}
+
+#[cfg(not(windows))]
+mod platform {
+    /// What stands for itself, besides letters and digits.
+    pub(super) const PLAIN: &str = "-_./:@%+,=";
+
+    pub(super) fn quoted(text: &str) -> String {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
-    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(windows)]
+mod platform {
+    /// What stands for itself in PowerShell and in `cmd`, besides letters and digits.
+    pub(super) const PLAIN: &str = r"-_./:\+~";
+
+    /// Both understand double quotes, as long as nothing within means something to one of them; single quotes are PowerShell's.
+    pub(super) fn quoted(text: &str) -> String {
+        if text.contains(['"', '$', '`', '%', '!']) {
+            format!("'{}'", text.replace('\'', "''"))
+        } else {
+            format!("\"{text}\"")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -68,13 +90,20 @@ mod tests {
             context: Some("admin@kind".to_owned()),
             namespace: Some("acme".to_owned()),
         };
-        let flags = "-n acme --context admin@kind --kubeconfig '/tmp/my config'";
+        let flags = if cfg!(windows) {
+            "-n acme --context \"admin@kind\" --kubeconfig \"/tmp/my config\""
+        } else {
+            "-n acme --context admin@kind --kubeconfig '/tmp/my config'"
+        };
         assert_eq!(keyplane("apikeys list", &args), format!("kubectl-keyplane apikeys list {flags}"));
         assert_eq!(kubectl("get apikey ci", &args), format!("kubectl get apikey ci {flags}"));
         let none = KubectlArgs::default();
         assert_eq!(keyplane("reveal ci", &none), "kubectl-keyplane reveal ci");
         assert_eq!(keyplane("reveal ci", &at_home(&none, "acme")), "kubectl-keyplane reveal ci -n acme");
         assert_eq!(at_home(&args, "globex").namespace.as_deref(), Some("acme"));
-        assert_eq!(word("it's; rm"), r"'it'\''s; rm'");
+        let quoted = if cfg!(windows) { r#""it's; rm""# } else { r"'it'\''s; rm'" };
+        assert_eq!(word("it's; rm"), quoted);
+        assert_eq!(word("it's $x"), if cfg!(windows) { "'it''s $x'" } else { r"'it'\''s $x'" });
+        assert_eq!(word(r"C:\x"), if cfg!(windows) { r"C:\x" } else { r"'C:\x'" });
     }
 }

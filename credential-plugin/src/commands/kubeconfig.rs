@@ -17,6 +17,7 @@ use crate::kubeconfig::entries::Entries;
 use crate::kubeconfig::file::backup_path;
 use crate::kubeconfig::merge::{Permission, merge};
 use crate::output;
+use crate::typed_command::word;
 
 const HELP: &str = "\
 The exchange is --server, else KEYPLANE_URL, else the one of the current context, when its user calls this plugin; then \
@@ -193,8 +194,7 @@ fn current_context(changes: &[FileChange], wanted: &str) -> String {
     if changes.iter().any(|change| change.current_context() == Some(wanted)) {
         return format!("The current context is {wanted}");
     }
-    let quoted = shlex::try_quote(wanted).unwrap_or(wanted.into());
-    format!("To use it: kubectl config use-context {quoted}")
+    format!("To use it: kubectl config use-context {}", word(wanted))
 }
 
 /// What a person is told about a file.

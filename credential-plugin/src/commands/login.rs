@@ -21,6 +21,7 @@ use crate::secret_text::without_keys;
 use crate::target::{Target, context_for};
 use crate::token::cache_folder::CacheArgs;
 use crate::token::slot_family::SlotFamily;
+use crate::typed_command::word;
 use crate::verbose;
 
 const HELP: &str = "\
@@ -159,10 +160,8 @@ fn next_step(server: &str, given: &ExchangeArgs, name: Option<&str>) -> String {
         ("--proxy-url", given.proxy_url.as_deref()),
         ("--key-name", name),
     ];
-    let arguments = arguments.into_iter().filter_map(|(argument, value)| {
-        let value = value?;
-        Some(format!(" {argument} {}", shlex::try_quote(value).unwrap_or(value.into())))
-    });
+    let arguments =
+        arguments.into_iter().filter_map(|(argument, value)| Some(format!(" {argument} {}", word(value?))));
     format!("Next: kubectl keyplane kubeconfig --merge --server {server}{}", arguments.collect::<String>())
 }
 

@@ -94,10 +94,7 @@ impl CacheSeen {
             Self::Unusable(folder, why) => vec![Finding::problem(
                 CHECK,
                 format!("{} cannot be used: {why}; {SLOW}", folder.display()),
-                format!(
-                    "chmod 700 {} if it is yours, or set {CACHE_VARIABLE} to a folder of yours",
-                    quoted_path(folder)
-                ),
+                platform::make_usable(folder),
             )],
             Self::Usable { folder, faults, ends } => {
                 let mut findings: Vec<Finding> =
@@ -183,5 +180,28 @@ fn fault_of(path: &Path) -> Option<Fault> {
         Err(_) if metadata.is_file() && private_file::is_open_to_others(&metadata) => Some(Fault::Open),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(Fault::Foreign),
         Err(_) => Some(Fault::Damaged),
+    }
+}
+
+#[cfg(unix)]
+mod platform {
+    use std::path::Path;
+
+    use super::{CACHE_VARIABLE, quoted_path};
+
+    pub(super) fn make_usable(folder: &Path) -> String {
+        let folder = quoted_path(folder);
+        format!("chmod 700 {folder} if it is yours, or set {CACHE_VARIABLE} to a folder of yours")
+    }
+}
+
+#[cfg(not(unix))]
+mod platform {
+    use std::path::Path;
+
+    use super::CACHE_VARIABLE;
+
+    pub(super) fn make_usable(_: &Path) -> String {
+        format!("set {CACHE_VARIABLE} to a folder of yours")
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::doctor::finding::Finding;
 use crate::doctor::shell::quoted_path;
 use crate::kubeconfig::current::ContextArgs;
+use crate::kubeconfig::home::home_folder;
 use crate::private_file::{is_open_to_others, read_bounded};
 use crate::secret_text::without_keys;
 
@@ -30,7 +31,7 @@ pub(super) fn observe(args: &ContextArgs) -> Vec<ConfigFile> {
     } else if let Some(list) = env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
         env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()
     } else {
-        env::home_dir().into_iter().map(|home| home.join(".kube/config")).collect()
+        home_folder().into_iter().map(|home| home.join(".kube").join("config")).collect()
     };
     paths.iter().filter_map(|path| look_at(path)).collect()
 }

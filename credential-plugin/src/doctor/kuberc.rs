@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::doctor::finding::Finding;
 use crate::doctor::programs::{PLUGIN, Release};
 use crate::doctor::shell::quoted_path;
+use crate::kubeconfig::home::home_folder;
 use crate::private_file::read_bounded;
 
 const CHECK: &str = "kuberc";
@@ -96,7 +97,7 @@ pub enum KubercSeen {
 
 impl KubercSeen {
     pub(super) fn observe() -> Self {
-        Self::look(env::var_os(VARIABLE).as_deref(), env::home_dir().as_deref())
+        Self::look(env::var_os(VARIABLE).as_deref(), home_folder().as_deref())
     }
 
     /// Looks for the file, for this value of `KUBERC` and this home folder.
@@ -107,7 +108,7 @@ impl KubercSeen {
         }
         let named = variable.filter(|value| !value.is_empty()).map(PathBuf::from);
         let is_named = named.is_some();
-        let Some(path) = named.or_else(|| Some(home?.join(".kube/kuberc"))) else {
+        let Some(path) = named.or_else(|| Some(home?.join(".kube").join("kuberc"))) else {
             return Self::Absent;
         };
         let unusable = |why| Self::Unusable { path: path.clone(), why, named: is_named };
@@ -139,7 +140,7 @@ impl KubercSeen {
             Self::Unusable { path, why, named: true } => Finding::problem(
                 CHECK,
                 format!("kubectl does nothing without {}, which KUBERC names: {why}", path.display()),
-                "unset KUBERC",
+                platform::UNSET,
             ),
             Self::Unusable { path, why, named: false } => Finding::hint(
                 CHECK,
@@ -204,4 +205,14 @@ pub fn parse(text: &str) -> Option<Policy> {
         kind: found.credential_plugin_policy.unwrap_or_default(),
         allowlist: found.credential_plugin_allowlist.map(commands),
     })
+}
+
+#[cfg(not(windows))]
+mod platform {
+    pub(super) const UNSET: &str = "unset KUBERC";
+}
+
+#[cfg(windows)]
+mod platform {
+    pub(super) const UNSET: &str = "Remove-Item Env:KUBERC";
 }

@@ -235,7 +235,7 @@ mod platform {
     use std::path::Path;
 
     pub(super) fn put_first(folder: &Path) -> String {
-        format!("$env:Path = \"{};\" + $env:Path", folder.display())
+        format!("$env:Path = '{};' + $env:Path", folder.display().to_string().replace('\'', "''"))
     }
 
     pub(super) fn make_completion(_: &Path) -> Option<String> {

@@ -22,8 +22,7 @@ pub(super) fn resolve(command: &str) -> Option<PathBuf> {
     if path.components().count() > 1 {
         return platform::is_program(path).then(|| path.to_owned());
     }
-    let name = command.strip_suffix(env::consts::EXE_SUFFIX).unwrap_or(command);
-    all(name).into_iter().next()
+    all(platform::without_ending(command)).into_iter().next()
 }
 
 #[cfg(unix)]
@@ -36,13 +35,26 @@ mod platform {
         fs::metadata(path)
             .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
     }
+
+    pub(super) const fn without_ending(command: &str) -> &str {
+        command
+    }
 }
 
 #[cfg(not(unix))]
 mod platform {
     use std::path::Path;
 
+    const ENDING: &str = "exe";
+
+    /// Its ending may be left out.
     pub(super) fn is_program(path: &Path) -> bool {
-        path.is_file()
+        path.is_file() || path.with_added_extension(ENDING).is_file()
+    }
+
+    pub(super) fn without_ending(command: &str) -> &str {
+        let path = Path::new(command);
+        let has_ending = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(ENDING));
+        if has_ending { path.file_stem().and_then(|stem| stem.to_str()).unwrap_or(command) } else { command }
     }
 }

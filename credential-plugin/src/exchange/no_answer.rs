@@ -185,6 +185,11 @@ fn of_tls(cause: &rustls::Error, whose: &str, checks: Checks, now: DateTime<Utc>
                 format!("{whose}'s certificate comes from no CA that is trusted here"),
                 checks.trust.to_owned(),
             ),
+            // What the operating system said, without rustls' words around it.
+            CertificateError::Other(said) => (
+                format!("{whose}'s certificate cannot be accepted: {said}"),
+                format!("{}, or {}", checks.trust, checks.owner),
+            ),
             certificate => (
                 format!("{whose}'s certificate cannot be accepted: {certificate}"),
                 format!("{}, or {}", checks.trust, checks.owner),

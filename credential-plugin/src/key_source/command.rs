@@ -160,10 +160,7 @@ impl KeyCommand {
             .stderr(Stdio::inherit())
             .spawn()
             .map_err(|error| {
-                self.failed(
-                    format!("the key command cannot be started: {error}"),
-                    "install the program, or give its whole path",
-                )
+                self.failed(format!("the key command cannot be started: {error}"), platform::INSTALL)
             })?;
         let printed = match child.stdout.take() {
             Some(stdout) => printed_by(stdout, deadline),
@@ -242,4 +239,16 @@ fn ended_by(child: &mut Child, deadline: Instant) -> Option<io::Result<ExitStatu
             Err(error) => return Some(Err(error)),
         }
     }
+}
+
+#[cfg(not(windows))]
+mod platform {
+    pub(super) const INSTALL: &str = "install the program, or give its whole path";
+}
+
+#[cfg(windows)]
+mod platform {
+    /// The system looks for no other ending than `.exe` by itself.
+    pub(super) const INSTALL: &str =
+        "install the program, or give its whole path; a batch file by its whole name, such as az.cmd";
 }

@@ -60,9 +60,8 @@ pub fn read_file(path: &Path) -> Result<PlaintextKey, Failure> {
             "give a file that holds the API key alone, readable by you",
         )
     };
-    let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if metadata.is_dir() {
+    // Before it is opened: Windows opens no folder.
+    if path.is_dir() {
         return Err(Failure::new(
             FailureKind::NoKey,
             "the key file is a folder",
@@ -70,6 +69,8 @@ pub fn read_file(path: &Path) -> Result<PlaintextKey, Failure> {
             "give the file in it that holds the key",
         ));
     }
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
     if private_file::is_open_to_others(&metadata) {
         return Err(Failure::new(
             FailureKind::NoKey,

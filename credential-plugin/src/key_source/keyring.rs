@@ -77,7 +77,7 @@ mod platform {
     }
 
     pub(super) fn delete(entry: &str) -> Result<(), KeyringError> {
-        ask(entry, LIMIT, |entry| entry.delete_credential())
+        ask(entry, LIMIT, Entry::delete_credential)
     }
 
     fn ask<T: Send + 'static>(

@@ -9,6 +9,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::kubeconfig::document::Edited;
 use crate::kubeconfig::entries::{Entries, Section};
 use crate::kubeconfig::file::{ReadFile, ensure_folder_of};
+use crate::kubeconfig::home::home_folder;
 use crate::kubeconfig::lock::Locks;
 use crate::kubeconfig::merge::{Permission, merge};
 
@@ -46,7 +47,7 @@ impl Files {
         if let Some(files) = env::var_os(KUBECONFIG_VARIABLE).and_then(|list| Self::of_list(&list)) {
             return Ok(files);
         }
-        env::home_dir().filter(|home| !home.as_os_str().is_empty()).map_or_else(
+        home_folder().map_or_else(
             || {
                 Err(Failure::new(
                     FailureKind::File,

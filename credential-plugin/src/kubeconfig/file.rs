@@ -47,7 +47,7 @@ pub fn real_path(path: &Path) -> PathBuf {
 pub fn in_real_folder(config: &Path) -> PathBuf {
     let folder = config.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match (fs::canonicalize(folder), config.file_name()) {
-        (Ok(folder), Some(name)) => folder.join(name),
+        (Ok(folder), Some(name)) => platform::as_people_write_it(folder).join(name),
         _ => config.to_owned(),
     }
 }
@@ -132,8 +132,7 @@ fn replace(target: &Path, text: &str, old: Option<&Metadata>, private: bool) -> 
         }
     }
     file.as_file().sync_all()?;
-    file.persist(target)?;
-    Ok(())
+    private_file::persist(file, target)
 }
 
 /// Makes the folder in which a kubeconfig is to be.
@@ -160,6 +159,7 @@ fn failed(what: &str, error: &io::Error, path: &Path) -> Failure {
 mod platform {
     use std::fs::{File, Metadata};
     use std::os::unix::fs::{MetadataExt as _, fchown};
+    use std::path::PathBuf;
 
     /// Root that merges into another's kubeconfig leaves it theirs. Nobody else may give files away, nor needs to.
     pub(super) fn keep_owner(file: &File, old: &Metadata) {
@@ -168,11 +168,26 @@ mod platform {
             let _ = fchown(file, Some(old.uid()), Some(old.gid()));
         }
     }
+
+    pub(super) const fn as_people_write_it(folder: PathBuf) -> PathBuf {
+        folder
+    }
 }
 
 #[cfg(not(unix))]
 mod platform {
     use std::fs::{File, Metadata};
+    use std::path::PathBuf;
 
     pub(super) fn keep_owner(_: &File, _: &Metadata) {}
+
+    /// A true name begins with `\\?\`, which PowerShell and many programs do not read.
+    pub(super) fn as_people_write_it(folder: PathBuf) -> PathBuf {
+        let text = folder.to_str().and_then(|text| text.strip_prefix(r"\\?\"));
+        match text.map(|text| (text.strip_prefix(r"UNC\"), text)) {
+            Some((Some(share), _)) => PathBuf::from(format!(r"\\{share}")),
+            Some((None, text)) if text.get(1..3) == Some(r":\") => PathBuf::from(text),
+            _ => folder,
+        }
+    }
 }

@@ -59,6 +59,10 @@ fn wait_for(lock: &Path, deadline: Instant) -> Result<bool, Failure> {
             return Ok(false);
         }
         if Instant::now() >= deadline {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                verbose::note(format!("{} cannot be made: {error}", lock.display()));
+                return Ok(false);
+            }
             return Err(Failure::new(
                 FailureKind::File,
                 format!("the kubeconfig is locked, for more than {} s", PATIENCE.as_secs()),

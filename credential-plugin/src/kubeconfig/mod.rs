@@ -7,6 +7,7 @@ pub mod document;
 pub mod entries;
 pub mod exec_section;
 pub mod file;
+pub mod home;
 pub mod issued;
 pub mod lock;
 pub mod merge;

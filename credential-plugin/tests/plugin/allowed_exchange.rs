@@ -283,6 +283,7 @@ fn an_allowed_address_with_another_ca_is_told_whatever_the_environment_says() {
     assert!(exchange.asked().is_empty() && other.asked().is_empty());
 }
 
+#[cfg(unix)]
 #[test]
 fn a_pipe_as_the_extensions_ca_hangs_nobody_and_one_of_the_users_own_is_read() {
     let (stage, exchange) = (Stage::new(), StandIn::tls(|_| healthy()));

@@ -1,14 +1,14 @@
 //! The token cache: a hit asks nobody, and what is wrong with it heals itself.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use serde_json::json;
 
-use crate::stage::{Stage, credential, failure, files_in, mode, new_key};
+#[cfg(unix)]
+use crate::stage::set_mode;
+use crate::stage::{Stage, credential, failure, files_in, has_mode, new_key};
 use crate::stand_in::{Reply, StandIn, TOKEN, now};
 
 fn healthy() -> StandIn {
@@ -40,21 +40,21 @@ fn the_cache_is_private_and_holds_no_key() {
     let (stage, exchange) = (Stage::new(), healthy());
     credential(&stage.get_token(&exchange).output().unwrap());
     let file = stage.cache_file();
-    assert_eq!(mode(&file), 0o600);
-    assert_eq!(mode(&stage.cache_folder()), 0o700);
+    assert!(has_mode(&file, 0o600));
+    assert!(has_mode(&stage.cache_folder(), 0o700));
     let content = fs::read_to_string(&file).unwrap();
     let secret = stage.key.split_once('_').unwrap().1;
     assert!(!content.contains(secret) && !file.to_str().unwrap().contains(secret));
 }
 
 #[test]
-fn the_folder_is_the_argument_else_its_variable_else_the_xdg_folder() {
+fn the_folder_is_the_argument_else_its_variable_else_the_users_cache_folder() {
     let (stage, exchange) = (Stage::new(), healthy());
-    let [argument, variable, xdg] = ["argument", "variable", "xdg"].map(|name| stage.path(name));
+    let [argument, variable, users] = ["argument", "variable", "users"].map(|name| stage.path(name));
     let mut command = stage.get_token(&exchange);
-    command.env("XDG_CACHE_HOME", &xdg);
+    command.env(if cfg!(windows) { "LOCALAPPDATA" } else { "XDG_CACHE_HOME" }, &users);
     credential(&command.output().unwrap());
-    assert_eq!(tokens_in(&xdg.join("keyplane")), 1);
+    assert_eq!(tokens_in(&users.join("keyplane")), 1);
     command.env("KEYPLANE_CACHE_DIR", &variable);
     credential(&command.output().unwrap());
     assert_eq!(tokens_in(&variable), 1);
@@ -106,26 +106,28 @@ fn where_no_folder_can_be_written_it_works_without() {
         credential(&output);
     }
     let mut command = stage.get_token(&exchange);
-    command.env_remove("HOME");
+    command.env_remove("HOME").env_remove("LOCALAPPDATA");
     credential(&command.output().unwrap());
     assert_eq!(exchange.asked().len(), 3);
 }
 
+#[cfg(unix)]
 #[test]
 fn in_a_folder_that_cannot_be_written_it_works_without_a_cache_and_without_a_lock() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    use std::os::unix::process::CommandExt as _;
     let (stage, exchange) = (Stage::new(), healthy());
     credential(&stage.get_token(&exchange).output().unwrap());
-    let root =
-        fs::metadata(stage.home.path()).map(|home| std::os::unix::fs::MetadataExt::uid(&home)).unwrap() == 0;
+    let root = fs::metadata(stage.home.path()).unwrap().uid() == 0;
     let plugin = stage.path("plugin");
     fs::copy(assert_cmd::cargo::cargo_bin("kubectl-keyplane"), &plugin).unwrap();
     let folder = stage.path("read-only");
     fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o500)).unwrap();
+    set_mode(&folder, 0o500);
     if root {
         // No mode stops root: somebody else runs it.
         for path in [stage.home.path(), &folder, &plugin] {
-            std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+            chown(path, Some(65534), Some(65534)).unwrap();
         }
     }
     for _ in 0..2 {
@@ -165,16 +167,17 @@ fn a_folder_in_the_files_place_is_a_miss_and_heals() {
     assert_eq!(fs::read_to_string(aside).unwrap(), "something", "it is nobody's to delete");
 }
 
+#[cfg(unix)]
 #[test]
 fn a_folder_that_others_may_write_in_is_not_used() {
     let (stage, exchange) = (Stage::new(), healthy());
     let folder = stage.path("shared");
     fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    set_mode(&folder, 0o777);
     let output = stage.get_token(&exchange).arg("--cache-dir").arg(&folder).output().unwrap();
     credential(&output);
     assert!(files_in(&folder).is_empty());
-    assert_eq!(mode(&folder), 0o777, "a folder of somebody else's making keeps its mode");
+    assert!(has_mode(&folder, 0o777), "a folder of somebody else's making keeps its mode");
 }
 
 #[test]
@@ -195,15 +198,18 @@ fn a_corrupt_file_is_a_miss_and_heals() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn a_file_that_others_can_read_or_that_is_a_link_or_a_pipe_is_a_miss_and_heals() {
+    use std::os::unix::fs::symlink;
     let (stage, exchange) = (Stage::new(), healthy());
     credential(&stage.get_token(&exchange).output().unwrap());
     let file = stage.cache_file();
 
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    set_mode(&file, 0o640);
     credential(&stage.get_token(&exchange).output().unwrap());
-    assert_eq!((exchange.asked().len(), mode(&file)), (2, 0o600));
+    assert_eq!(exchange.asked().len(), 2);
+    assert!(has_mode(&file, 0o600));
 
     let elsewhere = stage.path("elsewhere");
     fs::rename(&file, &elsewhere).unwrap();

@@ -1,7 +1,6 @@
 //! The laws of the cache file: it gives back what was put in, and no damage gives a token of another identity.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use chrono::{TimeDelta, Utc};
 use keyplane_core::key_format::KeyDigest;
@@ -11,6 +10,8 @@ use keyplane_credential_plugin::token::cache::{Slot, TokenCache};
 use keyplane_credential_plugin::token::life::TokenLife;
 use proptest::prelude::*;
 use tempfile::TempDir;
+
+use crate::stage::set_mode;
 
 const TOKEN: &str = "a.cached.token";
 
@@ -22,7 +23,7 @@ fn slot(server: &str, key: &[u8]) -> Slot {
 /// A folder with one cached token, and its cache.
 fn cached() -> (TempDir, TokenCache, chrono::DateTime<Utc>) {
     let folder = TempDir::new().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(folder.path(), 0o700);
     let cache = TokenCache::new(folder.path().to_owned(), slot("https://exchange.example", b"key"));
     let now = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
     let life = TokenLife::of_answer(now, None, now + TimeDelta::minutes(10));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -18,7 +19,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::parallel::{Starts, outputs, token};
-use crate::stage::{Stage, credential, files_in, new_key};
+use crate::stage::{Stage, credential, files_in, new_key, set_mode};
 use crate::stand_in::{StandIn, now};
 
 const ENDINGS: [&str; 4] = ["handed", "failed", "lock", "lock2"];
@@ -30,14 +31,14 @@ fn slot(key: usize) -> Slot {
 
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(folder.path(), 0o700);
     folder
 }
 
 /// Writes a private file, last written this long ago.
 fn file(path: &Path, content: &str, age: Duration) {
     fs::write(path, content).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(path, 0o600);
     fs::File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
 }
 
@@ -118,10 +119,13 @@ fn what_is_not_certainly_a_dead_slot_stays() {
     file(&slot(2).file(folder.path(), "json"), "{}", old);
     fill(folder.path(), &slot(3), long_ago());
     fs::rename(slot(3).file(folder.path(), "json"), slot(4).file(folder.path(), "json")).unwrap();
-    fill(folder.path(), &slot(5), long_ago());
-    let elsewhere = place("precious");
-    fs::rename(slot(5).file(folder.path(), "json"), &elsewhere).unwrap();
-    symlink(&elsewhere, slot(5).file(folder.path(), "json")).unwrap();
+    #[cfg(unix)]
+    {
+        fill(folder.path(), &slot(5), long_ago());
+        let elsewhere = place("precious");
+        fs::rename(slot(5).file(folder.path(), "json"), &elsewhere).unwrap();
+        symlink(&elsewhere, slot(5).file(folder.path(), "json")).unwrap();
+    }
     let before: BTreeSet<_> = files_in(folder.path()).into_iter().collect();
     for _ in 0..20 {
         dead_slots::remove(folder.path(), &slot(0), now());

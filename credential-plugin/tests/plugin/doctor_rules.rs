@@ -129,15 +129,29 @@ fn the_allowlist_is_compared_as_kubectl_compares_it() {
     assert_eq!(seen(policy("", None), 36, &[]).judge().outcome, Outcome::Ok);
 }
 
+/// A word that needs quotes, as the remedies have it: for a POSIX shell, or for PowerShell and `cmd`.
+pub(crate) fn quoted(word: &str) -> String {
+    if cfg!(windows) { format!("\"{word}\"") } else { format!("'{word}'") }
+}
+
+const PUT_FIRST: &str = if cfg!(windows) {
+    "$env:Path = '/opt/my tools;' + $env:Path"
+} else {
+    "export PATH='/opt/my tools':\"$PATH\""
+};
+
 #[test]
 fn the_command_that_allows_the_plugin_keeps_what_was_allowed() {
     let others = policy("Allowlist", Some(&["aws-iam-authenticator", "o'k"]));
     let remedy = seen(others.clone(), 36, &[None, None]).judge().remedy.unwrap();
     assert_eq!(
         remedy,
-        "kubectl kuberc set --section credentialplugin --policy Allowlist --allowlist-entry \
-         'command=aws-iam-authenticator' --allowlist-entry \"command=o'k\" --allowlist-entry \
-         'command=kubectl-keyplane'"
+        format!(
+            "kubectl kuberc set --section credentialplugin --policy Allowlist --allowlist-entry {} \
+             --allowlist-entry \"command=o'k\" --allowlist-entry {}",
+            quoted("command=aws-iam-authenticator"),
+            quoted("command=kubectl-keyplane")
+        )
     );
     // kubectl 1.35 has the policy and no command for it.
     let remedy = seen(others, 35, &[None, None]).judge().remedy.unwrap();
@@ -160,7 +174,7 @@ fn programs_are_judged_by_place_and_version() {
     assert_eq!(plugin(Some((false, Some("1.2.3")))).outcome, Outcome::Hint);
     assert_eq!(plugin(Some((false, Some("1.2.2")))).outcome, Outcome::Problem);
     assert_eq!(plugin(Some((false, None))).outcome, Outcome::Problem);
-    assert_eq!(plugin(None).remedy.unwrap(), "export PATH='/opt/my tools':\"$PATH\"");
+    assert_eq!(plugin(None).remedy.unwrap(), PUT_FIRST);
     let kubectl =
         |version: &str| KubectlSeen::Version("/usr/bin/kubectl".into(), version.to_owned()).judge().outcome;
     assert_eq!(kubectl("v1.28.0"), Outcome::Ok);

@@ -52,10 +52,6 @@ impl Stage {
         output
     }
 
-    pub(crate) fn kept_folder(&self) -> PathBuf {
-        self.path(".config/keyplane/keys")
-    }
-
     /// The kept keys themselves.
     pub(crate) fn kept_keys(&self) -> Vec<PathBuf> {
         files_in(&self.kept_folder()).into_iter().filter(|path| path.extension().unwrap() == "key").collect()

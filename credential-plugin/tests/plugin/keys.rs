@@ -25,6 +25,7 @@ fn a_private_file_gives_the_key_and_wins_over_the_environment() {
     assert_eq!(exchange.asked().len(), 3);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_key_file_that_others_can_read_or_change_is_refused() {
     let (stage, exchange) = (Stage::new(), healthy());
@@ -113,7 +114,7 @@ fn the_first_of_file_variable_kept_key_and_command_that_has_a_key_gives_it() {
             plugin.env("KEYPLANE_API_KEY", &variable);
         }
         if has(3) {
-            let text = format!("cat '{}'", stage.file("command-key", &command, 0o600));
+            let text = Stage::prints(&stage.file("command-key", &command, 0o600));
             // The argument and the variable are the same source.
             if present % 2 == 0 {
                 plugin.args(["--key-command", &text])

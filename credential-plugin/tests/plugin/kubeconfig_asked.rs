@@ -10,6 +10,7 @@ use keyplane_credential_plugin::kubeconfig::issued::Issued;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::doctor_rules::quoted;
 use crate::kept_key::identity;
 use crate::kubeconfig_styles::seen_by_kubectl;
 use crate::stage::{Stage, failure};
@@ -108,7 +109,7 @@ fn merged_into_the_own_kubeconfig_kubectl_reads_it() {
         String::from_utf8(output.stderr).unwrap(),
         format!(
             "Wrote contexts keyplane-acme-web, keyplane-acme-db to {}\nThe current context is keyplane-acme-web\n",
-            stage.path(".kube/config").display()
+            stage.path(".kube").join("config").display()
         )
     );
     if let Some(seen) = seen_by_kubectl(&stage.path(".kube/config")) {
@@ -136,7 +137,8 @@ fn without_an_address_the_current_context_says_which_exchange_and_key() {
     assert_eq!(fs::read_to_string(stage.path(".kube/config")).unwrap(), before);
     let output = again(&["--merge", "--namespace", "acme-db", "--context", "data base"]);
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.ends_with("To use it: kubectl config use-context 'data base'\n"), "{told}");
+    let use_it = format!("To use it: kubectl config use-context {}\n", quoted("data base"));
+    assert!(told.ends_with(&use_it), "{told}");
     fs::remove_file(stage.path(".kube/config")).unwrap();
     let line = failure(&again(&["--merge"]), 2);
     assert!(line.contains("give --server URL"), "{line}");

@@ -1,16 +1,15 @@
 //! Into which files `--merge` writes, and what it does about modes, links, locks, backups and other commands.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::ffi::OsString;
 use std::process::Stdio;
-use std::{process, thread};
+use std::{env, fs, process, thread};
 
 use assert_cmd::Command;
 use assert_cmd::cargo::CommandCargoExt as _;
 use serde_json::{Value, json};
 
 use crate::kubeconfig_styles::{has_lines, seen_by_kubectl};
-use crate::stage::{Stage, failure, files_in, mode};
+use crate::stage::{Stage, failure, files_in, has_mode};
 
 const THEIRS: &str = "# theirs\nclusters:\n- name: theirs\n  cluster: {server: https://theirs.example}\n";
 
@@ -25,6 +24,11 @@ fn arguments(cluster: &str) -> Vec<String> {
     ["kubeconfig", "--server", "https://exchange.example", "--cluster", cluster, "--cluster-server", &server]
         .map(str::to_owned)
         .to_vec()
+}
+
+/// A list of files as the system writes it.
+fn list(files: &[&str]) -> OsString {
+    env::join_paths(files).unwrap()
 }
 
 fn read(stage: &Stage, name: &str) -> Value {
@@ -44,7 +48,7 @@ fn without_a_list_it_is_the_file_in_the_home_folder() {
         variable.map(|value| command.env("KUBECONFIG", value));
         assert!(command.output().unwrap().status.success());
         assert_eq!(names(&read(&stage, ".kube/config"), "contexts"), ["prod"]);
-        assert_eq!(mode(&stage.path(".kube/config")), 0o600);
+        assert!(has_mode(&stage.path(".kube/config"), 0o600));
     }
     assert_eq!(files_in(&stage.path(".kube")).len(), 1, "no lock, no backup of nothing");
 }
@@ -53,7 +57,10 @@ fn without_a_list_it_is_the_file_in_the_home_folder() {
 fn of_a_list_the_first_file_that_exists_gets_what_is_new_else_the_last() {
     let stage = Stage::new();
     let merged = |cluster: &str| {
-        let output = merging(&stage, cluster).env("KUBECONFIG", "none:one::two:one").output().unwrap();
+        let output = merging(&stage, cluster)
+            .env("KUBECONFIG", list(&["none", "one", "", "two", "one"]))
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{output:?}");
     };
     merged("first");
@@ -78,7 +85,7 @@ fn what_exists_is_changed_where_it_stands_and_kubectl_agrees() {
         "clusters:\n- name: prod\n  cluster:\n    server: https://prod.example # mine\n",
         0o600,
     );
-    let list = "one:two";
+    let list = &list(&["one", "two"]);
     let output = merging(&stage, "prod").env("KUBECONFIG", list).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(names(&read(&stage, "one"), "clusters"), Vec::<String>::new());
@@ -112,7 +119,7 @@ fn a_conflict_in_one_file_leaves_all_untouched() {
     let two = "contexts:\n- name: prod\n  context: {cluster: x, user: y}\n";
     stage.file("one", THEIRS, 0o600);
     stage.file("two", two, 0o600);
-    let output = merging(&stage, "prod").env("KUBECONFIG", "one:two").output().unwrap();
+    let output = merging(&stage, "prod").env("KUBECONFIG", list(&["one", "two"])).output().unwrap();
     let line = failure(&output, 11);
     assert!(line.contains("contexts of two") && line.contains("--context"), "{line}");
     assert_eq!(fs::read_to_string(stage.path("one")).unwrap(), THEIRS);
@@ -191,8 +198,9 @@ fn a_file_that_gets_the_key_becomes_private_and_others_keep_their_mode_with_a_wa
     stage.file("config", THEIRS, 0o644);
     let output = merging(&stage, "prod").env("KUBECONFIG", "config").output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("warning: other users can read config; run: chmod 600 config\n"), "{told}");
-    assert_eq!(mode(&stage.path("config")), 0o644);
+    let warning = "warning: other users can read config; run: chmod 600 config\n";
+    assert_eq!(told.contains(warning), cfg!(unix), "{told}");
+    assert!(has_mode(&stage.path("config"), 0o644));
     let output = merging(&stage, "prod")
         .args(["--embed-key-env", "--user", "mine", "--context", "mine"])
         .env("KUBECONFIG", "config")
@@ -201,7 +209,7 @@ fn a_file_that_gets_the_key_becomes_private_and_others_keep_their_mode_with_a_wa
         .unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && !told.contains("other users"), "{told}");
-    assert_eq!(mode(&stage.path("config")), 0o600);
+    assert!(has_mode(&stage.path("config"), 0o600));
 }
 
 #[test]
@@ -226,11 +234,13 @@ fn the_backup_holds_what_was_there_before_the_last_change() {
     assert_eq!(fs::read_to_string(&backup).unwrap(), THEIRS, "what changes nothing backs nothing up");
     merged("two");
     assert_eq!(fs::read_to_string(&backup).unwrap(), first);
-    assert_eq!(mode(&backup), 0o600);
+    assert!(has_mode(&backup, 0o600));
 }
 
+#[cfg(unix)]
 #[test]
 fn a_links_backup_stays_out_of_the_folder_that_it_leads_to() {
+    use std::os::unix::fs::symlink;
     let stage = Stage::new();
     for name in ["dotfiles", ".kube"] {
         fs::create_dir(stage.path(name)).unwrap();
@@ -255,21 +265,18 @@ fn many_at_once_lose_nothing() {
     let stage = Stage::new();
     fs::create_dir(stage.path(".kube")).unwrap();
     stage.file(".kube/config", THEIRS, 0o600);
-    symlink(stage.path(".kube/config"), stage.path("other-name")).unwrap();
+    let other_name = platform::another_name(&stage, ".kube/config");
     let clusters: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
     let started: Vec<_> = clusters
         .iter()
         .enumerate()
         .map(|(n, cluster)| {
             let mut command = process::Command::cargo_bin("kubectl-keyplane").unwrap();
-            command.env_clear().env("HOME", stage.home.path()).current_dir(stage.home.path());
+            command.env_clear().envs(stage.environment()).current_dir(stage.home.path());
             command.args(arguments(cluster)).stderr(Stdio::piped());
             // By two names of the same file.
-            let command = if n % 2 == 0 {
-                command.arg("--merge")
-            } else {
-                command.args(["--merge-into", "other-name"])
-            };
+            let command =
+                if n % 2 == 0 { command.arg("--merge") } else { command.args(["--merge-into", &other_name]) };
             command.spawn().unwrap()
         })
         .collect();
@@ -291,7 +298,7 @@ fn kubectls_lock_is_waited_for() {
     stage.file("config", THEIRS, 0o600);
     let lock = stage.file("config.lock", "", 0o000);
     let mut command = process::Command::cargo_bin("kubectl-keyplane").unwrap();
-    command.env_clear().env("HOME", stage.home.path()).current_dir(stage.home.path());
+    command.env_clear().envs(stage.environment()).current_dir(stage.home.path());
     command.args(arguments("prod")).args(["--merge-into", "config", "--verbose"]).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
@@ -308,20 +315,97 @@ fn kubectls_lock_is_waited_for() {
     assert_eq!(names(&read(&stage, "config"), "clusters"), ["theirs", "prod"]);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_folder_that_cannot_be_written_is_told_and_only_when_something_must_change_there() {
+    use crate::stage::set_mode;
     let stage = Stage::new();
     fs::create_dir(stage.path("fixed")).unwrap();
     stage.file("fixed/config", THEIRS, 0o600);
-    let is_root = fs::set_permissions(stage.path("fixed"), fs::Permissions::from_mode(0o500)).is_ok()
-        && fs::write(stage.path("fixed/probe"), "").is_ok();
+    set_mode(&stage.path("fixed"), 0o500);
+    let is_root = fs::write(stage.path("fixed/probe"), "").is_ok();
     if !is_root {
         stage.file("mine", "", 0o600);
-        let output = merging(&stage, "prod").env("KUBECONFIG", "mine:fixed/config").output().unwrap();
+        let output =
+            merging(&stage, "prod").env("KUBECONFIG", list(&["mine", "fixed/config"])).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let output = merging(&stage, "other").env("KUBECONFIG", "fixed/config").output().unwrap();
         failure(&output, 11);
     }
-    fs::set_permissions(stage.path("fixed"), fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(&stage.path("fixed"), 0o700);
     assert_eq!(fs::read_to_string(stage.path("fixed/config")).unwrap(), THEIRS);
+}
+
+/// As an editor or kubectl itself may have it open at that moment.
+#[cfg(windows)]
+#[test]
+fn a_file_that_others_have_open_is_replaced() {
+    use std::os::windows::fs::OpenOptionsExt as _;
+
+    use crate::parallel::until;
+    let stage = Stage::new();
+    stage.file("config", THEIRS, 0o600);
+    let (read, write, delete) = (1, 2, 4);
+    // As Rust opens files, and as Go does: the second lets nobody replace the file, so that is waited for.
+    for (cluster, share) in [("one", read | write | delete), ("two", read | write)] {
+        let open = fs::OpenOptions::new().read(true).share_mode(share).open(stage.path("config")).unwrap();
+        // Until the merge is about to replace the file: then it has backed up what the file held.
+        let backup = stage.path("config.keyplane-backup");
+        let _ = fs::remove_file(&backup);
+        let closing = thread::spawn(move || {
+            until("the merge has begun", || backup.exists());
+            thread::sleep(std::time::Duration::from_millis(50));
+            drop(open);
+        });
+        let output = merging(&stage, cluster).env("KUBECONFIG", "config").output().unwrap();
+        closing.join().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(names(&self::read(&stage, "config"), "contexts"), ["one", "two"]);
+}
+
+/// As kubectl does on Windows.
+#[cfg(windows)]
+#[test]
+fn of_the_home_folders_the_one_with_a_kubeconfig_counts() {
+    let stage = Stage::new();
+    for home in ["home", "profile"] {
+        fs::create_dir_all(stage.path(home).join(".kube")).unwrap();
+    }
+    let merged = |cluster: &str| {
+        let mut command = merging(&stage, cluster);
+        command.env("HOME", stage.path("home")).env("USERPROFILE", stage.path("profile"));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    stage.file(r"profile\.kube\config", THEIRS, 0o600);
+    merged("one");
+    assert_eq!(names(&read(&stage, r"profile\.kube\config"), "contexts"), ["one"]);
+    assert!(!stage.path(r"home\.kube\config").exists());
+    stage.file(r"home\.kube\config", THEIRS, 0o600);
+    merged("two");
+    assert_eq!(names(&read(&stage, r"home\.kube\config"), "contexts"), ["two"]);
+}
+
+#[cfg(unix)]
+mod platform {
+    use std::os::unix::fs::symlink;
+
+    use crate::stage::Stage;
+
+    /// Another name of the same file.
+    pub(super) fn another_name(stage: &Stage, name: &str) -> String {
+        symlink(stage.path(name), stage.path("other-name")).unwrap();
+        "other-name".to_owned()
+    }
+}
+
+#[cfg(windows)]
+mod platform {
+    use crate::stage::Stage;
+
+    /// Another name of the same file.
+    pub(super) fn another_name(stage: &Stage, name: &str) -> String {
+        format!(r"{}\.\.kube\..\{name}", stage.home.path().display())
+    }
 }

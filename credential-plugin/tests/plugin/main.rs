@@ -7,10 +7,13 @@ mod cache;
 #[cfg(test)]
 mod cache_laws;
 #[cfg(test)]
+mod called_by_kubectl;
+#[cfg(test)]
 mod closed_pipe;
 #[cfg(test)]
 mod dead_slots;
 #[cfg(test)]
+#[cfg(unix)]
 mod distribution;
 #[cfg(test)]
 mod doctor;
@@ -25,6 +28,7 @@ mod failure_table;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+#[cfg(unix)]
 mod full_disk;
 #[cfg(test)]
 mod generate;
@@ -58,14 +62,18 @@ mod parallel;
 #[cfg(test)]
 mod patch_laws;
 #[cfg(test)]
+mod played;
+#[cfg(test)]
 mod proxies;
 #[cfg(test)]
 mod refresh;
 #[cfg(test)]
+#[cfg(unix)]
 mod refused_token;
 #[cfg(test)]
 mod retry_laws;
 #[cfg(test)]
+#[cfg(unix)]
 mod shared_run;
 #[cfg(test)]
 #[cfg(target_os = "linux")]

@@ -1,14 +1,15 @@
 //! Managing keys from the terminal, as far as no cluster is needed: what is refused before kubectl is asked, the helps, and
 //! completion. The rest is in `tests/tests/suite/terminal.rs`, on a real control plane.
 
-use std::path::PathBuf;
-use std::{fs, process};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use keyplane_credential_plugin::argument_values::{grace_period, patience, seconds};
 use keyplane_credential_plugin::relative_time::{length, relative};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::played::{Play, calls, program};
 use crate::stage::{Stage, failure};
 
 const COMMANDS: [&[&str]; 11] = [
@@ -90,7 +91,7 @@ fn a_key_that_is_certainly_not_declared_leaves_no_file_in_the_way_of_the_next_at
 #[test]
 fn a_key_that_may_be_declared_is_kept_and_its_file_named() {
     let stage = Stage::new();
-    stage.file("kubectl", "#!/bin/sh\necho unexpected EOF >&2\nexit 1\n", 0o755);
+    program(stage.home.path(), "kubectl", &[Play { says: "unexpected EOF\n", code: 1, ..Play::default() }]);
     let output = stage
         .plugin()
         .env("PATH", stage.home.path())
@@ -132,25 +133,20 @@ fn what_cannot_be_asked_is_refused_before_kubectl_is() {
     assert!(line.contains("ssh-keygen -t ed25519") && line.contains("id_ecdsa.pub"), "{line}");
 }
 
-/// kubectl that writes down its arguments, one call a line, and answers with this object.
+/// kubectl that answers with this object.
 pub(crate) fn kubectl_that_answers(stage: &Stage, object: &Value) -> PathBuf {
-    fs::create_dir(stage.path("bin")).unwrap();
-    stage.file("answer", &object.to_string(), 0o600);
-    // Written by another process: a file that any process here holds open for writing could not be run.
-    let script = "#!/bin/sh\necho \"$*\" >> calls\nwhile IFS= read -r line || [ \"$line\" ]; do echo \"$line\"; done < answer\n";
-    let made = process::Command::new("/bin/sh")
-        .args(["-c", "printf %s \"$1\" > bin/kubectl && chmod 755 bin/kubectl", "sh", script])
-        .current_dir(stage.home.path())
-        .status();
-    assert!(made.unwrap().success());
-    stage.path("bin")
+    program(stage.home.path(), "kubectl", &[Play { prints: &object.to_string(), ..Play::default() }])
+}
+
+pub(crate) fn folder(program: &Path) -> &Path {
+    program.parent().unwrap()
 }
 
 #[test]
 fn what_an_answer_names_is_never_a_flag_of_kubectl() {
     let stage = Stage::new();
     let evil = "--kubeconfig=/tmp/evil";
-    let bin = kubectl_that_answers(
+    let kubectl = kubectl_that_answers(
         &stage,
         &json!({
             "metadata": {"name": "ci"},
@@ -159,23 +155,23 @@ fn what_an_answer_names_is_never_a_flag_of_kubectl() {
         }),
     );
     let args = ["reveal", "ci", "--key-out", "-"];
-    let line = failure(&stage.plugin().env("PATH", bin).args(args).output().unwrap(), 3);
+    let line = failure(&stage.plugin().env("PATH", folder(&kubectl)).args(args).output().unwrap(), 3);
     assert!(line.contains("spec.delivery.sealedTo.sshKey") && !line.contains(evil), "{line}");
-    let calls = fs::read_to_string(stage.path("calls")).unwrap();
+    let calls = calls(&kubectl);
     assert_eq!(calls, "get --output=json --request-timeout=20s -- apikeys.keyplane.dev ci\n");
 }
 
 #[test]
 fn names_stand_where_kubectl_reads_no_flags_any_more() {
     let stage = Stage::new();
-    let bin = kubectl_that_answers(
+    let kubectl = kubectl_that_answers(
         &stage,
         &json!({"metadata": {"name": "ci", "uid": "u", "resourceVersion": "1"}, "spec": {"digest": "sha256:0"}}),
     );
     let args = ["apikeys", "revoke", "ci", "--yes"];
     // Whatever comes of it: the answer does not say that the key is revoked.
-    stage.plugin().env("PATH", bin).args(args).args(["--timeout", "1s"]).output().unwrap();
-    let calls = fs::read_to_string(stage.path("calls")).unwrap();
+    stage.plugin().env("PATH", folder(&kubectl)).args(args).args(["--timeout", "1s"]).output().unwrap();
+    let calls = calls(&kubectl);
     assert!(calls.lines().any(|call| call.starts_with("patch ")), "{calls}");
     for call in calls.lines() {
         let (flags, names) = call.split_once(" -- ").unwrap_or_else(|| panic!("{call}"));

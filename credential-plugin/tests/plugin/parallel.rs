@@ -25,7 +25,8 @@ impl<'a> Starts<'a> {
         Self { stage, exchange, ca, arguments, by_this_client: false }
     }
 
-    /// Starts as this very process, a client, makes them.
+    /// Starts as this very process, a client, makes them. It is told apart from others only on Unix.
+    #[cfg(unix)]
     pub(crate) fn by_this_client(self) -> Self {
         Self { by_this_client: true, ..self }
     }
@@ -37,7 +38,7 @@ impl<'a> Starts<'a> {
             .args(["get-token", "--server", &self.exchange.url, "--certificate-authority", &self.ca])
             .args(self.arguments)
             .env_clear()
-            .env("HOME", self.stage.home.path())
+            .envs(self.stage.environment())
             .env("KEYPLANE_API_KEY", &self.stage.key)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

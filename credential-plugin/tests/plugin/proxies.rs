@@ -67,14 +67,18 @@ fn a_user_name_and_a_password_go_to_the_proxy_alone() {
 fn a_proxy_of_https_is_trusted_by_the_systems_roots_and_not_by_the_exchanges_ca() {
     let (stage, exchange) = (Stage::new(), exchange());
     let proxy = StandInProxy::of(&Identity::default(), Play::Lead(exchange.address));
-    let roots = stage.file("roots.pem", &proxy.server.ca, 0o644);
     let mut command = get_token(&stage, &exchange);
-    command.env("HTTPS_PROXY", &proxy.server.url).env("SSL_CERT_FILE", &roots);
-    credential(&command.output().unwrap());
+    command.env("HTTPS_PROXY", &proxy.server.url);
+    // Elsewhere no file says which roots the system has.
+    let by_file = cfg!(not(any(target_os = "macos", windows)));
+    if by_file {
+        let roots = stage.file("roots.pem", &proxy.server.ca, 0o644);
+        credential(&command.env("SSL_CERT_FILE", &roots).output().unwrap());
+    }
     let others = stage.file("others.pem", &exchange.ca, 0o644);
     let line = failure(&command.env("SSL_CERT_FILE", &others).output().unwrap(), 7);
     assert!(line.contains("the proxy 127.0.0.1:") && line.contains("operating system trusts"), "{line}");
-    assert_eq!(exchange.asked().len(), 1);
+    assert_eq!(exchange.asked().len(), usize::from(by_file));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::parallel::{outputs, token, until};
-use crate::single_flight::waiting;
+use crate::single_flight::platform::until_they_wait;
 use crate::stage::{Stage, credential, failure, files_in, new_key};
 use crate::stand_in::{Reply, StandIn};
 
@@ -134,7 +134,7 @@ fn when_the_one_that_runs_the_command_is_killed_one_other_runs_it() {
     until("the first one runs it", || asking.runs() == 1);
     asking.says(&printing(&stage.key));
     let rest = asking.many(20);
-    until("the rest wait", || waiting(&rest) == rest.len());
+    until_they_wait(&rest);
     kill_process(Pid::from_child(&leader), Signal::KILL).unwrap();
     leader.wait().unwrap();
     for output in outputs(rest) {

@@ -1,7 +1,7 @@
 //! A home folder, a key and a clean environment for one test.
 
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -26,18 +26,23 @@ impl Stage {
         self.home.path().join(name)
     }
 
-    /// Writes a file with this mode and gives its path as text.
+    /// Writes a file with this mode, where there are modes, and gives its path as text.
     pub(crate) fn file(&self, name: &str, content: &str, mode: u32) -> String {
         let path = self.path(name);
         fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(&path, mode);
         path.to_str().unwrap().to_owned()
+    }
+
+    /// The variables that say where the home folder is, and those without which the system runs no program.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        platform::environment(self.home.path())
     }
 
     /// The plugin with an environment that holds nothing but the home folder.
     pub(crate) fn plugin(&self) -> Command {
         let mut command = Command::cargo_bin("kubectl-keyplane").unwrap();
-        command.env_clear().env("HOME", self.home.path()).current_dir(self.home.path());
+        command.env_clear().envs(self.environment()).current_dir(self.home.path());
         command
     }
 
@@ -56,7 +61,17 @@ impl Stage {
     }
 
     pub(crate) fn cache_folder(&self) -> PathBuf {
-        self.path(".cache/keyplane")
+        self.path(platform::CACHE_FOLDER)
+    }
+
+    /// The folder of the keys that login keeps.
+    pub(crate) fn kept_folder(&self) -> PathBuf {
+        self.path(platform::KEPT_FOLDER)
+    }
+
+    /// A key command that prints a file.
+    pub(crate) fn prints(file: &str) -> String {
+        platform::prints(file)
     }
 
     /// The only cached token's file.
@@ -98,8 +113,15 @@ pub(crate) fn files_in(folder: &Path) -> Vec<PathBuf> {
         .unwrap_or_default()
 }
 
-pub(crate) fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+/// Whether the file or folder has this mode. Where there are no modes, the profile folder's access list stands for them.
+pub(crate) fn has_mode(path: &Path, mode: u32) -> bool {
+    assert!(path.exists(), "{path:?}");
+    platform::mode(path).is_none_or(|found| found == mode)
+}
+
+/// Gives the file or folder this mode, where there are modes.
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    platform::set_mode(path, mode);
 }
 
 /// The credential of a run that succeeded, and was silent on stderr.
@@ -118,4 +140,61 @@ pub(crate) fn failure(output: &Output, code: i32) -> String {
     assert!(line.starts_with("kubectl-keyplane: ") && line.ends_with('\n'), "{line:?}");
     assert!(line.contains("; "), "says what to do: {line:?}");
     line
+}
+
+#[cfg(unix)]
+mod platform {
+    use std::ffi::OsString;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    pub(super) const CACHE_FOLDER: &str = ".cache/keyplane";
+    pub(super) const KEPT_FOLDER: &str = ".config/keyplane/keys";
+
+    pub(super) fn environment(home: &Path) -> Vec<(&'static str, OsString)> {
+        vec![("HOME", home.into())]
+    }
+
+    pub(super) fn prints(file: &str) -> String {
+        format!("cat '{file}'")
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "not every platform has modes")]
+    pub(super) fn mode(path: &Path) -> Option<u32> {
+        Some(fs::metadata(path).unwrap().permissions().mode() & 0o7777)
+    }
+
+    pub(super) fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+#[cfg(windows)]
+mod platform {
+    use std::env;
+    use std::ffi::OsString;
+    use std::path::Path;
+
+    pub(super) const CACHE_FOLDER: &str = r"AppData\Local\keyplane";
+    pub(super) const KEPT_FOLDER: &str = r"AppData\Local\keyplane\keys";
+
+    pub(super) fn environment(home: &Path) -> Vec<(&'static str, OsString)> {
+        // Sockets and random numbers need the one, and `cmd` the other.
+        let kept = ["SystemRoot", "ComSpec"].map(|name| env::var_os(name).map(|value| (name, value)));
+        let mut variables: Vec<_> = kept.into_iter().flatten().collect();
+        variables.push(("USERPROFILE", home.into()));
+        variables.push(("LOCALAPPDATA", home.join(r"AppData\Local").into()));
+        variables
+    }
+
+    pub(super) fn prints(file: &str) -> String {
+        format!("cmd /d /c type '{file}'")
+    }
+
+    pub(super) const fn mode(_: &Path) -> Option<u32> {
+        None
+    }
+
+    pub(super) const fn set_mode(_: &Path, _: u32) {}
 }

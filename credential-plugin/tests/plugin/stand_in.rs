@@ -112,7 +112,7 @@ pub(crate) struct Identity {
     /// The address to listen at.
     pub address: &'static str,
     pub tls: bool,
-    /// How long a reading may wait before it gives [`io::ErrorKind::WouldBlock`].
+    /// How long a reading may wait before it fails as [`is_silence`] knows it.
     pub patience: Option<Duration>,
 }
 
@@ -249,13 +249,18 @@ fn certificate(identity: &Identity) -> (String, Arc<ServerConfig>) {
     (ca.pem(), Arc::new(config))
 }
 
+/// Whether a reading ended because nothing came, as Unix or Windows says it.
+pub(crate) fn is_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 /// Reads the head of a request.
 pub(crate) fn read_head(stream: &mut impl io::BufRead) -> io::Result<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         match stream.read_line(&mut head) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Err(error) if !is_silence(&error) => return Err(error),
             _ => {}
         }
     }

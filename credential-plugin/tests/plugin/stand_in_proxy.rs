@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::stand_in::{Identity, StandIn, Stream, read_head};
+use crate::stand_in::{Identity, StandIn, Stream, is_silence, read_head};
 
 /// How long one side is listened to before the other is.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -89,7 +89,7 @@ fn lead(stream: &mut dyn Stream, mut target: &TcpStream) -> io::Result<()> {
         match stream.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(count) => target.write_all(&buffer[..count])?,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if is_silence(&error) => {}
             Err(error) => return Err(error),
         }
         match target.read(&mut buffer) {
@@ -98,7 +98,7 @@ fn lead(stream: &mut dyn Stream, mut target: &TcpStream) -> io::Result<()> {
                 stream.write_all(&buffer[..count])?;
                 stream.flush()?;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if is_silence(&error) => {}
             Err(error) => return Err(error),
         }
     }

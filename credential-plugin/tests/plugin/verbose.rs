@@ -5,7 +5,8 @@ use std::process::Output;
 use serde_json::json;
 
 use crate::kept_key::{accepting, shows_no_key, text};
-use crate::manage::kubectl_that_answers;
+use crate::manage::{folder, kubectl_that_answers};
+use crate::played::{Play, program};
 use crate::stage::{Stage, credential};
 
 /// The steps that were told, without the program's name; the other lines on standard error as well.
@@ -23,7 +24,7 @@ fn is_told(steps: &[String], start: &str) {
 #[test]
 fn each_kubectl_is_told_with_its_place_its_exit_code_and_its_time_and_no_part_of_an_object() {
     let stage = Stage::new();
-    let bin = kubectl_that_answers(
+    let kubectl = kubectl_that_answers(
         &stage,
         &json!({
             "metadata": {"name": "ci", "uid": "the-uid"}, "spec": {"digest": "sha256:abc"},
@@ -32,7 +33,7 @@ fn each_kubectl_is_told_with_its_place_its_exit_code_and_its_time_and_no_part_of
     );
     let run = |args: &[&str]| {
         let mut command = stage.plugin();
-        let output = command.env("PATH", &bin).arg("--verbose").args(args).output().unwrap();
+        let output = command.env("PATH", folder(&kubectl)).arg("--verbose").args(args).output().unwrap();
         for part in ["abc", "the-armour", "true}", "publicKey"] {
             assert!(!text(&output.stderr).contains(part), "{part}: {output:?}");
         }
@@ -72,9 +73,9 @@ fn each_kubectl_is_told_with_its_place_its_exit_code_and_its_time_and_no_part_of
 #[test]
 fn a_kubectl_that_fails_is_told_with_its_exit_code() {
     let stage = Stage::new();
-    stage.file("kubectl", "#!/bin/sh\nexit 3\n", 0o755);
+    let kubectl = program(stage.home.path(), "kubectl", &[Play { code: 3, ..Play::default() }]);
     let output =
-        stage.plugin().env("PATH", stage.home.path()).args(["apikeys", "list", "-v"]).output().unwrap();
+        stage.plugin().env("PATH", folder(&kubectl)).args(["apikeys", "list", "-v"]).output().unwrap();
     is_told(&steps(&output), "kubectl ended with exit code 3 after ");
 }
 

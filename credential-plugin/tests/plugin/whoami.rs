@@ -61,7 +61,7 @@ fn it_says_what_the_exchange_says_where_the_key_came_from_and_how_long_the_token
 fn each_source_is_named() {
     let (stage, exchange) = (Stage::new(), accepting());
     let file = stage.file("key", &stage.key, 0o600);
-    let command = format!("cat '{file}'");
+    let command = Stage::prints(&file);
     let kind = |args: &[&str]| {
         let mut whoami = stage.command("whoami", &exchange);
         answer(&whoami.args(["--output", "json"]).args(args).output().unwrap())["keySource"]["kind"].clone()
@@ -193,7 +193,7 @@ fn without_an_address_the_current_context_gives_exchange_ca_and_key() {
     assert_eq!(told["context"], "prod-web");
     assert_eq!(told["server"], exchange.url);
     assert_eq!(told["keySource"]["kind"], "key-file");
-    let command = format!("cat '{file}'");
+    let command = Stage::prints(&file);
     let by_command =
         kubeconfig(&stage, &exchange, &[&allow[..], &["--key-command", &command]].concat(), &Value::Null);
     assert_eq!(answer(&whoami(&by_command, &[]))["keySource"]["kind"], "key-command");

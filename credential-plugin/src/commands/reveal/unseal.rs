@@ -130,6 +130,7 @@ impl Callbacks for AskOnTerminal {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(unix)]
     use std::fs;
     use std::io::Write as _;
 

@@ -1,11 +1,17 @@
 //! Faults on this machine: programs, kuberc, the kubeconfig, the key and the cache.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use super::patient::Patient;
+use super::patient::{Patient, kubectl_version};
+use crate::doctor_rules::quoted;
+use crate::played::Play;
+use crate::stage::set_mode;
+
+/// How the remedies begin that change a variable of the shell: a POSIX one, or PowerShell.
+const PUT_FIRST: &str = if cfg!(windows) { "$env:Path = " } else { "export PATH=" };
+const UNSET_KUBERC: &str = if cfg!(windows) { "Remove-Item Env:KUBERC" } else { "unset KUBERC" };
 
 #[test]
 fn a_plugin_that_is_not_on_path() {
@@ -14,7 +20,7 @@ fn a_plugin_that_is_not_on_path() {
     let report = patient.examine();
     let finding = report.finding("plugin");
     assert_eq!(finding["outcome"], "problem");
-    assert!(finding["remedy"].as_str().unwrap().starts_with("export PATH="), "{finding}");
+    assert!(finding["remedy"].as_str().unwrap().starts_with(PUT_FIRST), "{finding}");
     // Nor does kubectl find it for the kubeconfig.
     assert_eq!(report.outcome("user"), "problem");
 }
@@ -23,14 +29,15 @@ fn a_plugin_that_is_not_on_path() {
 fn another_version_of_the_plugin_that_comes_first_on_path() {
     let patient = Patient::healthy();
     fs::remove_file(patient.program("kubectl-keyplane")).unwrap();
-    patient.script("kubectl-keyplane", "echo kubectl-keyplane 0.0.1");
-    patient.examine().is_ill("plugin", "(version 0.0.1), not this program", "export PATH=");
+    patient.play("kubectl-keyplane", &[Play { prints: "kubectl-keyplane 0.0.1\n", ..Play::default() }]);
+    patient.examine().is_ill("plugin", "(version 0.0.1), not this program", PUT_FIRST);
 }
 
 #[test]
 fn no_kubectl_one_that_does_not_start_and_one_that_is_too_old() {
     let patient = Patient::healthy();
-    patient.script("kubectl", "echo 'cannot execute: wrong format' >&2; exit 1");
+    let broken = Play { says: "cannot execute: wrong format\n", code: 1, ..Play::default() };
+    patient.play("kubectl", &[broken]);
     let report = patient.examine();
     report.is_ill("kubectl", "wrong format", "install kubectl 1.28 or later");
     assert_eq!(report.outcome("context"), "not-checked");
@@ -59,25 +66,25 @@ fn a_kuberc_that_denies_the_plugin_and_one_that_kubectl_refuses() {
     patient.kuberc("credentialPluginPolicy: DenyAll");
     let report = patient.examine();
     let (_, remedy) = report.only_problem("plugin-policy");
-    assert_eq!(remedy, format!("{set} --allowlist-entry 'command=kubectl-keyplane'"));
+    assert_eq!(remedy, format!("{set} --allowlist-entry {}", quoted("command=kubectl-keyplane")));
     let mut patient = Patient::healthy();
     patient.kuberc("credentialPluginPolicy: Nope");
     let report = patient.examine();
     report.is_ill("kuberc", "kubectl refuses every command", "credentialPluginPolicy: Allowlist");
     assert_eq!(report.outcome("context"), "not-checked");
     let mut patient = Patient::healthy();
-    patient.environment.push(("KUBERC", "/does/not/exist".to_owned()));
-    patient.examine().is_ill("kuberc", "kubectl does nothing without", "unset KUBERC");
+    let none = patient.stage.path("none").to_str().unwrap().to_owned();
+    patient.environment.push(("KUBERC", none));
+    patient.examine().is_ill("kuberc", "kubectl does nothing without", UNSET_KUBERC);
 }
 
 #[test]
 fn no_context_and_users_that_do_not_call_the_plugin_as_they_should() {
     let patient = Patient::healthy();
-    patient.script(
-        "kubectl",
-        "case $1 in version) echo '{\"clientVersion\": {\"gitVersion\": \"v1.36.3\"}}';; *) echo 'error: \
-         current-context must exist in order to minify' >&2; exit 1;; esac",
-    );
+    let version = kubectl_version("v1.36.3");
+    let says_it = Play { first: Some("version"), prints: &version, ..Play::default() };
+    let says = "error: current-context must exist in order to minify\n";
+    patient.play("kubectl", &[says_it, Play { says, code: 1, ..Play::default() }]);
     let report = patient.examine();
     report.is_ill("context", "current-context must exist", "kubectl config use-context NAME");
     assert_eq!(report.outcome("token"), "not-checked");
@@ -92,9 +99,10 @@ fn no_context_and_users_that_do_not_call_the_plugin_as_they_should() {
     patient.exec()["args"] = json!(["get-token", "--no-such-argument"]);
     patient.examine().is_ill("user", "arguments that it does not know", "kubectl-keyplane kubeconfig");
     let mut patient = Patient::healthy();
-    patient.exec()["command"] = json!("/gone/kubectl-keyplane");
+    let gone = patient.stage.path("gone").join("kubectl-keyplane");
+    patient.exec()["command"] = json!(gone);
     patient.examine().is_ill("user", "there is no such program", "PATH finds");
-    let set = |option: &str| format!("kubectl config set-credentials 'key plane' {option}");
+    let set = |option: &str| format!("kubectl config set-credentials {} {option}", quoted("key plane"));
     let mut patient = Patient::healthy();
     patient.exec()["interactiveMode"] = json!(null);
     patient.examine().is_ill("user", "no interactiveMode", &set("--exec-interactive-mode=Never"));
@@ -109,6 +117,7 @@ fn no_context_and_users_that_do_not_call_the_plugin_as_they_should() {
     assert_eq!(report.finding("user")["remedy"], set("--exec-provide-cluster-info=true"));
 }
 
+#[cfg(unix)]
 #[test]
 fn a_key_in_a_kubeconfig_that_others_can_read() {
     let mut patient = Patient::healthy();
@@ -127,9 +136,12 @@ fn no_key_and_a_key_that_others_can_read() {
     let report = patient.examine();
     report.only_problem("key");
     assert_eq!((report.outcome("exchange-answer"), report.outcome("whoami")), ("ok", "not-checked"));
-    let patient = Patient::healthy();
-    fs::set_permissions(patient.stage.path("key"), fs::Permissions::from_mode(0o644)).unwrap();
-    patient.examine().is_ill("key", "", "chmod 600");
+    #[cfg(unix)]
+    {
+        let patient = Patient::healthy();
+        set_mode(&patient.stage.path("key"), 0o644);
+        patient.examine().is_ill("key", "", "chmod 600");
+    }
 }
 
 #[test]
@@ -138,13 +150,16 @@ fn a_cache_that_others_may_write_in_or_read_and_a_damaged_one() {
     let folder = patient.stage.cache_folder();
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("damaged.json"), "{").unwrap();
-    fs::set_permissions(folder.join("damaged.json"), fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(&folder.join("damaged.json"), 0o600);
     fs::write(folder.join("some.lock"), "").unwrap();
     let report = patient.examine();
     assert_eq!((report.code, report.outcome("cache")), (Some(0), "hint"), "{:?}", report.findings);
-    fs::set_permissions(folder.join("damaged.json"), fs::Permissions::from_mode(0o644)).unwrap();
-    patient.examine().is_ill("cache", "other users may read or change", "rm /");
-    fs::remove_file(folder.join("damaged.json")).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
-    patient.examine().is_ill("cache", "others may write in it", "chmod 700 /");
+    #[cfg(unix)]
+    {
+        set_mode(&folder.join("damaged.json"), 0o644);
+        patient.examine().is_ill("cache", "other users may read or change", "rm /");
+        fs::remove_file(folder.join("damaged.json")).unwrap();
+        set_mode(&folder, 0o777);
+        patient.examine().is_ill("cache", "others may write in it", "chmod 700 /");
+    }
 }

@@ -1,8 +1,7 @@
 //! A healthy setup, of which a test makes one thing ill: programs, a kubeconfig, an exchange and an API server.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use assert_cmd::Command;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::kept_key::{accepted, shows_no_key, text, token};
+use crate::played::{Play, install, program};
 use crate::stage::Stage;
 use crate::stand_in::{Asked, Identity, Reply, StandIn, TOKEN, http_date, now};
 
@@ -79,6 +79,11 @@ pub(super) fn review(allowed: bool) -> Reply {
     Reply::new(201, review.to_string()).with("content-type", "application/json")
 }
 
+/// What `kubectl version` prints.
+pub(super) fn kubectl_version(version: &str) -> String {
+    json!({"clientVersion": {"gitVersion": version}}).to_string()
+}
+
 impl Patient {
     pub(super) fn healthy() -> Self {
         Self::of(exchange(sound), StandIn::tls(|_| review(true)))
@@ -124,21 +129,24 @@ impl Patient {
             environment: Vec::new(),
             timeout: "30",
         };
-        fs::create_dir(this.program("")).unwrap();
-        symlink(assert_cmd::cargo::cargo_bin("kubectl-keyplane"), this.program("kubectl-keyplane")).unwrap();
-        this.script("kubectl_complete-keyplane", "");
+        fs::create_dir(this.bin()).unwrap();
+        install(&assert_cmd::cargo::cargo_bin("kubectl-keyplane"), &this.program("kubectl-keyplane"));
+        this.play("kubectl_complete-keyplane", &[Play::default()]);
         this
     }
 
-    /// A program in the only folder on PATH.
-    pub(super) fn program(&self, name: &str) -> PathBuf {
-        self.stage.path("bin").join(name)
+    /// The only folder on PATH.
+    fn bin(&self) -> PathBuf {
+        self.stage.path("bin")
     }
 
-    pub(super) fn script(&self, name: &str, body: &str) {
-        let path = self.program(name);
-        fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    /// A program in it.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.bin().join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+    }
+
+    pub(super) fn play(&self, name: &str, plays: &[Play]) {
+        program(&self.bin(), name, plays);
     }
 
     pub(super) fn exec(&mut self) -> &mut Value {
@@ -160,17 +168,12 @@ impl Patient {
     pub(super) fn command(&self, args: &[&str]) -> Command {
         let config = self.stage.file("config", &self.config.to_string(), self.mode);
         if !self.program("kubectl").exists() {
-            let version = self.kubectl;
-            self.script(
-                "kubectl",
-                &format!(
-                    "case $1 in version) echo '{{\"clientVersion\": {{\"gitVersion\": \"{version}\"}}}}';; *) \
-                     exec /bin/cat '{config}';; esac"
-                ),
-            );
+            let version = kubectl_version(self.kubectl);
+            let says_it = Play { first: Some("version"), prints: &version, ..Play::default() };
+            self.play("kubectl", &[says_it, Play { shows: Some(Path::new(&config)), ..Play::default() }]);
         }
         let mut command = self.stage.plugin();
-        command.env("PATH", self.program("")).env("KUBECONFIG", &config);
+        command.env("PATH", self.bin()).env("KUBECONFIG", &config);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(["doctor", "--timeout", self.timeout]).args(args);
         command

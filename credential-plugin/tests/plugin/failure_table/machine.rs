@@ -1,9 +1,8 @@
 //! Faults of this machine: the cache, the disk, the key, what the client says.
 
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
-use std::process::Command as Process;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -36,6 +35,23 @@ fn later(seconds: i64) -> Value {
     json!((now() + TimeDelta::seconds(seconds)).to_rfc3339())
 }
 
+/// The variable in which the cache folder is.
+const HOME: &str = if cfg!(windows) { "LOCALAPPDATA" } else { "HOME" };
+/// A folder that is not there and cannot be made.
+const NO_FOLDER: &str = if cfg!(windows) { r"\\?\Volume{0}\home" } else { "/dev/null/home" };
+
+/// A variable's value that is not text.
+fn no_text() -> OsString {
+    #[cfg(unix)]
+    {
+        std::os::unix::ffi::OsStringExt::from_vec(b"\xff{}".to_vec())
+    }
+    #[cfg(windows)]
+    {
+        std::os::windows::ffi::OsStringExt::from_wide(&[0xd800, 0x7b, 0x7d])
+    }
+}
+
 /// Its place is taken by what this makes, and stays so when it cannot be replaced by a file.
 fn replaced(file: &Path, make: impl Fn(&Path)) {
     fs::remove_file(file).unwrap();
@@ -46,20 +62,6 @@ fn replaced(file: &Path, make: impl Fn(&Path)) {
 fn on(change: fn(&Stage)) -> Scene {
     let scene = Scene::counted(healthy(), 1);
     change(&scene.stage);
-    scene
-}
-
-/// The plugin under a shell that sets a limit for it.
-fn under(shell: &str) -> Scene {
-    let mut scene = Scene::counted(healthy(), 1);
-    let mut command = assert_cmd::Command::new("/bin/sh");
-    command.env_clear().current_dir(scene.stage.home.path());
-    command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]);
-    command.arg(scene.command.get_program()).args(scene.command.get_args());
-    for (name, value) in scene.command.get_envs() {
-        value.map(|value| command.env(name, value));
-    }
-    scene.command = command;
     scene
 }
 
@@ -83,6 +85,8 @@ fn info(version: &str, spec: &Value) -> String {
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = of_the_cache();
     rows.extend(of_the_disk());
+    #[cfg(unix)]
+    rows.extend(unix::rows());
     rows.extend(of_the_key());
     rows.extend(of_the_request());
     rows
@@ -121,29 +125,6 @@ fn of_the_cache() -> Vec<Row> {
         heals("a folder in the cache's place", || {
             damaged(|file| replaced(file, |file| fs::create_dir(file).unwrap()))
         }),
-        heals("a link in the cache's place", || {
-            damaged(|file| {
-                let elsewhere = file.with_extension("elsewhere");
-                fs::rename(file, &elsewhere).unwrap();
-                symlink(elsewhere, file).unwrap();
-            })
-        }),
-        heals("a pipe in the cache's place", || {
-            damaged(|file| {
-                replaced(file, |file| assert!(Process::new("mkfifo").arg(file).status().unwrap().success()));
-            })
-        }),
-        heals("a cache that others may read", || {
-            damaged(|file| fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap())
-        }),
-        heals("a cache that is another's", || {
-            damaged(|file| {
-                // Only root gives files away; for others a file of another layout stands for it.
-                if chown(file, Some(12_345), None).is_err() {
-                    edited(file, "/layout", json!(99));
-                }
-            })
-        }),
     ]
 }
 
@@ -151,39 +132,20 @@ fn of_the_disk() -> Vec<Row> {
     let row = |name, scene, code, words| Row { name, scene, code, words };
     vec![
         row(
-            "a cache folder that others may write in",
-            || {
-                on(|stage| {
-                    fs::create_dir_all(stage.cache_folder()).unwrap();
-                    fs::set_permissions(stage.cache_folder(), fs::Permissions::from_mode(0o777)).unwrap();
-                })
-            },
-            0,
-            &[],
-        ),
-        row(
-            "a cache folder that cannot be entered",
-            || {
-                on(|stage| {
-                    fs::create_dir_all(stage.cache_folder()).unwrap();
-                    fs::set_permissions(stage.cache_folder(), fs::Permissions::from_mode(0o000)).unwrap();
-                })
-            },
-            0,
-            &[],
-        ),
-        row(
             "a cache folder that is a file",
-            || on(|stage| fs::write(stage.path(".cache"), "").unwrap()),
+            || {
+                on(|stage| {
+                    let folder = stage.cache_folder();
+                    fs::create_dir_all(folder.parent().unwrap()).unwrap();
+                    fs::write(folder, "").unwrap();
+                })
+            },
             0,
             &[],
         ),
-        row("a home that cannot be written", || Scene::counted(healthy(), 1).env("HOME", "/proc"), 0, &[]),
-        row("a home that is not there", || Scene::counted(healthy(), 1).env("HOME", "/no/such/home"), 0, &[]),
-        row("a home that is nowhere", || Scene::counted(healthy(), 1).env("HOME", ""), 0, &[]),
-        // Each writing fails, as it does on a full disk; the signal that comes with it is ignored.
-        row("a disk that is full", || under("trap '' XFSZ; ulimit -f 0"), 0, &[]),
-        row("an output that is full", || under("exec > /dev/full"), 1, &["output cannot be written"]),
+        row("a home that is not there", || Scene::counted(healthy(), 1).env(HOME, NO_FOLDER), 0, &[]),
+        row("a home that is nowhere", || Scene::counted(healthy(), 1).env(HOME, ""), 0, &[]),
+        row("a home that is relative", || Scene::counted(healthy(), 1).env(HOME, "here"), 0, &[]),
         row(
             "a CA file that is not there",
             || Scene::bare(&["--server", "https://exchange.example", "--certificate-authority", "no.pem"]),
@@ -191,20 +153,11 @@ fn of_the_disk() -> Vec<Row> {
             &["the CA file cannot be read", "(no.pem)"],
         ),
         row(
-            "a CA file without an end",
-            || Scene::bare(&["--server", "https://exchange.example", "--certificate-authority", "/dev/zero"]),
-            11,
-            &["holds more than 1048576 bytes"],
-        ),
-        row(
             "a CA file without a certificate",
             || {
-                Scene::bare(&[
-                    "--server",
-                    "https://exchange.example",
-                    "--certificate-authority",
-                    "/etc/hostname",
-                ])
+                let scene = Scene::bare(&["--server", "https://exchange.example"]);
+                let file = scene.stage.file("no.pem", "a-name", 0o644);
+                scene.args(&["--certificate-authority", &file])
             },
             11,
             &["the CA file holds no certificate"],
@@ -215,12 +168,6 @@ fn of_the_disk() -> Vec<Row> {
 fn of_the_key() -> Vec<Row> {
     let row = |name, scene, code, words| Row { name, scene, code, words };
     vec![
-        row(
-            "a key file that others can read",
-            || key_file(|stage| stage.file("key", &stage.key, 0o644)),
-            3,
-            &["chmod 600"],
-        ),
         row(
             "a key file that is a folder",
             || {
@@ -251,6 +198,12 @@ fn of_the_key() -> Vec<Row> {
             &[],
         ),
         row("no key", || Scene::counted(healthy(), 0).env("KEYPLANE_API_KEY", ""), 3, &["KEYPLANE_API_KEY"]),
+        row(
+            "a key of no text",
+            || Scene::counted(healthy(), 0).env("KEYPLANE_API_KEY", no_text()),
+            3,
+            &["not text"],
+        ),
         row("a mistyped key", || Scene::counted(healthy(), 0).env("KEYPLANE_API_KEY", "kpk_abc"), 3, &["; "]),
     ]
 }
@@ -266,15 +219,7 @@ fn of_the_request() -> Vec<Row> {
         ),
         row("a request of no JSON", || asked_with("yes"), 2, &["cannot be read at line 1"]),
         row("a request that is a list", || asked_with("[1]"), 2, &["cannot be read"]),
-        row(
-            "a request of no text",
-            || {
-                use std::os::unix::ffi::OsStrExt as _;
-                asked_with(std::ffi::OsStr::from_bytes(b"\xff{}"))
-            },
-            2,
-            &["cannot be read"],
-        ),
+        row("a request of no text", || asked_with(no_text()), 2, &["cannot be read"]),
         row("a request for a Pod", || asked_with(r#"{"apiVersion":"v1","kind":"Pod"}"#), 2, &["a \"Pod\""]),
         row("a request without a kind", || asked_with(r#"{"apiVersion":"v1"}"#), 2, &["cannot be read"]),
         row(
@@ -303,4 +248,113 @@ fn of_the_request() -> Vec<Row> {
         ),
         row("no exchange at all", || Scene::bare(&[]), 2, &["address is not known", "--server URL"]),
     ]
+}
+
+/// Faults that only Unix has: modes, owners, links, pipes and limits.
+#[cfg(unix)]
+mod unix {
+    use std::fs;
+    use std::os::unix::fs::{chown, symlink};
+    use std::process::Command as Process;
+
+    use serde_json::json;
+
+    use super::super::{Row, Scene, healthy};
+    use super::{damaged, edited, key_file, on, replaced};
+    use crate::stage::set_mode;
+
+    /// The plugin under a shell that sets a limit for it.
+    fn under(shell: &str) -> Scene {
+        let mut scene = Scene::counted(healthy(), 1);
+        let mut command = assert_cmd::Command::new("/bin/sh");
+        command.env_clear().current_dir(scene.stage.home.path());
+        command.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]);
+        command.arg(scene.command.get_program()).args(scene.command.get_args());
+        for (name, value) in scene.command.get_envs() {
+            value.map(|value| command.env(name, value));
+        }
+        scene.command = command;
+        scene
+    }
+
+    pub(super) fn rows() -> Vec<Row> {
+        let heals = |name, scene| Row { name, scene, code: 0, words: &[] };
+        let row = |name, scene, code, words| Row { name, scene, code, words };
+        vec![
+            heals("a link in the cache's place", || {
+                damaged(|file| {
+                    let elsewhere = file.with_extension("elsewhere");
+                    fs::rename(file, &elsewhere).unwrap();
+                    symlink(elsewhere, file).unwrap();
+                })
+            }),
+            heals("a pipe in the cache's place", || {
+                damaged(|file| {
+                    replaced(file, |file| {
+                        assert!(Process::new("mkfifo").arg(file).status().unwrap().success());
+                    });
+                })
+            }),
+            heals("a cache that others may read", || damaged(|file| set_mode(file, 0o644))),
+            heals("a cache that is another's", || {
+                damaged(|file| {
+                    // Only root gives files away; for others a file of another layout stands for it.
+                    if chown(file, Some(12_345), None).is_err() {
+                        edited(file, "/layout", json!(99));
+                    }
+                })
+            }),
+            row(
+                "a cache folder that others may write in",
+                || {
+                    on(|stage| {
+                        fs::create_dir_all(stage.cache_folder()).unwrap();
+                        set_mode(&stage.cache_folder(), 0o777);
+                    })
+                },
+                0,
+                &[],
+            ),
+            row(
+                "a cache folder that cannot be entered",
+                || {
+                    on(|stage| {
+                        fs::create_dir_all(stage.cache_folder()).unwrap();
+                        set_mode(&stage.cache_folder(), 0o000);
+                    })
+                },
+                0,
+                &[],
+            ),
+            row(
+                "a home that cannot be written",
+                || Scene::counted(healthy(), 1).env("HOME", "/proc"),
+                0,
+                &[],
+            ),
+            // Each writing fails, as it does on a full disk; the signal that comes with it is ignored.
+            row("a disk that is full", || under("trap '' XFSZ; ulimit -f 0"), 0, &[]),
+            #[cfg(target_os = "linux")]
+            row("an output that is full", || under("exec > /dev/full"), 1, &["output cannot be written"]),
+            row(
+                "a CA file without an end",
+                || {
+                    Scene::bare(&[
+                        "--server",
+                        "https://exchange.example",
+                        "--certificate-authority",
+                        "/dev/zero",
+                    ])
+                },
+                11,
+                &["holds more than 1048576 bytes"],
+            ),
+            row(
+                "a key file that others can read",
+                || key_file(|stage| stage.file("key", &stage.key, 0o644)),
+                3,
+                &["chmod 600"],
+            ),
+        ]
+    }
 }
