@@ -22,7 +22,7 @@ use crate::token::BearerToken;
 use crate::token::cache::{Slot, TokenCache};
 use crate::token::cache_folder::CacheArgs;
 use crate::token::dead_slots;
-use crate::token::hand_out;
+use crate::token::hand_out::Client;
 use crate::token::life::TokenLife;
 use crate::token::obtain::{self, Asking, TokenSource};
 use crate::verbose;
@@ -151,7 +151,7 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     };
     let source = || TokenSource {
         cache: cache(),
-        client: request.from_client.then(hand_out::asking_process).flatten(),
+        client: request.from_client.then(Client::asking),
         started,
         timeout,
         key_time: command.map_or(Duration::ZERO, KeyCommand::limit),

@@ -9,6 +9,9 @@
 //!
 //! It may also be mistaken: a program that makes several clients asks once for each. So the exchange is shown the token,
 //! which is cheap, and asked ever more seldom when that goes on.
+//!
+//! Where the platform does not tell who asks (Windows), all clients count as one, and the suspicion is weak: the exchange
+//! is shown the token too, but where it does not answer the token is handed out all the same.
 
 use std::path::PathBuf;
 
@@ -28,10 +31,29 @@ const REMEMBERED: usize = 8;
 /// Bytes of the record's file: that many hand-outs and more.
 const FILE_LEN: usize = 2048;
 
-/// The process that started the plugin, where the platform tells.
-#[must_use]
-pub fn asking_process() -> Option<u32> {
-    platform::parent()
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// The process that started the plugin.
+    Process(u32),
+    /// One of all, for the platform does not tell.
+    Unknown,
+}
+
+impl Client {
+    /// Who started this process.
+    #[must_use]
+    pub fn asking() -> Self {
+        platform::parent().map_or(Self::Unknown, Self::Process)
+    }
+
+    /// As it stands in the record: no process that starts others has the number 0.
+    const fn number(self) -> u32 {
+        match self {
+            Self::Process(number) => number,
+            Self::Unknown => 0,
+        }
+    }
 }
 
 /// Whether the exchange may be asked now, because a client seems to be refused, when it was asked so `checks` times in
@@ -67,14 +89,14 @@ impl HandOut {
 #[derive(Clone, Debug)]
 pub struct HandOutRecord {
     path: PathBuf,
-    client: u32,
+    client: Client,
     latest: Vec<HandOut>,
 }
 
 impl HandOutRecord {
-    /// Reads the record for the process `client`. What is wrong with the file in any way is an empty record.
+    /// Reads the record for this `client`. What is wrong with the file in any way is an empty record.
     #[must_use]
-    pub fn read(path: PathBuf, client: u32, now: DateTime<Utc>) -> Self {
+    pub fn read(path: PathBuf, client: Client, now: DateTime<Utc>) -> Self {
         let mut latest: Vec<HandOut> = private_file::read_own(&path, FILE_LEN as u64)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -86,17 +108,17 @@ impl HandOutRecord {
     /// Whether this client asks again for the token of this life, which means that it was refused.
     #[must_use]
     pub fn says_refused(&self, life: TokenLife) -> bool {
-        self.latest.iter().any(|hand_out| hand_out.to == self.client && hand_out.life == life)
+        self.latest.iter().any(|hand_out| hand_out.to == self.client.number() && hand_out.life == life)
     }
 
     /// Remembers that this client is handed the token of this life now. Whether that worked matters to nobody: what
     /// is forgotten is handed out once more.
     pub fn remember(mut self, life: TokenLife, now: DateTime<Utc>) {
         // Once is enough: a client that asks often must not push out what it was handed before.
-        self.latest.retain(|hand_out| hand_out.to != self.client || hand_out.life != life);
+        self.latest.retain(|hand_out| hand_out.to != self.client.number() || hand_out.life != life);
         let surplus = (self.latest.len() + 1).saturating_sub(REMEMBERED);
         self.latest.drain(..surplus);
-        self.latest.push(HandOut { to: self.client, at: now, life });
+        self.latest.push(HandOut { to: self.client.number(), at: now, life });
         let (Ok(mut bytes), Some(folder)) = (serde_json::to_vec(&self.latest), self.path.parent()) else {
             return;
         };

@@ -21,7 +21,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::token::BearerToken;
 use crate::token::cache::{Cached, TokenCache};
 use crate::token::failure_memory::RememberedFailure;
-use crate::token::hand_out::{self, HandOutRecord};
+use crate::token::hand_out::{self, Client, HandOutRecord};
 use crate::token::life::{LEAST_LIFE, TokenLife};
 use crate::token::single_flight::{Flight, SingleFlight, Turn};
 use crate::token::way::Way;
@@ -55,7 +55,7 @@ pub struct TokenSource<'a> {
     /// The slot.
     pub cache: TokenCache,
     /// The process that asks, when it is a client.
-    pub client: Option<u32>,
+    pub client: Option<Client>,
     /// When the start began.
     pub started: Instant,
     /// What may pass until there is a token, once there is a key.
@@ -105,7 +105,7 @@ impl TokenSource<'_> {
         let record = self.record();
         if !record.as_ref().is_some_and(|record| record.says_refused(cached.life)) {
             return if cached.life.is_due_for_refresh(now()) {
-                self.refresh_early(cached, record)
+                self.refresh_early(cached, record, false)
             } else {
                 verbose::note("handing out the cached token");
                 Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record })
@@ -114,6 +114,12 @@ impl TokenSource<'_> {
         if !hand_out::may_check(cached.checks, cached.life.obtained_at(), now()) {
             verbose::note("the client asks again, but the exchange was asked about its token a moment ago");
             return Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record });
+        }
+        if self.client == Some(Client::Unknown) {
+            verbose::note(
+                "a client asks again, perhaps because its token was refused; asking the exchange about it",
+            );
+            return self.refresh_early(cached, record, true);
         }
         verbose::note("the client asks again, as if its token was refused; asking the exchange about it");
         self.ask_or_take(Some(&cached))
@@ -130,8 +136,14 @@ impl TokenSource<'_> {
         Some(HandOutRecord::read(self.cache.hand_outs(), self.client?, now()))
     }
 
-    /// The next token, if this start is the one to ask for it and the exchange is quick; else the cached one.
-    fn refresh_early(&self, cached: Cached, record: Option<HandOutRecord>) -> Result<Obtained, Failure> {
+    /// The next token, if this start is the one to ask for it and the exchange is quick; else the cached one. Where that
+    /// is `suspect`, the exchange is shown it and may give it back.
+    fn refresh_early(
+        &self,
+        cached: Cached,
+        record: Option<HandOutRecord>,
+        suspect: bool,
+    ) -> Result<Obtained, Failure> {
         let Some(flight) = self.cache.is_writable().then(|| (self.flight)().try_lead()).flatten() else {
             verbose::note(
                 "handing out the cached token; the next one is asked for by another start, or later",
@@ -151,9 +163,14 @@ impl TokenSource<'_> {
             verbose::note("handing out the cached token; the exchange failed a moment ago");
             return Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record });
         }
-        verbose::note("the cached token ends soon; asking the exchange for the next one");
-        let asked = (self.ask)(Asking { limit, early: true, held: None });
-        match self.settle(asked, 0, true, limit) {
+        if !suspect {
+            verbose::note("the cached token ends soon; asking the exchange for the next one");
+        }
+        let checks =
+            if suspect { hand_out::checks_after(cached.checks, cached.life.obtained_at(), now()) } else { 0 };
+        let held = suspect.then_some(&cached.token);
+        let asked = (self.ask)(Asking { limit, early: true, held });
+        match self.settle(asked, checks, true, limit) {
             Ok((token, life)) => Ok(Obtained { token, life, is_new: true, record }),
             Err(failure) if is_about_the_key(failure.kind()) => Err(failure),
             Err(failure) => {

@@ -91,6 +91,9 @@ mod text_edit_laws;
 #[cfg(test)]
 mod token_life_laws;
 #[cfg(test)]
+#[cfg(not(unix))]
+mod unknown_client;
+#[cfg(test)]
 mod verbose;
 #[cfg(test)]
 mod whoami;

@@ -243,14 +243,16 @@ async fn revoke(walk: &mut Walkthrough) -> Result<()> {
         "The exchange refuses at once. The token handed out before is Forbidden when the RoleBindings are gone, and\n\
          dead when the API server forgets it, within ten seconds.",
     );
+    // The API server remembers for ten seconds that it has just seen the token: so there is something to be Forbidden.
+    walk.run("kubectl --kubeconfig $DEMO/demo.kubeconfig get pods", Expect::Succeeds).await?;
     walk.run("kubectl keyplane apikeys revoke demo -n acme --yes", Expect::Prints("revoked")).await?;
+    walk.eventually("kubectl --kubeconfig $DEMO/demo.kubeconfig get pods", Expect::FailsWith("orbidden"))
+        .await?;
     walk.eventually(
         "kubectl keyplane get-token --no-cache --key-file $DEMO/demo.key",
         Expect::FailsWith("the key was revoked"),
     )
     .await?;
-    walk.eventually("kubectl --kubeconfig $DEMO/demo.kubeconfig get pods", Expect::FailsWith("orbidden"))
-        .await?;
     walk.eventually(
         "kubectl --kubeconfig $DEMO/demo.kubeconfig get pods",
         Expect::FailsWith("the key was revoked"),
