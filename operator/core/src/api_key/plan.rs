@@ -43,16 +43,29 @@ pub fn plan(observed: &ObservedApiKey, now: DateTime<Utc>) -> Plan<keyplane_crds
     let judged = record.clone().unwrap_or_default();
     let verdict = verdict(observed, &judged, now);
     let record = if verdict.is_entitled { Some(admitted(observed, &judged, now)) } else { record };
-    let is_awaited = !tombstones.is_empty() || !status::is_told(key, record.as_ref(), now);
-    let wanted = wanted(observed, &verdict, record.as_ref(), is_awaited, now);
+    let is_over = !matches!(standing(key, now), Standing::Live | Standing::ExpiredAtCreation);
+    let is_told = status::is_told(key, record.as_ref(), now);
+    let is_record_needed = !is_over || !is_told || !tombstones.is_empty();
+    let wanted = match (is_over, is_record_needed) {
+        (false, _) => wanted(observed, &verdict, record.as_ref(), now),
+        // Nothing is made for a key that ended: what cannot be made would keep it from ending.
+        (true, true) => identities(observed),
+        (true, false) => Vec::new(),
+    };
     let convergence = Convergence::between(&wanted, &observed.children);
     let mut actions = convergence.actions.clone();
-    let needs_finalizer = !wanted.is_empty() && !has_finalizer(&key.metadata);
+    // Before whatever gives, and after what takes: nobody who takes the finalizer off delays that.
+    let needs_finalizer = !is_over && !wanted.is_empty() && !has_finalizer(&key.metadata);
     if needs_finalizer {
-        actions.insert(0, Action::AddFinalizer);
+        let first = actions.iter().position(Action::gives).unwrap_or(actions.len());
+        actions.insert(first, Action::AddFinalizer);
     }
     actions.extend(tombstones.into_iter().map(Action::Remember));
-    actions = last_copy::kept(actions, &observed.children, !wanted.is_empty());
+    if is_record_needed {
+        let must_wait =
+            if is_over { !is_told } else { identities(observed).iter().any(Child::is_terminating) };
+        actions = last_copy::kept(actions, &observed.children, must_wait);
+    }
     let is_settled = !needs_finalizer && convergence.is_complete();
     let facts =
         Facts { observed, verdict: &verdict, record: record.as_ref(), convergence: &convergence, is_settled };
@@ -82,23 +95,28 @@ fn admitted(observed: &ObservedApiKey, record: &KeyRecord, now: DateTime<Utc>) -
     }
 }
 
-/// What a key is to have. One that is refused for now keeps its record, so that it is the same key when it is not any
-/// more; one that ended keeps it while that is awaited: until its digests are remembered and its status tells of it.
+/// What a key that has not ended is to have. One that is refused for now keeps its record, so that it is the same key when it
+/// is not any more.
 fn wanted(
     observed: &ObservedApiKey,
     verdict: &Verdict,
     record: Option<&KeyRecord>,
-    is_awaited: bool,
     now: DateTime<Utc>,
 ) -> Vec<Child> {
     let Some(record) = record else { return Vec::new() };
     let key = &observed.key;
     let owner = owner(key);
     if verdict.is_entitled {
-        return entitled(&owner, record, verdict.grant.as_ref(), issue::grace_seconds(key), now);
+        entitled(&owner, record, verdict.grant.as_ref(), issue::grace_seconds(key), now)
+    } else {
+        vec![identity(&owner, record)]
     }
-    let is_over = !matches!(standing(key, now), Standing::Live | Standing::ExpiredAtCreation);
-    if is_over && !is_awaited { Vec::new() } else { vec![identity(&owner, record)] }
+}
+
+/// The identities that were found, as they are.
+fn identities(observed: &ObservedApiKey) -> Vec<Child> {
+    let is_identity = |child: &&Child| child.kind() == ChildKind::ServiceAccount;
+    observed.children.iter().filter(is_identity).cloned().collect()
 }
 
 fn owner(key: &ApiKey) -> Owner {
@@ -110,9 +128,7 @@ fn take_away(observed: &ObservedApiKey, tombstones: Vec<Tombstone>) -> Vec<Actio
     if tombstones.is_empty() {
         return teardown(&observed.children, has_finalizer(&observed.key.metadata));
     }
-    let is_identity = |child: &&Child| child.kind() == ChildKind::ServiceAccount;
-    let kept: Vec<Child> = observed.children.iter().filter(is_identity).cloned().collect();
-    let mut actions = Convergence::between(&kept, &observed.children).actions;
+    let mut actions = Convergence::between(&identities(observed), &observed.children).actions;
     actions.extend(tombstones.into_iter().map(Action::Remember));
     // What is needed of the record is remembered by then: it is not made again.
     last_copy::kept(actions, &observed.children, false)

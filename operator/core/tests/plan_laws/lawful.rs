@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use keyplane_core::api_key::{Known, holder};
+use keyplane_core::api_key::{KeyRecord, Known, holder};
 use keyplane_core::child::{Child, ChildKind, ChildRef};
 use keyplane_core::ownership::{
     ACCOUNT_LABEL, DELIVERY_BINDING, DIGEST_ANNOTATION, FINALIZER, OWNERS_BINDING, anchor_name,
@@ -53,9 +53,9 @@ pub fn freed(actions: &[Action]) {
 pub fn finalizer_first(resource: &ObjectMeta, actions: &[Action]) {
     let is_held = resource.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
     let at = actions.iter().position(|action| *action == Action::AddFinalizer);
-    assert!(at.is_none_or(|at| at == 0), "the finalizer is the first step");
+    let gives = actions.iter().position(Action::gives);
     assert!(
-        is_held || at == Some(0) || !actions.iter().any(Action::gives),
+        is_held || gives.is_none_or(|gives| at.is_some_and(|at| at < gives)),
         "made without a finalizer: {actions:#?}"
     );
 }
@@ -88,15 +88,13 @@ pub fn step(cluster: &Cluster, actor: &ObjectMeta, action: &Action) {
     }
 }
 
-/// Only the key that holds a digest, or held it and rotated it out, has it remembered.
+/// Only the key that holds a digest, or has it on record, in whichever copy is left, has it remembered.
 fn remembered(cluster: &Cluster, actor: &ObjectMeta, digest: &str) {
     let candidates = candidates(cluster, digest);
     let is_actor = |known: &Known| known.key.metadata.uid == actor.uid;
     let holds = holder(&candidates, digest).is_some_and(is_actor);
-    let had = candidates.iter().any(|known| {
-        is_actor(known)
-            && known.record.as_ref().is_some_and(|record| record.ended.iter().any(|ended| ended == digest))
-    });
+    let children = children_of(cluster, actor.uid.as_deref().unwrap(), account_name(actor));
+    let had = KeyRecord::among(&children).is_some_and(|record| record.digests().contains(&digest));
     assert!(holds || had, "{digest} is not the actor's: {actor:#?}");
 }
 

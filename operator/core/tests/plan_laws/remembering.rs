@@ -184,24 +184,30 @@ proptest! {
 
     #[test]
     fn a_revoked_digest_is_remembered_though_somebody_deleted_the_identity_that_carries_the_record(
-        is_deleted in any::<bool>(),
+        (is_deleted, is_stripped) in (any::<bool>(), any::<bool>()),
         kills in prop::collection::vec((any::<u64>(), 0..4_usize), 0..5),
         seed in any::<u64>(),
     ) {
         let mut cluster = accounts();
         cluster.create(key_of(HOLDER, 0)).unwrap();
         converge(&mut cluster, seed);
-        let identity = cluster.identity(uid_of(&cluster.api_keys[&at(HOLDER)])).unwrap();
+        let key_uid = uid_of(&cluster.api_keys[&at(HOLDER)]).to_owned();
+        let identity = cluster.identity(&key_uid).unwrap();
         let (place, uid) = (identity.reference(), identity.uid().to_owned());
         cluster.delete_child(&place, &uid).unwrap();
         edit_key_at(&mut cluster, &at(HOLDER), |key| key.spec.revoked = Some(true));
         if is_deleted {
             cluster.delete::<ApiKey>(&at(HOLDER));
+        } else if is_stripped {
+            // Its owner takes the finalizer off as often as the controller looks.
+            cluster.api_keys.get_mut(&at(HOLDER)).unwrap().metadata.finalizers = None;
         }
         for (order, writes) in kills {
             look_at_all(&mut cluster, order, &mut Budget::of(writes));
         }
         converge(&mut cluster, !seed);
+        // Nothing is made for a key that ended, so that nothing can keep it from ending.
+        prop_assert!(cluster.identity(&key_uid).is_none());
         prop_assert!(cluster.tombstones.contains(&specs::digest(0)));
         prop_assert!(cluster.objects.keys().all(|left| left.kind != ChildKind::Secret));
     }
