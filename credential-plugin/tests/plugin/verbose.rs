@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use keyplane_credential_plugin::typed_command::word;
 use serde_json::json;
 
 use crate::kept_key::{accepting, shows_no_key, text};
@@ -44,16 +45,20 @@ fn each_kubectl_is_told_with_its_place_its_exit_code_and_its_time_and_no_part_of
     let place = "kubectl --context prod --namespace acme";
     assert_eq!(
         told[0],
-        format!("runs {place} get --output=json --request-timeout=20s -- apikeys.keyplane.dev ci")
+        format!(
+            "runs {place} get {} {} -- apikeys.keyplane.dev ci",
+            word("--output=json"),
+            word("--request-timeout=20s")
+        )
     );
     assert!(
         told[1].starts_with("kubectl ended with exit code 0 after ") && told[1].ends_with(" ms"),
         "{told:?}"
     );
-    is_told(&told, &format!("runs {place} patch --type=merge --patch=... --output=json"));
+    is_told(&told, &format!("runs {place} patch {} ", word("--type=merge")));
     is_told(&told, "waiting up to 1 s for the key to be revoked");
     let told = run(&["apikeys", "unlock", "ci", "--timeout", "1s", "--kubeconfig", "my config"]);
-    is_told(&told, "runs kubectl --kubeconfig 'my config' patch");
+    is_told(&told, &format!("runs kubectl --kubeconfig {} patch", word("my config")));
     assert!(told[0].ends_with(", in the kubeconfig's current context"), "{told:?}");
     for args in [
         &["apikeys", "list"][..],
@@ -109,8 +114,9 @@ fn logout_tells_which_files_it_removes() {
     let told = steps(&output);
     is_told(&told, &format!("the exchange is {}; it is not asked", exchange.url));
     is_told(&told, &format!("removed {}", token.display()));
-    let kept =
-        told.iter().filter(|step| step.starts_with("removed ") && step.contains("/.config/keyplane/keys/"));
+    let kept = told
+        .iter()
+        .filter(|step| step.starts_with("removed ") && step.contains(stage.kept_folder().to_str().unwrap()));
     assert_eq!(kept.count(), 2, "the key and its record: {told:?}");
     let again = steps(&stage.command("logout", &exchange).arg("--verbose").output().unwrap());
     is_told(&again, "there is no ");
