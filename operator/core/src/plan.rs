@@ -105,12 +105,8 @@ impl Convergence {
     #[must_use]
     pub fn between(wanted: &[Child], found: &[Child]) -> Self {
         let mut convergence = Self {
-            actions: removal(found, wanted),
-            awaited: found
-                .iter()
-                .filter(|child| is_right(child) && child.is_terminating() && is_unwanted(child, wanted))
-                .map(Child::reference)
-                .collect(),
+            actions: removal(found, |child| is_wanted(child, wanted)),
+            awaited: leaving(found, |child| is_wanted(child, wanted)),
             conflicts: Vec::new(),
         };
         for desired in wanted {
@@ -143,6 +139,15 @@ impl Convergence {
         convergence
     }
 
+    /// Leaves of what is found only what is `kept`, as it is: nothing is made, and nothing is changed.
+    #[must_use]
+    pub fn keeping(found: &[Child], kept: impl Fn(&Child) -> bool) -> Self {
+        let mut actions = removal(found, &kept);
+        actions
+            .extend(found.iter().filter(|child| kept(child) && child.is_terminating()).filter_map(release));
+        Self { actions, awaited: leaving(found, |_| false), conflicts: Vec::new() }
+    }
+
     /// Whether everything wanted is there.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -171,9 +176,15 @@ fn is_anothers(found: &Child, desired: &Child) -> bool {
     owner.is_some() && owner != owner_uid(desired.metadata())
 }
 
-/// The deletion of every found object that is not wanted, in the order in which rights end soonest.
-fn removal(found: &[Child], wanted: &[Child]) -> Vec<Action> {
-    let mut unwanted: Vec<&Child> = found.iter().filter(|child| is_unwanted(child, wanted)).collect();
+/// Rights that are still being deleted and are not kept.
+fn leaving(found: &[Child], is_kept: impl Fn(&Child) -> bool) -> Vec<ChildRef> {
+    let leaving = found.iter().filter(|child| is_right(child) && child.is_terminating());
+    leaving.filter(|child| !is_kept(child)).map(Child::reference).collect()
+}
+
+/// The deletion of every found object that is not kept, in the order in which rights end soonest.
+fn removal(found: &[Child], is_kept: impl Fn(&Child) -> bool) -> Vec<Action> {
+    let mut unwanted: Vec<&Child> = found.iter().filter(|child| !is_kept(child)).collect();
     unwanted.sort_by_key(|child| (deletion_rank(child.kind()), child.reference()));
     unwanted
         .into_iter()
@@ -186,8 +197,8 @@ fn removal(found: &[Child], wanted: &[Child]) -> Vec<Action> {
         .collect()
 }
 
-fn is_unwanted(child: &Child, wanted: &[Child]) -> bool {
-    !wanted.iter().any(|desired| desired.reference() == child.reference())
+fn is_wanted(child: &Child, wanted: &[Child]) -> bool {
+    wanted.iter().any(|desired| desired.reference() == child.reference())
 }
 
 /// Whether somebody can do something for as long as the object exists.
@@ -228,7 +239,7 @@ pub fn plan_orphans(children: &[Child]) -> Vec<Action> {
         })
         .cloned()
         .collect();
-    removal(&swept, &[])
+    removal(&swept, |_| false)
 }
 
 fn is_own_binding(binding: &RoleBinding) -> bool {
@@ -244,7 +255,7 @@ fn is_own_binding(binding: &RoleBinding) -> bool {
 #[must_use]
 pub fn teardown(found: &[Child], has_finalizer: bool) -> Vec<Action> {
     if !found.is_empty() {
-        removal(found, &[])
+        removal(found, |_| false)
     } else if has_finalizer {
         vec![Action::RemoveFinalizer]
     } else {

@@ -46,24 +46,23 @@ pub fn plan(observed: &ObservedApiKey, now: DateTime<Utc>) -> Plan<keyplane_crds
     let is_over = !matches!(standing(key, now), Standing::Live | Standing::ExpiredAtCreation);
     let is_told = status::is_told(key, record.as_ref(), now);
     let is_record_needed = !is_over || !is_told || !tombstones.is_empty();
-    let wanted = match (is_over, is_record_needed) {
-        (false, _) => wanted(observed, &verdict, record.as_ref(), now),
+    let convergence = if is_over {
         // Nothing is made for a key that ended: what cannot be made would keep it from ending.
-        (true, true) => identities(observed),
-        (true, false) => Vec::new(),
+        Convergence::keeping(&observed.children, |child| is_record_needed && is_identity(child))
+    } else {
+        Convergence::between(&wanted(observed, &verdict, record.as_ref(), now), &observed.children)
     };
-    let convergence = Convergence::between(&wanted, &observed.children);
     let mut actions = convergence.actions.clone();
     // Before whatever gives, and after what takes: nobody who takes the finalizer off delays that.
-    let needs_finalizer = !is_over && !wanted.is_empty() && !has_finalizer(&key.metadata);
+    let needs_finalizer = !is_over && record.is_some() && !has_finalizer(&key.metadata);
     if needs_finalizer {
         let first = actions.iter().position(Action::gives).unwrap_or(actions.len());
         actions.insert(first, Action::AddFinalizer);
     }
     actions.extend(tombstones.into_iter().map(Action::Remember));
     if is_record_needed {
-        let must_wait =
-            if is_over { !is_told } else { identities(observed).iter().any(Child::is_terminating) };
+        let is_leaving = |child: &Child| is_identity(child) && child.is_terminating();
+        let must_wait = if is_over { !is_told } else { observed.children.iter().any(is_leaving) };
         actions = last_copy::kept(actions, &observed.children, must_wait);
     }
     let is_settled = !needs_finalizer && convergence.is_complete();
@@ -113,10 +112,8 @@ fn wanted(
     }
 }
 
-/// The identities that were found, as they are.
-fn identities(observed: &ObservedApiKey) -> Vec<Child> {
-    let is_identity = |child: &&Child| child.kind() == ChildKind::ServiceAccount;
-    observed.children.iter().filter(is_identity).cloned().collect()
+fn is_identity(child: &Child) -> bool {
+    child.kind() == ChildKind::ServiceAccount
 }
 
 fn owner(key: &ApiKey) -> Owner {
@@ -128,7 +125,7 @@ fn take_away(observed: &ObservedApiKey, tombstones: Vec<Tombstone>) -> Vec<Actio
     if tombstones.is_empty() {
         return teardown(&observed.children, has_finalizer(&observed.key.metadata));
     }
-    let mut actions = Convergence::between(&identities(observed), &observed.children).actions;
+    let mut actions = Convergence::keeping(&observed.children, is_identity).actions;
     actions.extend(tombstones.into_iter().map(Action::Remember));
     // What is needed of the record is remembered by then: it is not made again.
     last_copy::kept(actions, &observed.children, false)
