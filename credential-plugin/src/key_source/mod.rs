@@ -11,6 +11,7 @@ mod key_text;
 mod keyring;
 mod record_name;
 pub mod shared_run;
+mod surroundings;
 pub mod words;
 
 use std::fmt;
