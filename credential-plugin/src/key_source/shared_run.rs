@@ -21,7 +21,7 @@ use crate::key_source::{FirstRun, FoundKey, KeyCommand, Source, surroundings};
 use crate::private_file;
 use crate::token::cache::Slot;
 use crate::token::failure_memory::{FailureMemory, LONGEST_ASKED_PAUSE};
-use crate::token::obtain::EARLY_REFRESH_LIMIT;
+use crate::token::obtain::{EARLY_REFRESH_LIMIT, KeyTime};
 use crate::token::single_flight::{Flight, SingleFlight, Turn};
 use crate::token::way::Way;
 use crate::verbose;
@@ -64,7 +64,8 @@ impl SharedRun {
     }
 
     /// Runs the command of which no key is noted, unless another start does, for which it waits: for a stuck one as long
-    /// as the command and a part of the `timeout`. The right to run it is left in `held`.
+    /// as the command and a part of the `timeout`, for all of them as long as two commands and the `timeout`. A run of its
+    /// own comes on top, with the command's whole time. The right to run it is left in `held`.
     ///
     /// # Errors
     /// The command's failure, met now or a moment ago by another start; [`FailureKind::NoKey`] when another start has no
@@ -110,18 +111,18 @@ impl SharedRun {
         }
     }
 
-    /// The key, by a run of the command if it has not run yet. An `early` run has this time and rests longer when it
-    /// fails: nobody needs its key yet, and a question that comes and goes is a nuisance.
+    /// The key, by a run of the command if it has not run yet. An early run rests longer when it fails: nobody
+    /// needs its key yet, and a question that comes and goes is a nuisance.
     ///
     /// # Errors
     /// The command's failure, met now or, by another early run, a moment ago.
-    pub fn read<'a>(&self, key: &'a FoundKey, limit: Duration, early: bool) -> Result<&'a PlaintextKey, Failure> {
+    pub fn read<'a>(&self, key: &'a FoundKey, time: KeyTime) -> Result<&'a PlaintextKey, Failure> {
         if key.is_read() {
             return key.read();
         }
-        if !early {
+        let KeyTime::Early(limit) = time else {
             return self.remembered(key.read(), false);
-        }
+        };
         let rests = self
             .failures()
             .read()
