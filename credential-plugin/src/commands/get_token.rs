@@ -41,7 +41,8 @@ keeps for the exchange, else the first line that --key-command prints; it is nev
 --key-name says which, whatever the variable holds.
 The key command is started without a shell: its words are split at blanks, quotes hold a word together, and nothing \
 else has a meaning. For a pipe give 'sh -c \"...\"'. Its program is on PATH or a whole path, for a client may start \
-this anywhere. It runs only when the exchange is asked, so one command text must always mean one identity.
+this anywhere. It runs only when the exchange is asked, so one command text must always mean one identity: \
+put what distinguishes them into the text, such as sh -c 'AWS_PROFILE=prod exec aws ...'.
 Of many starts without a cached token one runs the key command and asks the exchange, and the others wait for its \
 answer. In the last quarter \
 of a token's time one start asks for the next. A failure counts for a short time, 1 s to 10 s and with a Retry-After up \
