@@ -23,6 +23,7 @@ use keyplane_core::key_format::{KeyDigest, PlaintextKey};
 use serde::Serialize;
 
 pub use self::command::KeyCommand;
+pub use self::config_folder::NONE_IS_NAMED;
 pub use self::found::{FirstRun, FoundKey, is_another};
 pub use self::kept::{Forgotten, Kept, KeptKey, Record, Store, StoreChoice};
 pub use self::key_text::{read, read_file};
