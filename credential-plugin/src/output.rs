@@ -1,14 +1,15 @@
 //! How results are shown: a table as kubectl prints them, or JSON for programs.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use clap::ValueEnum;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use crate::secret_text::without_keys;
-use crate::visible_text::visible;
+use crate::visible_text::{is_hidden, visible};
 
 /// The form of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -20,22 +21,45 @@ pub enum OutputFormat {
     Json,
 }
 
-/// Writes a value as indented JSON.
+/// Writes a value as indented JSON. What [is hidden](is_hidden) stands in it as `\uXXXX`: the value is the same for a
+/// program, and on a terminal it changes nothing.
 ///
 /// # Errors
 /// [`FailureKind::Local`](crate::failure::FailureKind::Local) when the output cannot be written.
 pub fn json(value: &impl Serialize, out: &mut impl Write) -> Result<(), Failure> {
-    serde_json::to_writer_pretty(&mut *out, value).map_err(|error| Failure::output(&error.into()))?;
-    out.write_all(b"\n").and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+    let json = serde_json::to_string_pretty(value).map_err(|error| Failure::output(&error.into()))?;
+    writeln!(out, "{}", escaped(&json)).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 
-/// The value with the names of all fields as Kubernetes writes them: `expiresAt` for the exchange's `expires_at`.
+/// JSON in which no character is hidden but the ends of its own lines.
+fn escaped(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Between texts there are only blanks and ends of lines; in them serde_json has escaped those.
+        if is_hidden(c) && c != '\n' {
+            shown.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// The value with the names of all fields as Kubernetes writes them: `expiresAt` for the exchange's `expires_at`. A field
+/// beside which another one has that name keeps its own, so that none is lost.
 #[must_use]
 pub fn camel_case(value: Value) -> Value {
     match value {
-        Value::Object(fields) => Value::Object(
-            fields.into_iter().map(|(name, value)| (camel_name(&name), camel_case(value))).collect(),
-        ),
+        Value::Object(fields) => {
+            let told: BTreeSet<String> = fields.keys().cloned().collect();
+            let mut shown = Map::new();
+            for (name, value) in fields {
+                let camel = camel_name(&name);
+                let is_taken = told.contains(&camel) || shown.contains_key(&camel);
+                shown.insert(if is_taken { name } else { camel }, camel_case(value));
+            }
+            Value::Object(shown)
+        }
         Value::Array(values) => Value::Array(values.into_iter().map(camel_case).collect()),
         value => value,
     }
@@ -102,7 +126,42 @@ pub fn line(out: &mut impl Write, text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    proptest! {
+        #[test]
+        fn json_shows_nothing_hidden_and_is_the_same_value(
+            texts: Vec<String>,
+            hidden in proptest::collection::vec("[\u{7f}-\u{9f}\u{ad}\u{200b}-\u{202e}\u{e0000}-\u{e007f}\\\\\"\n\u{1b}u]{0,9}", 0..4),
+        ) {
+            let fields: Map<String, Value> = hidden.iter().map(|text| (text.clone(), json!([text]))).collect();
+            let value = json!({"texts": texts, "fields": fields});
+            let mut out = Vec::new();
+            super::json(&value, &mut out).unwrap();
+            let shown = String::from_utf8(out).unwrap();
+            prop_assert!(!shown.chars().any(|c| is_hidden(c) && c != '\n'), "{:?}", shown);
+            prop_assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn json_escapes_what_a_terminal_would_obey() {
+        let mut out = Vec::new();
+        super::json(&json!({"displayName": "a\u{9b}2J\u{202e}b\u{e0041} für 東京"}), &mut out).unwrap();
+        let shown = "{\n  \"displayName\": \"a\\u009b2J\\u202eb\\udb40\\udc41 für 東京\"\n}\n";
+        assert_eq!(String::from_utf8(out).unwrap(), shown);
+    }
+
+    #[test]
+    fn of_two_fields_that_would_have_one_name_none_is_lost() {
+        for fields in
+            [json!({"kubernetes_exec": 1, "kubernetesExec": 2}), json!({"a_b": 1, "aB": 2, "a__b": 3})]
+        {
+            assert_eq!(camel_case(fields.clone()), fields);
+        }
+        assert_eq!(camel_case(json!({"a__b": 1, "a_b": 2})), json!({"aB": 1, "a_b": 2}));
+    }
 
     #[test]
     fn every_field_is_named_as_kubernetes_does_and_no_value_changes() {

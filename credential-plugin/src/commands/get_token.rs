@@ -24,7 +24,7 @@ use crate::token::cache_folder::CacheArgs;
 use crate::token::dead_slots;
 use crate::token::hand_out::Client;
 use crate::token::life::TokenLife;
-use crate::token::obtain::{self, Asking, TokenSource};
+use crate::token::obtain::{self, Asking, KeyTime, TokenSource};
 use crate::verbose;
 
 const HELP: &str = "\
@@ -41,12 +41,14 @@ keeps for the exchange, else the first line that --key-command prints; it is nev
 --key-name says which, whatever the variable holds.
 The key command is started without a shell: its words are split at blanks, quotes hold a word together, and nothing \
 else has a meaning. For a pipe give 'sh -c \"...\"'. Its program is on PATH or a whole path, for a client may start \
-this anywhere. It runs only when the exchange is asked, so one command text must always mean one identity.
+this anywhere. It runs only when the exchange is asked, so one command text must always mean one identity: \
+put what distinguishes them into the text, such as sh -c 'AWS_PROFILE=prod exec aws ...'.
 Of many starts without a cached token one runs the key command and asks the exchange, and the others wait for its \
 answer. In the last quarter \
 of a token's time one start asks for the next. A failure counts for a short time, 1 s to 10 s and with a Retry-After up \
 to 30 s, also for other starts; one on the way to the exchange only for starts with the same proxy and no longer \
---timeout, one of the key command only for starts that give it no longer; --no-cache asks at once.
+--timeout, one of the key command only for starts with the same environment and folder that give it no longer; \
+--no-cache asks at once.
 A client that asks again within 10 s was refused by the API server: then the exchange is asked about the cached token \
 before it is given again.
 
@@ -114,29 +116,29 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let shared = || command.and_then(shared);
     // Which key's slot is filled. Some sources only say which key they had the last time.
     let slots_key = Cell::new(key.digest());
-    let ask = |asking: Asking<'_>| {
-        let began = Instant::now();
-        let limit = if asking.early { asking.limit } else { Duration::MAX };
-        let plaintext = match shared() {
-            Some(shared) => shared.read(&key, limit, asking.early)?,
-            None => key.read_within(limit)?,
+    // When this start ran the key command, if it did: for the first time, or now that its key is needed.
+    let own_run = Cell::new(command.filter(|_| key.is_read()).map(|_| Instant::now()));
+    let read_key = |time: KeyTime| {
+        let was_read = key.is_read();
+        match (shared(), time) {
+            (Some(shared), time) => shared.read(&key, time)?,
+            (None, KeyTime::Whole) => key.read()?,
+            (None, KeyTime::Early(limit)) => key.read_within(limit)?,
         };
-        if key.digest() != slots_key.get() {
-            return Err(key_source::is_another());
+        if command.is_some() && !was_read {
+            own_run.set(Some(Instant::now()));
         }
-        let passed = if asking.early { began.elapsed() } else { Duration::ZERO };
-        let left = asking.limit.saturating_sub(passed);
-        client::swap(&exchange, plaintext, request.api_version, left, asking.held)
+        if key.digest() == slots_key.get() { Ok(()) } else { Err(key_source::is_another()) }
+    };
+    let ask = |asking: Asking<'_>| {
+        client::swap(&exchange, key.read()?, request.api_version, asking.limit, asking.held)
             .map_err(|failure| with_the_keys_name(failure, &key))
     };
     let Some(folder) = &folder else {
         verbose::note("without a cache: asking the exchange");
         key.read()?;
-        slots_key.set(key.digest());
-        let (token, life) = obtain::long_enough(
-            ask(Asking { limit: timeout, early: false, held: None })?,
-            exchange.base.as_str(),
-        )?;
+        let asked = ask(Asking { limit: timeout, held: None })?;
+        let (token, life) = obtain::long_enough(asked, exchange.base.as_str())?;
         return print(request.api_version, &token, life, out);
     };
     let choose_proxy = || proxy::choose(&exchange, environment::text);
@@ -156,9 +158,11 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
         timeout,
         key_time: command.map_or(Duration::ZERO, KeyCommand::limit),
         flight: &flight,
+        own_run: &own_run,
         held: &held,
         key_news: &key_news,
         base: exchange.base.as_str(),
+        read_key: &read_key,
         ask: &ask,
         proxy: &choose_proxy,
     };

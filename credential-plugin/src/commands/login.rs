@@ -13,7 +13,8 @@ use crate::exchange::arguments::ExchangeArgs;
 use crate::failure::{Failure, FailureKind};
 use crate::hidden_prompt;
 use crate::key_source::{
-    KeptKey, KeyArgs, KeyCommand, Store, StoreChoice, kept_key_name, read_file, read_input, read_variable,
+    self, KeptKey, KeyArgs, KeyCommand, Store, StoreChoice, kept_key_name, read_file, read_input,
+    read_variable,
 };
 use crate::kubeconfig::current::ContextArgs;
 use crate::output;
@@ -27,7 +28,7 @@ use crate::verbose;
 const HELP: &str = "\
 The key is asked for at the terminal, without showing it; without a terminal it is the one line of standard input. It is \
 kept only when the exchange accepts it: in the operating system's keyring, else in a file of mode 0600 below \
-KEYPLANE_CONFIG_DIR, $XDG_CONFIG_HOME/keyplane or ~/.config/keyplane.
+KEYPLANE_CONFIG_DIR, $XDG_CONFIG_HOME/keyplane or ~/.config/keyplane, on Windows %LOCALAPPDATA%\\keyplane.
 One key is kept for each exchange; for more, give each a --key-name, and get-token the same one.
 The exchange is --server, else KEYPLANE_URL, else the one of the kubeconfig's current context, when its user calls this \
 plugin. get-token uses the kept key where neither --key-file nor KEYPLANE_API_KEY gives one.
@@ -194,7 +195,7 @@ pub(super) fn no_folder() -> Failure {
     Failure::new(
         FailureKind::File,
         "the system names no folder in which keys could be kept",
-        "neither KEYPLANE_CONFIG_DIR nor XDG_CONFIG_HOME nor HOME is set",
+        key_source::NONE_IS_NAMED,
         "set KEYPLANE_CONFIG_DIR to a folder of yours",
     )
 }

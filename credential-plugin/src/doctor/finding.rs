@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::secret_text::without_keys;
+use crate::visible_text::visible;
 
 /// Characters of each part of a finding: longer than any command that it prints.
 const PART_MAX: usize = 2000;
@@ -70,6 +71,19 @@ impl Finding {
 }
 
 fn in_line(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    // What stood on two lines stays two words.
+    let text = visible(&text.replace(char::is_control, " "));
     without_keys(text.trim()).chars().take(PART_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Finding;
+
+    #[test]
+    fn a_part_is_one_line_in_which_nothing_is_hidden() {
+        let finding =
+            Finding::problem("key", "one\ntwo\u{9b}2J\u{202e}three\u{200b}", "\u{feff}do\u{e0041} it\n");
+        assert_eq!((finding.found.as_str(), finding.remedy.as_deref()), ("one two 2Jthree", Some("do it")));
+    }
 }

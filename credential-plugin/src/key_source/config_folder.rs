@@ -13,6 +13,9 @@ pub fn config_folder() -> Option<PathBuf> {
         .or_else(|| platform::user_config().map(|folder| folder.join("keyplane")))
 }
 
+/// Why there is no [`config_folder`], for people.
+pub const NONE_IS_NAMED: &str = platform::NONE_IS_NAMED;
+
 fn absolute(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
@@ -22,6 +25,9 @@ mod platform {
     use std::path::PathBuf;
 
     use super::absolute;
+
+    pub(super) const NONE_IS_NAMED: &str =
+        "neither KEYPLANE_CONFIG_DIR nor XDG_CONFIG_HOME nor HOME is set to a whole path";
 
     /// `$XDG_CONFIG_HOME` (ignored unless absolute, as its specification asks), else `~/.config`.
     pub(super) fn user_config() -> Option<PathBuf> {
@@ -34,6 +40,9 @@ mod platform {
     use std::path::PathBuf;
 
     use super::absolute;
+
+    pub(super) const NONE_IS_NAMED: &str =
+        "neither KEYPLANE_CONFIG_DIR nor LOCALAPPDATA is set to a whole path";
 
     /// `%LOCALAPPDATA%`: a key must not roam with the profile, as it would in `%APPDATA%`.
     pub(super) fn user_config() -> Option<PathBuf> {

@@ -11,6 +11,7 @@ mod key_text;
 mod keyring;
 mod record_name;
 pub mod shared_run;
+mod surroundings;
 pub mod words;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use keyplane_core::key_format::{KeyDigest, PlaintextKey};
 use serde::Serialize;
 
 pub use self::command::KeyCommand;
+pub use self::config_folder::NONE_IS_NAMED;
 pub use self::found::{FirstRun, FoundKey, is_another};
 pub use self::kept::{Forgotten, Kept, KeptKey, Record, Store, StoreChoice};
 pub use self::key_text::{read, read_file};
@@ -44,7 +46,8 @@ pub struct KeyArgs {
     /// The key that login kept under this name
     #[arg(long, value_name = "NAME", value_parser = kept_key_name)]
     pub key_name: Option<String>,
-    /// Command whose first line of output is the key, where no other source has one [default: `KEYPLANE_KEY_COMMAND`]
+    /// Command whose first line of output is the key, where no other source has one; one text must always mean one
+    /// identity [default: `KEYPLANE_KEY_COMMAND`]
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["key_file", "key_name"])]
     pub key_command: Option<String>,
     /// How long the key command may take, 1s to 10m; a number alone is seconds [default: 60s]

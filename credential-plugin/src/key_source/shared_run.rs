@@ -5,7 +5,8 @@
 //! two. Who waits finds the note of which key the command gave, and then that key's token; the key itself is in no file.
 //!
 //! That the command failed counts for a short time for the others too, by the rules of
-//! [failures](crate::token::failure_memory), where it may take no longer.
+//! [failures](crate::token::failure_memory), where it may take no longer and finds the same variables and folder: in
+//! another shell it may work.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -16,11 +17,11 @@ use keyplane_core::key_format::{KeyDigest, PlaintextKey};
 use crate::exchange::address::ExchangeAddress;
 use crate::exec_protocol::Cluster;
 use crate::failure::{Failure, FailureKind};
-use crate::key_source::{FirstRun, FoundKey, KeyCommand, Source};
+use crate::key_source::{FirstRun, FoundKey, KeyCommand, Source, surroundings};
 use crate::private_file;
 use crate::token::cache::Slot;
 use crate::token::failure_memory::{FailureMemory, LONGEST_ASKED_PAUSE};
-use crate::token::obtain::EARLY_REFRESH_LIMIT;
+use crate::token::obtain::{EARLY_REFRESH_LIMIT, KeyTime};
 use crate::token::single_flight::{Flight, SingleFlight, Turn};
 use crate::token::way::Way;
 use crate::verbose;
@@ -59,11 +60,12 @@ impl SharedRun {
     /// The failure of another start's run, if it counts for this one now.
     #[must_use]
     pub fn told_again(&self) -> Option<Failure> {
-        self.failures().read()?.told_again(&Way::new(None, self.limit), SystemTime::now().into())
+        self.failures().read()?.told_again(&way(self.limit), SystemTime::now().into())
     }
 
     /// Runs the command of which no key is noted, unless another start does, for which it waits: for a stuck one as long
-    /// as the command and a part of the `timeout`. The right to run it is left in `held`.
+    /// as the command and a part of the `timeout`, for all of them as long as two commands and the `timeout`. A run of its
+    /// own comes on top, with the command's whole time. The right to run it is left in `held`.
     ///
     /// # Errors
     /// The command's failure, met now or a moment ago by another start; [`FailureKind::NoKey`] when another start has no
@@ -109,26 +111,22 @@ impl SharedRun {
         }
     }
 
-    /// The key, by a run of the command if it has not run yet. An `early` run has this time and rests longer when it
-    /// fails: nobody needs its key yet, and a question that comes and goes is a nuisance.
+    /// The key, by a run of the command if it has not run yet. An early run rests longer when it fails: nobody
+    /// needs its key yet, and a question that comes and goes is a nuisance.
     ///
     /// # Errors
     /// The command's failure, met now or, by another early run, a moment ago.
-    pub fn read<'a>(
-        &self,
-        key: &'a FoundKey,
-        limit: Duration,
-        early: bool,
-    ) -> Result<&'a PlaintextKey, Failure> {
+    pub fn read<'a>(&self, key: &'a FoundKey, time: KeyTime) -> Result<&'a PlaintextKey, Failure> {
         if key.is_read() {
             return key.read();
         }
-        if !early {
+        let KeyTime::Early(limit) = time else {
             return self.remembered(key.read(), false);
-        }
-        let rests = self.failures().read().is_some_and(|failure| {
-            failure.counts_for(&Way::new(None, self.limit.min(limit)), SystemTime::now().into())
-        });
+        };
+        let rests = self
+            .failures()
+            .read()
+            .is_some_and(|failure| failure.counts_for(&way(self.limit.min(limit)), SystemTime::now().into()));
         if rests {
             return Err(Failure::new(
                 FailureKind::NoKey,
@@ -156,7 +154,7 @@ impl SharedRun {
             Ok(_) => self.failures().clear(),
             Err(failure) if private_file::ensure_folder(&self.folder).is_ok() => {
                 let limit = if early { self.limit.min(EARLY_REFRESH_LIMIT) } else { self.limit };
-                self.failures().remember(failure, early, Way::new(None, limit), SystemTime::now().into());
+                self.failures().remember(failure, early, way(limit), SystemTime::now().into());
             }
             Err(_) => {}
         }
@@ -169,4 +167,9 @@ impl SharedRun {
             self.slot.name().to_owned(),
         )
     }
+}
+
+/// How this start runs a key command that may take this long.
+fn way(limit: Duration) -> Way {
+    Way::of_key_command(surroundings::digest(), limit)
 }

@@ -32,8 +32,14 @@ impl Locks {
         let locks: BTreeSet<PathBuf> = configs.map(|config| beside(&config, ".lock")).collect();
         let deadline = Instant::now() + PATIENCE;
         let mut taken = Self::default();
+        let mut own = BTreeSet::new();
         for lock in locks {
+            // Where another letter case is no other name, this lock may be there already. The system knows its one name.
+            if fs::canonicalize(&lock).is_ok_and(|lock| own.contains(&lock)) {
+                continue;
+            }
             if wait_for(&lock, deadline)? {
+                own.extend(fs::canonicalize(&lock));
                 taken.0.push(lock);
             }
         }

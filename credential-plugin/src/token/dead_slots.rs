@@ -1,9 +1,10 @@
 //! Slots that nobody uses any more, such as those of keys that were rotated, are removed when another slot has got a
 //! token. So the folder does not grow for ever, and a warm start has no part in it.
 //!
-//! Only files with the names of a slot are touched, only a few slots at a time, and only when the slot's token ended
-//! over a day ago; a slot without a token's file, when nothing of it was written in as long. A token's file that is not
-//! what the plugin writes for this slot is left alone, and its slot with it.
+//! Some thousand names in the folder are looked at. Only files with the names of a slot are touched, only a few slots at
+//! a time, and only when the slot's token ended over a day ago; a slot without a token's file, when nothing of it was
+//! written in as long. A token's file that is not what the plugin writes for this slot is left alone, and its slot with
+//! it.
 //!
 //! It is done under the slot's lock, and the lock's file goes last. Who uses the slot just then meets one of these:
 //! - It holds the lock: the slot is left alone.
@@ -26,8 +27,8 @@ use crate::token::cache::{Slot, TokenCache};
 
 /// How long a slot must have been dead.
 pub const DEAD_FOR: TimeDelta = TimeDelta::days(1);
-/// Names in the folder that are looked at.
-const NAMES: usize = 256;
+/// Names in the folder that are listed: other files stand there too, and each command has some.
+const NAMES: usize = 4096;
 /// Slots of which files are opened.
 const SLOTS: usize = 8;
 /// The endings of a slot's files: the token's first, since without it the rest is nothing, and the lock's last.

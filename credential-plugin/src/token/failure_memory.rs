@@ -2,8 +2,8 @@
 //! times where it fails, and a hundred starts that are refused are one refusal.
 //!
 //! The time grows with each further failure in a row, and stays short: a key that is unlocked works again within
-//! seconds. What the exchange says about the key counts for every start; what went wrong on the way to it, only for a
-//! start that goes the same [way](crate::token::way) and has no more time. What is wrong with the file in any way, and
+//! seconds. What the exchange says about the key counts for every start; what went wrong on the way to it, or in a key
+//! command, only for a start that goes the same [way](crate::token::way) and has no more time. What is wrong with the file in any way, and
 //! a clock that was set back, is no failure at all.
 
 use std::fs;
@@ -27,7 +27,7 @@ pub const LONGEST_ASKED_PAUSE: TimeDelta = TimeDelta::seconds(30);
 pub const IN_A_ROW_WITHIN: TimeDelta = TimeDelta::seconds(30);
 
 /// The version of the file's layout: another's files are no failures.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 /// Bytes of the file: three bounded texts and their surroundings.
 const FILE_MAX: u64 = 16 * 1024;
 
@@ -40,7 +40,7 @@ pub struct RememberedFailure {
     until: DateTime<Utc>,
     /// Whether it was met in the short time of an early refresh: then it says nothing to who has more time.
     early: bool,
-    /// How the exchange was asked.
+    /// How the exchange was asked, or the command run.
     way: Way,
     exit_code: u8,
     what: String,
@@ -61,8 +61,11 @@ impl RememberedFailure {
         if !meets_others(failure.kind()) {
             return None;
         }
-        let before =
-            previous.filter(|previous| previous.is_in_a_row(now)).map_or(0, |previous| previous.in_a_row);
+        let of_this_way = |previous: &&Self| meets_every_way(failure.kind()) || previous.way.leads_as(&way);
+        let before = previous
+            .filter(|previous| previous.is_in_a_row(now))
+            .filter(of_this_way)
+            .map_or(0, |previous| previous.in_a_row);
         let in_a_row = before.saturating_add(1);
         let until = now.checked_add_signed(pause(in_a_row, failure.asked_pause()))?;
         let [what, place, remedy] = failure.parts();

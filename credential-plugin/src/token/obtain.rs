@@ -11,7 +11,7 @@
 //! - What the exchange says against the key itself (401, 403) is told at once, and the cached token is forgotten: the
 //!   API server refuses it within seconds, or gives it no rights.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Utc};
@@ -30,13 +30,23 @@ use crate::verbose;
 /// The longest that an early refresh may take: somebody waits for a command that could have begun.
 pub const EARLY_REFRESH_LIMIT: Duration = Duration::from_secs(3);
 
-/// How the exchange is asked.
+/// How much time there is to read the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyTime {
+    /// As long as its source may take.
+    Whole,
+    /// This long, and no longer than its source may: a cached token still counts, and somebody waits.
+    Early(Duration),
+}
+
+/// Reads the key, if that was not done yet. It fails, too, when it is another one than the slot's.
+pub type ReadKey<'a> = dyn Fn(KeyTime) -> Result<(), Failure> + 'a;
+
+/// How the exchange is asked, once the key is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a> {
     /// For at most this long.
     pub limit: Duration,
-    /// Whether a cached token still counts, so that nobody shall wait longer than that for the key either.
-    pub early: bool,
     /// The token that is held, to be shown.
     pub held: Option<&'a BearerToken>,
 }
@@ -58,10 +68,13 @@ pub struct TokenSource<'a> {
     pub client: Option<Client>,
     /// When the start began.
     pub started: Instant,
-    /// What may pass until there is a token, once there is a key.
+    /// What may pass until there is a token, once there is a key: from the end of an own run of the key command, else
+    /// with what passes in waiting for others.
     pub timeout: Duration,
     /// What may pass until there is a key.
     pub key_time: Duration,
+    /// When this very start had run the key command to its end.
+    pub own_run: &'a Cell<Option<Instant>>,
     /// Who of many asks.
     pub flight: &'a dyn Fn() -> SingleFlight,
     /// The right to ask, once this start has it.
@@ -70,6 +83,8 @@ pub struct TokenSource<'a> {
     pub key_news: &'a KeyNews<'a>,
     /// The exchange's address, for people.
     pub base: &'a str,
+    /// How the key is read.
+    pub read_key: &'a ReadKey<'a>,
     /// How the exchange is asked.
     pub ask: &'a Ask<'a>,
     /// Which proxy is asked on the way; looked at only where a failure is remembered or told again.
@@ -169,7 +184,11 @@ impl TokenSource<'_> {
         let checks =
             if suspect { hand_out::checks_after(cached.checks, cached.life.obtained_at(), now()) } else { 0 };
         let held = suspect.then_some(&cached.token);
-        let asked = (self.ask)(Asking { limit, early: true, held });
+        let began = Instant::now();
+        let asked = (self.read_key)(KeyTime::Early(limit)).and_then(|()| {
+            let limit = limit.saturating_sub(began.elapsed());
+            (self.ask)(Asking { limit, held })
+        });
         match self.settle(asked, checks, true, limit) {
             Ok((token, life)) => Ok(Obtained { token, life, is_new: true, record }),
             Err(failure) if is_about_the_key(failure.kind()) => Err(failure),
@@ -221,9 +240,11 @@ impl TokenSource<'_> {
                 let checks = suspect.map_or(0, |suspect| {
                     hand_out::checks_after(suspect.checks, suspect.life.obtained_at(), now())
                 });
-                let limit = self.left();
                 let held = suspect.map(|suspect| &suspect.token);
-                let asked = (self.ask)(Asking { limit, early: false, held });
+                let key = (self.read_key)(KeyTime::Whole);
+                // A run of the key command gives more of it.
+                let limit = self.left();
+                let asked = key.and_then(|()| (self.ask)(Asking { limit, held }));
                 let settled = self.settle(asked, checks, false, limit);
                 if landed().is_none() {
                     flight.left_nothing();
@@ -269,13 +290,19 @@ impl TokenSource<'_> {
         Some(Way::new((self.proxy)().ok()?.as_ref(), limit))
     }
 
-    /// What the exchange may take: what others took for their key is not this one's loss.
+    /// What the exchange may take: what others took for their key is not this one's loss. Who has run the key command
+    /// itself, for which a person may have answered a question, has the whole timeout from that run's end.
+    ///
+    /// So all ends in time: waiting after twice the key's time and the timeout, an own run after the key's time more, and
+    /// the exchange after the timeout more.
     fn left(&self) -> Duration {
-        self.timeout.min(self.left_to_wait())
+        let since_own_run =
+            self.own_run.get().map_or(Duration::ZERO, |ended| self.timeout.saturating_sub(ended.elapsed()));
+        self.timeout.min(self.left_to_wait()).max(since_own_run)
     }
 
-    /// What waiting for others and the exchange may take together: one of them may wait for its key, and the one that
-    /// goes on when that one is stuck.
+    /// What waiting for others may take, and the exchange for who has not run the key command: one of them may wait for
+    /// its key, and the one that goes on when that one is stuck.
     fn left_to_wait(&self) -> Duration {
         (self.timeout + self.key_time * 2).saturating_sub(self.started.elapsed())
     }

@@ -1,5 +1,6 @@
-//! The way on which a start asks the exchange: through which proxy, and for how long. Starts of one slot may go
-//! different ways, and what fails on one of them may work on another.
+//! On which way a start gets what it needs, and for how long: through which proxy it asks the exchange, or in which
+//! surroundings it runs a key command. Starts of one slot may go different ways, and what fails on one of them may work
+//! on another.
 
 use std::time::Duration;
 
@@ -7,41 +8,69 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use ureq::Proxy;
 
-/// A way to the exchange. It holds no proxy's address and no password, only a digest of them.
+/// A way to the exchange, or to the key. It holds no proxy's address, no variable and no password, only a digest of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Way {
-    /// SHA-256 of the proxy, in hexadecimal; that of nothing when there is none.
-    proxy: String,
-    /// Seconds that the exchange may take.
+    through: Through,
+    /// Seconds that it may take.
     seconds: u64,
 }
 
+/// What makes a difference on the way, as a SHA-256 in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Through {
+    /// The proxy to the exchange; the digest of nothing when there is none.
+    Proxy(String),
+    /// What a key command finds around it.
+    Surroundings(String),
+}
+
 impl Way {
-    /// The way through this proxy, or through none, which may take this long.
+    /// The way to the exchange through this proxy, or through none, which may take this long.
     #[must_use]
     pub fn new(proxy: Option<&Proxy>, allowed: Duration) -> Self {
-        let mut hash = Sha256::new();
-        if let Some(proxy) = proxy {
-            let uri = proxy.uri().to_string();
-            let fields =
-                [uri.as_str(), proxy.username().unwrap_or_default(), proxy.password().unwrap_or_default()];
-            for field in fields {
-                // The length first: no two lists of fields run together into the same bytes.
-                hash.update(field.len().to_be_bytes());
-                hash.update(field);
-            }
-        }
-        let proxy = format!("{:x}", base16ct::HexDisplay(&hash.finalize()));
-        // Rounded up: what passes before the exchange is asked makes no difference.
-        let seconds = allowed.as_secs().saturating_add(u64::from(allowed.subsec_nanos() > 0));
-        Self { proxy, seconds }
+        let uri = proxy.map(|proxy| proxy.uri().to_string()).unwrap_or_default();
+        let fields = proxy.map(|proxy| {
+            [uri.as_str(), proxy.username().unwrap_or_default(), proxy.password().unwrap_or_default()]
+        });
+        Self { through: Through::Proxy(digest(fields.into_iter().flatten())), seconds: seconds(allowed) }
     }
 
-    /// Whether what failed on this way would fail on the other one too: it goes through the same proxy, and has no more
-    /// time.
+    /// The way of a key command that is run in the surroundings of this [digest], and may take this long.
+    #[must_use]
+    pub fn of_key_command(surroundings: String, allowed: Duration) -> Self {
+        Self { through: Through::Surroundings(surroundings), seconds: seconds(allowed) }
+    }
+
+    /// Whether it leads through the same as the other one.
+    #[must_use]
+    pub fn leads_as(&self, other: &Self) -> bool {
+        self.through == other.through
+    }
+
+    /// Whether what failed on this way would fail on the other one too: it leads through the same, and has no more time.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        self.proxy == other.proxy && other.seconds <= self.seconds
+        self.leads_as(other) && other.seconds <= self.seconds
     }
+}
+
+/// The SHA-256 of these fields in this order, in hexadecimal.
+#[must_use]
+pub fn digest(fields: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
+    let mut hash = Sha256::new();
+    for field in fields {
+        let field = field.as_ref();
+        // The length first: no two lists of fields run together into the same bytes.
+        hash.update(field.len().to_be_bytes());
+        hash.update(field);
+    }
+    format!("{:x}", base16ct::HexDisplay(&hash.finalize()))
+}
+
+/// Rounded up: what passes before makes no difference.
+fn seconds(allowed: Duration) -> u64 {
+    allowed.as_secs().saturating_add(u64::from(allowed.subsec_nanos() > 0))
 }

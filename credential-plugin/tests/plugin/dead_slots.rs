@@ -134,6 +134,21 @@ fn what_is_not_certainly_a_dead_slot_stays() {
 }
 
 #[test]
+fn many_other_files_hide_no_dead_slot() {
+    let folder = folder();
+    for command in 0..700 {
+        for ending in ["command-lock", "command-lock2", "command-failed"] {
+            file(&slot(1000 + command).file(folder.path(), ending), "", Duration::ZERO);
+        }
+    }
+    for dead in 1..=8 {
+        fill(folder.path(), &slot(dead), long_ago());
+    }
+    dead_slots::remove(folder.path(), &slot(0), now());
+    assert_eq!(files_in(folder.path()).len(), 2100, "the eight are gone, and nothing else is");
+}
+
+#[test]
 fn what_logout_left_of_a_slot_is_removed_when_it_is_old() {
     let folder = folder();
     for (at, age) in [(1, 2), (2, 0)] {

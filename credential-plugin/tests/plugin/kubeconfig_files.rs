@@ -315,6 +315,22 @@ fn kubectls_lock_is_waited_for() {
     assert_eq!(names(&read(&stage, "config"), "clusters"), ["theirs", "prod"]);
 }
 
+#[cfg(any(target_os = "macos", windows))]
+#[test]
+fn a_file_that_is_listed_in_two_letter_cases_is_locked_once() {
+    for exists in [true, false] {
+        let stage = Stage::new();
+        if exists {
+            stage.file("config", THEIRS, 0o600);
+        }
+        let output = merging(&stage, "prod").env("KUBECONFIG", list(&["config", "CONFIG"])).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let expected: &[&str] = if exists { &["theirs", "prod"] } else { &["prod"] };
+        assert_eq!(names(&read(&stage, "config"), "clusters"), expected);
+        assert!(!stage.path("config.lock").exists());
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_folder_that_cannot_be_written_is_told_and_only_when_something_must_change_there() {

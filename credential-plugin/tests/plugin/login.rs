@@ -145,6 +145,20 @@ fn from_env_without_the_variable_names_just_that() {
 }
 
 #[test]
+fn without_a_folder_for_keys_the_variables_that_count_on_this_platform_are_named() {
+    let stage = Stage::new();
+    let mut command = stage.plugin();
+    for variable in ["HOME", "USERPROFILE", "LOCALAPPDATA"] {
+        command.env_remove(variable);
+    }
+    let line =
+        failure(&command.args(["logout", "--server", "https://exchange.example"]).output().unwrap(), 11);
+    let (named, other) =
+        if cfg!(windows) { ("LOCALAPPDATA", "XDG_CONFIG_HOME") } else { ("XDG_CONFIG_HOME", "LOCALAPPDATA") };
+    assert!(line.contains(named) && !line.contains(other), "{line}");
+}
+
+#[test]
 fn a_second_login_replaces_the_key_says_so_and_forgets_the_old_tokens() {
     let (stage, exchange) = (Stage::new(), accepting());
     stage.log_in(&exchange, &stage.key, &["--store", "file"]);

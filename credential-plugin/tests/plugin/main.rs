@@ -58,6 +58,8 @@ mod manage;
 #[cfg(test)]
 mod merge_laws;
 #[cfg(test)]
+mod own_run;
+#[cfg(test)]
 mod parallel;
 #[cfg(test)]
 mod patch_laws;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use crate::parallel::{outputs, token, until};
 use crate::single_flight::platform::until_they_wait;
@@ -42,6 +43,11 @@ impl<'a> Asking<'a> {
     }
 
     fn start(&self) -> Child {
+        self.start_with(&[])
+    }
+
+    /// A start in a shell that has these variables besides.
+    fn start_with(&self, variables: &[(&str, &str)]) -> Child {
         let script = format!("sh {}", self.stage.path(&self.script).display());
         Command::new(assert_cmd::cargo::cargo_bin("kubectl-keyplane"))
             .args(["get-token", "--server", &self.exchange.url, "--certificate-authority", &self.ca])
@@ -50,6 +56,7 @@ impl<'a> Asking<'a> {
             .env_clear()
             .env("HOME", self.stage.home.path())
             .env("PATH", "/usr/bin:/bin")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -194,6 +201,35 @@ fn a_failure_of_the_command_is_told_again_with_when_it_runs_anew_and_not_without
     let runs = asking.runs();
     let own = failure(&asking.one(), 3);
     assert!(!own.contains("told again") && asking.runs() == runs + 1, "{own}");
+}
+
+#[test]
+fn a_command_that_fails_in_one_shell_runs_in_another_in_which_it_works() {
+    let (stage, exchange) = (Stage::new(), exchange(Duration::ZERO));
+    let body = format!("test \"$SESSION\" = secret-session || exit 7; echo {}", stage.key);
+    let asking = Asking::new(&stage, &exchange, &body);
+    let with = |variables: &[(&str, &str)]| outputs(vec![asking.start_with(variables)]).remove(0);
+    // Whatever a client tells about each call, it is the same shell.
+    let told = (0..10)
+        .filter(|call| {
+            let spec = json!({"interactive": call % 2 == 0});
+            let info = json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "spec": spec})
+                .to_string();
+            failure(&with(&[("KUBERNETES_EXEC_INFO", &info)]), 3).contains("told again")
+        })
+        .count();
+    assert!(told > 0 && asking.runs() == 10 - told, "{told} of 10, {} runs", asking.runs());
+    credential(&with(&[("SESSION", "secret-session")]));
+    assert_eq!((asking.runs(), exchange.asked().len()), (11 - told, 1));
+    // What fails first in a shell counts for a second, however often it failed in others.
+    for file in ["json", "key-command"] {
+        fs::remove_file(stage.cache_file_ending(file)).unwrap();
+    }
+    for wrong in ["one", "two", "three"] {
+        failure(&with(&[("SESSION", wrong)]), 3);
+        let remembered = fs::read_to_string(stage.cache_file_ending("command-failed")).unwrap();
+        assert!(remembered.contains(r#""inARow":1,"#) && !remembered.contains(wrong), "{remembered}");
+    }
 }
 
 #[test]

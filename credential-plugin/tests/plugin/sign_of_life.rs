@@ -10,6 +10,7 @@ use std::thread;
 use chrono::TimeDelta;
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::kept_key::{accepted, text};
 use crate::parallel::until;
@@ -19,14 +20,20 @@ use crate::stand_in::{Reply, StandIn};
 /// What a terminal was sent so far.
 type Screen = Arc<Mutex<String>>;
 
-/// The plugin with its standard error on a terminal, and what that shows.
+/// The plugin with its standard error on a terminal that does not tell its width, and what that shows.
 fn at_a_terminal(stage: &Stage, exchange: &StandIn, args: &[&str]) -> (Child, Screen) {
+    at_a_terminal_of(0, stage, exchange, args)
+}
+
+/// As [`at_a_terminal`], of so many columns.
+fn at_a_terminal_of(columns: u16, stage: &Stage, exchange: &StandIn, args: &[&str]) -> (Child, Screen) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
     let flags = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
     let terminal = File::options().read(true).write(true).custom_flags(flags).open(&name).unwrap();
+    tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     let ca = stage.file("ca.pem", &exchange.ca, 0o644);
     let child = Command::new(stage.plugin().get_program())
         .args(args)
@@ -90,6 +97,22 @@ fn a_person_sees_who_is_waited_for_until_the_answer_comes() {
         assert!(cleared.ends_with('\r') && next.starts_with('\r') && !next.contains("waiting"), "{screen:?}");
         assert!(!screen.contains('\x1b'), "{screen:?}");
     }
+}
+
+#[test]
+fn on_a_narrow_terminal_the_line_is_not_broken() {
+    let stage = Stage::new();
+    let silent = StandIn::handled(&crate::stand_in::Identity::default(), |stream| {
+        let mut byte = [0];
+        while stream.read(&mut byte)? > 0 {}
+        Ok(())
+    });
+    let (child, screen) = at_a_terminal_of(30, &stage, &silent, &["whoami", "--timeout", "4s"]);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(6));
+    let screen = whole(&screen);
+    let (signs, _) = screen.split_once("kubectl-keyplane: ").unwrap();
+    assert!(signs.starts_with("\rwaiting for https") && signs.contains("...  (2 s)"), "{screen:?}");
+    assert!(signs.split('\r').all(|line| line.len() < 30), "{screen:?}");
 }
 
 #[test]
