@@ -1,6 +1,6 @@
 //! Keys that may be used from some addresses only, presented to one replica of the API or another.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{HeldKey, Tenant};
 use crate::exchange::{Answer, post};
@@ -63,5 +63,33 @@ impl Tenant {
             Ok(if answer.status == 200 { Seen::Done(answer) } else { Seen::NotYet(format!("{answer:?}")) })
         })
         .await
+    }
+
+    /// Presents a key that has just become Ready, or was changed, until it gives a token: the exchange learns of that a
+    /// moment after the status says so.
+    ///
+    /// # Errors
+    /// When it does not come to that.
+    pub async fn until_admitted(&self, key: &HeldKey) -> Result<Answer> {
+        self.until_answered_beside(key, &[401, 503]).await
+    }
+
+    /// Presents a key that works, and may be looked at anew just now (503): it is never refused.
+    ///
+    /// # Errors
+    /// When it is refused, or not admitted in time.
+    pub async fn still_admitted(&self, key: &HeldKey) -> Result<Answer> {
+        self.until_answered_beside(key, &[503]).await
+    }
+
+    async fn until_answered_beside(&self, key: &HeldKey, not_yet: &[u16]) -> Result<Answer> {
+        let answer = until(&format!("a token for {}", key.name), PATIENCE, || async {
+            let answer = self.exchange(key).await?;
+            let is_awaited = not_yet.contains(&answer.status);
+            Ok(if is_awaited { Seen::NotYet(format!("{answer:?}")) } else { Seen::Done(answer) })
+        })
+        .await?;
+        ensure!(answer.status == 200, "{} is refused: {answer:?}", key.name);
+        Ok(answer)
     }
 }

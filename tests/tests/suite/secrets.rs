@@ -67,8 +67,9 @@ async fn neither_etcd_nor_a_log_nor_an_audit_line_holds_a_key_or_a_token() -> Re
     let web = own.namespace("web").await?;
     let key = own.key("ci", &["--kubernetes-namespace", "web"]).await?;
     let plaintext = key.plaintext()?;
+    // With every step in its log the exchange learns of the key late.
+    let token = own.until_admitted(&key).await?.token().context("a token")?;
     own.kubectl_of(&key).await?.run(["get", "pods", "--namespace", &web]).await?;
-    let token = own.exchange(&key).await?.token().context("a token")?;
     // Refused and malformed uses are logged too.
     own.patch_key("ci", r#"{"revoked":true}"#).await?;
     own.key_with_reason("ci", "Revoked").await?;

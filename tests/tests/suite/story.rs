@@ -39,7 +39,7 @@ async fn the_table_says_which_keys_live_what_they_may_do_and_when_they_were_used
     own.key("revoked", &["--all-namespaces", "--role", "view"]).await?;
     own.patch_key("revoked", r#"{"revoked":true}"#).await?;
     own.key_with_reason("revoked", "Revoked").await?;
-    ensure!(own.exchange(&used).await?.status == 200);
+    own.until_admitted(&used).await?;
 
     let home = format!("--namespace={}", own.account);
     let table = until("the use to be counted", PATIENCE, || async {
@@ -112,7 +112,7 @@ async fn describe_tells_the_story_of_a_key() -> Result<()> {
     own.wait_ready("apikey/ci").await?;
     let key = own.delivered_key("ci").await?;
     until_told(&own, "ci", "KeyIssued").await?;
-    ensure!(own.exchange(&key).await?.status == 200);
+    own.until_admitted(&key).await?;
     until("the use to be counted", PATIENCE, || async {
         let usage = own.stored_key("ci").await?.status.and_then(|status| status.usage);
         Ok(if usage.is_some() { Seen::Done(()) } else { Seen::NotYet("no usage".to_owned()) })

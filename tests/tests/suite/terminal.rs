@@ -86,7 +86,7 @@ async fn a_key_is_made_and_declared_at_once_and_never_in_the_place_of_another() 
     let line = fails(&kubectl, &[&generate[..], &[path]].concat(), 14).await?;
     ensure_says(&line, &["already exists", "choose another name"])?;
     ensure!(!other.exists(), "the file of a key that was not declared is in the way of the next attempt");
-    ensure!(own.exchange(&key).await?.status == 200);
+    own.until_admitted(&key).await?;
 
     // A key that does not work is no success, and its file is named.
     let typo = own.dir().join("typo.key");

@@ -210,9 +210,13 @@ async fn only_its_holder_has_a_digest_remembered() -> Result<()> {
     other.key_with_reason("old", "DuplicateDigest").await?;
     for name in ["copy", "old"] {
         revoke(&other, name).await?;
-        ensure!(own.exchange(&key).await?.status == 200, "{name} is revoked, and the holder with it");
+        own.still_admitted(&key)
+            .await
+            .with_context(|| format!("{name} is revoked, and the holder with it"))?;
         delete(&other, name).await?;
-        ensure!(own.exchange(&key).await?.status == 200, "{name} is deleted, and the holder with it");
+        own.still_admitted(&key)
+            .await
+            .with_context(|| format!("{name} is deleted, and the holder with it"))?;
     }
     let after = remembered(&own).await?;
     ensure!(!after.contains_key(&held), "{:?}", after.get(&held));
@@ -221,7 +225,7 @@ async fn only_its_holder_has_a_digest_remembered() -> Result<()> {
     // A look at the key anew comes to the same.
     own.patch_key("ci", r#"{"displayName":"looked at anew"}"#).await?;
     own.key_with_reason("ci", "Active").await?;
-    ensure!(own.exchange(&key).await?.status == 200);
+    own.until_admitted(&key).await?;
 
     revoke(&own, "ci").await?;
     let shard = until("the holder's own revocation to be remembered", PATIENCE, || async {

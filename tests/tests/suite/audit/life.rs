@@ -41,7 +41,7 @@ async fn a_keys_whole_life_is_in_the_log_in_its_order() -> Result<()> {
     ensure!(line(keyplane, &uid, "K1010I").await?["data"]["version"] == json!(1));
 
     let first = own.delivered_key("ci").await?;
-    ensure!(own.exchange(&first).await?.status == 200);
+    own.until_admitted(&first).await?;
     let exchanged = line(keyplane, &uid, "K1020I").await?;
     ensure!(text(&exchanged, "/data/address") == "127.0.0.1", "{exchanged}");
     ensure!(text(&exchanged, "/data/addressSource") == "connection", "{exchanged}");

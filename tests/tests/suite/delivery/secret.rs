@@ -181,7 +181,7 @@ async fn a_secret_that_is_deleted_by_hand_changes_nothing_for_the_key_and_is_not
     own.patch_key("ci", r#"{"displayName":"kept elsewhere"}"#).await?;
     let status = own.key_with_reason("ci", "Active").await?.status.unwrap_or_default();
     ensure!(status.digest == digest && status.version.is_some_and(|version| version.number == 1));
-    ensure!(own.exchange(&key).await?.status == 200);
+    own.until_admitted(&key).await?;
     ensure!(own.secret("ci-key").await?.is_none(), "a Secret was made anew");
     Ok(())
 }

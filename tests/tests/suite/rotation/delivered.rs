@@ -69,7 +69,7 @@ async fn with_a_grace_the_old_key_goes_on_until_it_ends() -> Result<()> {
     );
     until_answered(&own, &old, 401).await?;
     ensure!(Utc::now() >= end, "the old key was refused before {end}");
-    ensure!(own.exchange(&new).await?.status == 200);
+    own.until_admitted(&new).await?;
     Ok(())
 }
 
@@ -106,7 +106,7 @@ async fn an_older_request_and_the_same_one_again_make_no_other_key() -> Result<(
     own.key_with_reason("ci", "Active").await?;
     let now = own.delivered_key("ci-key").await?;
     ensure!(now.plaintext()? == key.plaintext()?, "another key in the Secret");
-    ensure!(own.exchange(&key).await?.status == 200);
+    own.until_admitted(&key).await?;
     request_rotation(&own, "ci", asked + Duration::from_secs(1)).await?;
     until_version(&own, "ci", 2).await?;
     Ok(())

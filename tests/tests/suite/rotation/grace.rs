@@ -72,7 +72,7 @@ async fn both_keys_are_accepted_until_the_grace_ends_and_then_only_the_new_one()
     }
     ensure!(old_uses.iter().any(|use_| use_.status == 401), "the old key was never refused");
     ensure!(own.exchange(&old).await?.status == 401);
-    ensure!(own.exchange(&new).await?.status == 200);
+    own.until_admitted(&new).await?;
     until("the old anchor to be gone", PATIENCE, || async {
         let left = anchors(&own, "ci").await?;
         Ok(if left == 1 { Seen::Done(()) } else { Seen::NotYet(left.to_string()) })
@@ -103,7 +103,7 @@ async fn a_shorter_grace_counts_at_once_and_a_longer_one_does_not() -> Result<()
     own.patch_key("ci", r#"{"rotation":{"gracePeriodSeconds":86400}}"#).await?;
     own.key_with_reason("ci", "Active").await?;
     ensure!(own.exchange(&old).await?.status == 401, "the old key was revived");
-    ensure!(own.exchange(&new).await?.status == 200);
+    own.until_admitted(&new).await?;
     Ok(())
 }
 
@@ -119,7 +119,7 @@ async fn of_three_keys_within_one_grace_the_oldest_ends_at_once() -> Result<()> 
     declare_digest(&own, "ci", &third, 3600).await?;
     until_version(&own, "ci", 3).await?;
     until_answered(&own, &third, 200).await?;
-    ensure!(own.exchange(&second).await?.status == 200);
+    own.until_admitted(&second).await?;
     ensure!(own.exchange(&first).await?.status == 401);
     Ok(())
 }

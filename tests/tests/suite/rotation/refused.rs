@@ -50,7 +50,7 @@ async fn a_secret_of_somebody_else_refuses_a_rotation_the_old_key_goes_on_and_pe
     until_told(&own, "DeliveryConflict", &["Secret ci-key", "delete it"]).await?;
     let status = own.key_with_reason("ci", "Active").await?.status.unwrap_or_default();
     ensure!(status.version.is_some_and(|version| version.number == 1));
-    ensure!(own.exchange(&old).await?.status == 200, "the old key does not work any more");
+    own.still_admitted(&old).await.context("the old key does not work any more")?;
     ensure!(own.secret("ci-key").await?.as_ref() == Some(&before), "somebody else's Secret was changed");
 
     own.kubectl.run(["delete", "secret", "ci-key", &home]).await?;

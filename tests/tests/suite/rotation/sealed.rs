@@ -32,10 +32,10 @@ async fn a_requested_rotation_seals_another_key_and_the_old_one_ends_with_its_gr
     until_version(&own, "ci", 3).await?.previous_until.context("previousUntil")?;
     let third = own.unsealed_key("ci", &laptop.private_file).await?;
     until_answered(&own, &third, 200).await?;
-    ensure!(own.exchange(&second).await?.status == 200);
+    own.until_admitted(&second).await?;
     own.patch_key("ci", r#"{"rotation":{"gracePeriodSeconds":0}}"#).await?;
     own.key_with_reason("ci", "Active").await?;
     until_answered(&own, &second, 401).await?;
-    ensure!(own.exchange(&third).await?.status == 200);
+    own.until_admitted(&third).await?;
     Ok(())
 }

@@ -28,13 +28,13 @@ async fn a_key_of_ones_own_is_replaced_and_the_one_before_works_for_its_grace() 
     let second = held("ci", &file)?;
     ensure!(!said.contains(&second.plaintext()?), "the key is in its file alone");
     until_answered(&own, &second, 200).await?;
-    ensure!(own.exchange(&first).await?.status == 200, "within its grace");
+    own.still_admitted(&first).await.context("within its grace")?;
     let prefix = own.stored_key("ci").await?.status.and_then(|status| status.prefix);
     ensure!(prefix.as_deref() == second.plaintext()?.get(..8), "{prefix:?}");
 
     // The file is not overwritten, and nothing is declared that nobody has.
     ensure_says(&fails(&kubectl, &arguments, 11).await?, &["already exists"])?;
-    ensure!(own.exchange(&second).await?.status == 200);
+    own.until_admitted(&second).await?;
 
     // Shown once, on the terminal.
     let ended = kubectl.capture(["keyplane", "apikeys", "rotate", "ci", "--grace", "0"], "").await?;
