@@ -160,9 +160,11 @@ async fn an_exchange_asks_the_api_server_for_the_token_and_nothing_else() -> Res
     }
     // Nothing was shown that could be reviewed; other tests call with access tokens meanwhile.
     let is_review = |event: &AuditEvent| event.request_uri.contains("reviews");
+    // A watch whose place in time is too old begins with a list of pages, whoever asks the exchange meanwhile.
+    let is_watching = |event: &AuditEvent| event.verb == "watch" || event.request_uri.contains("limit=500");
     let own_requests = |event: &AuditEvent| {
         event.user.username == "system:serviceaccount:keyplane-system:keyplane-api"
-            && event.verb != "watch"
+            && !is_watching(event)
             && !is_review(event)
     };
     until("five TokenRequests in the audit log", PATIENCE, || async {
