@@ -2,11 +2,13 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, ListSemantic};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, DefaultBackoff, Event, ListSemantic};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
@@ -61,8 +63,34 @@ where
         let on_no_answer = || {
             unanswered(&client);
         };
-        let events = watcher::watcher(api, config).default_backoff();
+        let events = watcher::watcher(api, config).backoff(Pauses::default());
         feed(events, &index, &watched, keep, on_change, on_no_answer).await;
+    }
+}
+
+/// The pauses after trouble: kube-rs' own, but the first in a minute is short. Most often the watch's place in time was
+/// too old and it is merely listed anew, and until then keys that were just made are not known here.
+#[derive(Default)]
+struct Pauses {
+    last: Option<Instant>,
+    further: DefaultBackoff,
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        let last = self.last.replace(now);
+        let was_quiet = last.is_none_or(|last| now.duration_since(last) > Duration::from_mins(1));
+        if was_quiet { Some(Duration::from_millis(50)) } else { self.further.next() }
+    }
+}
+
+impl Backoff for Pauses {
+    /// Each attempt to list counts as a success at its beginning: only time makes a pause the first again.
+    fn reset(&mut self) {
+        self.further.reset();
     }
 }
 
@@ -299,6 +327,16 @@ mod tests {
         .await;
         for (digest, found) in [("1", 0), ("2", 0), ("2b", 1)] {
             assert_eq!(index.find(&digest_key(digest)).len(), found, "{digest}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_pause_in_a_minute_is_short_whatever_succeeds_in_between() {
+        let mut pauses = Pauses::default();
+        assert_eq!(pauses.next(), Some(Duration::from_millis(50)));
+        for _ in 0..3 {
+            pauses.reset();
+            assert!(pauses.next() > Some(Duration::from_millis(400)));
         }
     }
 }
