@@ -13,6 +13,7 @@ pub mod environment;
 pub mod exchange;
 pub mod exec_protocol;
 pub mod failure;
+pub mod field_digest;
 pub mod hidden_prompt;
 pub mod key_source;
 pub mod kubeconfig;

@@ -1,6 +1,6 @@
 //! A key that is made here: from the system's randomness, into a new private file or shown once.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -52,19 +52,11 @@ pub fn keep(key: &PlaintextKey, path: &Path) -> Result<(), Failure> {
         _ => failed(&error),
     })?;
     write_key(&mut file, key).map_err(|error| {
-        remove(path);
+        private_file::remove(path);
         failed(&error)
     })?;
     verbose::note(format_args!("wrote the key into the new file {}", path.display()));
     Ok(())
-}
-
-/// Removes the file of a key that is of no use, as far as that can be done.
-pub fn remove(path: &Path) {
-    match fs::remove_file(path) {
-        Ok(()) => verbose::note(format_args!("removed {}", path.display())),
-        Err(error) => verbose::note(format_args!("{} is not removed: {error}", path.display())),
-    }
 }
 
 fn write_key(file: &mut File, key: &PlaintextKey) -> io::Result<()> {

@@ -10,6 +10,8 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
+use crate::verbose;
+
 /// Whether somebody other than the file's owner may read or change it.
 #[must_use]
 pub fn is_open_to_others(metadata: &Metadata) -> bool {
@@ -154,6 +156,14 @@ pub fn ensure_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes a file that is of no use any more, as far as that can be done, and tells it with `--verbose`.
+pub fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Ok(()) => verbose::note(format_args!("removed {}", path.display())),
+        Err(error) => verbose::note(format_args!("{} is not removed: {error}", path.display())),
+    }
+}
+
 /// Whether a write reaches the disk before it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -191,7 +201,6 @@ mod platform {
     use std::fs::{DirBuilder, Metadata, OpenOptions};
     use std::io;
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-
     use std::path::Path;
 
     use rustix::fs::OFlags;
@@ -240,6 +249,7 @@ mod platform {
 
     /// How often to try while another program has the file open in a way that lets nobody replace it.
     const ATTEMPTS: u32 = 25;
+    /// Between two attempts: the system tells nobody when the file is closed. Half a second in all.
     const PAUSE: Duration = Duration::from_millis(20);
     /// `ERROR_SHARING_VIOLATION`
     const SHARING_VIOLATION: i32 = 32;

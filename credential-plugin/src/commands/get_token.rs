@@ -4,8 +4,9 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::env;
 use std::io::Write;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use clap::Args;
 use zeroize::Zeroizing;
 
@@ -100,15 +101,12 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
         shared_run.get_or_init(|| SharedRun::of(command, folder.as_deref(), &exchange, cluster)).as_ref()
     };
     let key =
-        FoundKey::find_for_client(
-            &args.key,
-            &exchange.base,
-            folder.as_deref(),
-            |source, command| match shared(command) {
-                Some(shared) => shared.first(source, command, timeout, &held),
-                None => source.first_read().map(FirstRun::Key),
-            },
-        )?;
+        FoundKey::find_for_client(&args.key, &exchange.base, folder.as_deref(), |command| {
+            match shared(command) {
+                Some(shared) => shared.first(command, timeout, &held),
+                None => command.first_read().map(FirstRun::Key),
+            }
+        })?;
     let command = match key.source() {
         Source::Command(command) => Some(command),
         _ => None,
@@ -187,7 +185,7 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let obtained = obtained?;
     print(request.api_version, &obtained.token, obtained.life, out)?;
     if obtained.is_new {
-        dead_slots::remove(folder, &slot(), SystemTime::now().into());
+        dead_slots::remove(folder, &slot(), Utc::now());
     }
     of_slot.remember(obtained);
     Ok(())

@@ -21,10 +21,11 @@ use zeroize::Zeroizing;
 use crate::environment::KEY_VARIABLE;
 use crate::exchange::address::BaseUrl;
 use crate::failure::{Failure, FailureKind};
+use crate::field_digest::field_digest;
 use crate::key_source::key_text::check;
-use crate::key_source::record_name::record_name;
 use crate::key_source::words;
 use crate::private_file::{self, Durability};
+use crate::verbose;
 
 /// The argument, as failures name it.
 const KEY_COMMAND: &str = "--key-command";
@@ -75,7 +76,7 @@ impl KeyCommand {
             ));
         };
         let note = cache.map(|folder| {
-            let id = record_name(&[text, base.as_str()]);
+            let id = field_digest([text, base.as_str()]);
             Note { path: folder.join(&id).with_extension("key-command"), id }
         });
         Ok(Self { program: program.clone(), args: args.to_vec(), limit, note })
@@ -129,6 +130,28 @@ impl KeyCommand {
         let bytes = private_file::read_own(&note.path, NOTE_MAX).ok()?;
         let content: NoteContent = serde_json::from_slice(&bytes).ok()?;
         if content.id == note.id { content.digest.parse().ok() } else { None }
+    }
+
+    /// Runs the command within a `limit` that may be shorter than its own, and notes which key it gives when that was
+    /// not `noted`.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn read(&self, noted: Option<KeyDigest>, limit: Duration) -> Result<PlaintextKey, Failure> {
+        verbose::note(format!("running the key command {}", self.program));
+        let key = self.within(limit).run()?;
+        if noted != Some(key.digest()) {
+            self.note(key.digest());
+        }
+        Ok(key)
+    }
+
+    /// Runs the command of whose key nothing is noted.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn first_read(&self) -> Result<PlaintextKey, Failure> {
+        self.read(None, Duration::MAX)
     }
 
     /// Notes which key the command gave. Whether that worked matters to nobody: without a note the command runs again.

@@ -38,9 +38,9 @@ impl FoundKey {
     /// # Errors
     /// [`FailureKind::NoKey`], with what to mend; [`FailureKind::Usage`] for a key command that is none.
     pub fn find(args: &KeyArgs, base: &BaseUrl, cache: Option<&Path>) -> Result<Self, Failure> {
-        Self::find_where(args, base, cache, |source, command| match command.noted_digest() {
+        Self::find_where(args, base, cache, |command| match command.noted_digest() {
             Some(digest) => Ok(FirstRun::Noted(digest)),
-            None => source.first_read().map(FirstRun::Key),
+            None => command.first_read().map(FirstRun::Key),
         })
     }
 
@@ -53,13 +53,13 @@ impl FoundKey {
         args: &KeyArgs,
         base: &BaseUrl,
         cache: Option<&Path>,
-        first_run: impl FnOnce(&Source, &KeyCommand) -> Result<FirstRun, Failure>,
+        first_run: impl FnOnce(&KeyCommand) -> Result<FirstRun, Failure>,
     ) -> Result<Self, Failure> {
-        let found = Self::find_where(args, base, cache, |source, command| {
+        let found = Self::find_where(args, base, cache, |command| {
             command.refuse_relative_program()?;
             match command.noted_digest() {
                 Some(digest) => Ok(FirstRun::Noted(digest)),
-                None => first_run(source, command),
+                None => first_run(command),
             }
         })?;
         if let Some(warning) = found.instead_of_the_command_in(args) {
@@ -72,7 +72,7 @@ impl FoundKey {
         args: &KeyArgs,
         base: &BaseUrl,
         cache: Option<&Path>,
-        first: impl FnOnce(&Source, &KeyCommand) -> Result<FirstRun, Failure>,
+        first: impl FnOnce(&KeyCommand) -> Result<FirstRun, Failure>,
     ) -> Result<Self, Failure> {
         if let Some(path) = &args.key_file {
             return Ok(Self::known(Source::File(path.clone()), read_file(path)?));
@@ -88,7 +88,7 @@ impl FoundKey {
             let source = Source::Kept(place, record);
             return match noted {
                 Some(digest) => Ok(Self::later(source, digest)),
-                None => source.first_read().map(|key| Self::known(source, key)),
+                None => source.read(None, Duration::MAX).map(|key| Self::known(source, key)),
             };
         }
         if let Some(name) = &args.key_name {
@@ -104,8 +104,9 @@ impl FoundKey {
             None => environment::text(KEY_COMMAND_VARIABLE)?.ok_or_else(|| none(base))?,
         };
         let command = KeyCommand::parse(&text, args.command_limit(), base, cache)?;
-        let source = Source::Command(command.clone());
-        Ok(match first(&source, &command)? {
+        let run = first(&command)?;
+        let source = Source::Command(command);
+        Ok(match run {
             FirstRun::Noted(digest) => Self::later(source, digest),
             FirstRun::Key(key) => Self::known(source, key),
         })

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::exchange::address::BaseUrl;
 use crate::failure::{Failure, FailureKind};
+use crate::field_digest::field_digest;
 use crate::key_source::config_folder::config_folder;
 use crate::key_source::key_text::{check, read_file};
 use crate::key_source::keyring::{self, KeyringError};
-use crate::key_source::record_name::record_name;
 use crate::private_file::{self, Durability};
 use crate::verbose;
 
@@ -95,7 +95,8 @@ impl KeptKey {
     #[must_use]
     pub fn of(base: &BaseUrl, name: Option<&str>) -> Option<Self> {
         let server = base.as_str().to_owned();
-        let path = config_folder()?.join("keys").join(record_name(&[&server, name.unwrap_or_default()]));
+        let path =
+            config_folder()?.join("keys").join(field_digest([server.as_str(), name.unwrap_or_default()]));
         Some(Self { server, name: name.map(str::to_owned), path })
     }
 

@@ -9,7 +9,6 @@ mod found;
 mod kept;
 mod key_text;
 mod keyring;
-mod record_name;
 pub mod shared_run;
 mod surroundings;
 pub mod words;
@@ -32,7 +31,6 @@ use crate::argument_values::key_command_timeout;
 use crate::environment;
 pub use crate::environment::KEY_VARIABLE;
 use crate::failure::Failure;
-use crate::verbose;
 
 /// Seconds that a key command may take: a person may have to unlock something, and kubectl waits.
 const COMMAND_SECONDS: u64 = 60;
@@ -132,23 +130,8 @@ impl Source {
             Self::File(path) => read_file(path),
             Self::Variable => read_variable(environment::value(KEY_VARIABLE).unwrap_or_default()),
             Self::Kept(place, record) => place.read(record, limit),
-            Self::Command(command) => {
-                verbose::note(format!("running the key command {}", command.program()));
-                let key = command.within(limit).run()?;
-                if noted != Some(key.digest()) {
-                    command.note(key.digest());
-                }
-                Ok(key)
-            }
+            Self::Command(command) => command.read(noted, limit),
         }
-    }
-
-    /// Reads the key of which nothing is noted.
-    ///
-    /// # Errors
-    /// [`FailureKind::NoKey`], with what to mend.
-    pub fn first_read(&self) -> Result<PlaintextKey, Failure> {
-        self.read(None, Duration::MAX)
     }
 
     /// What kind it is.

@@ -10,8 +10,9 @@
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use chrono::Utc;
 use keyplane_core::key_format::{KeyDigest, PlaintextKey};
 
 use crate::exchange::address::ExchangeAddress;
@@ -60,7 +61,7 @@ impl SharedRun {
     /// The failure of another start's run, if it counts for this one now.
     #[must_use]
     pub fn told_again(&self) -> Option<Failure> {
-        self.failures().read()?.told_again(&way(self.limit), SystemTime::now().into())
+        self.failures().read()?.told_again(&way(self.limit), Utc::now())
     }
 
     /// Runs the command of which no key is noted, unless another start does, for which it waits: for a stuck one as long
@@ -72,7 +73,6 @@ impl SharedRun {
     /// key in time.
     pub fn first(
         &self,
-        source: &Source,
         command: &KeyCommand,
         timeout: Duration,
         held: &RefCell<Option<Flight>>,
@@ -101,7 +101,7 @@ impl SharedRun {
                 "try again, or run it on your own with --no-cache",
             )),
             Turn::Lead(flight) => {
-                let key = self.remembered(source.first_read(), false);
+                let key = self.remembered(command.first_read(), false);
                 if key.is_err() && landed().is_none() {
                     flight.left_nothing();
                 }
@@ -126,7 +126,7 @@ impl SharedRun {
         let rests = self
             .failures()
             .read()
-            .is_some_and(|failure| failure.counts_for(&way(self.limit.min(limit)), SystemTime::now().into()));
+            .is_some_and(|failure| failure.counts_for(&way(self.limit.min(limit)), Utc::now()));
         if rests {
             return Err(Failure::new(
                 FailureKind::NoKey,
@@ -154,7 +154,7 @@ impl SharedRun {
             Ok(_) => self.failures().clear(),
             Err(failure) if private_file::ensure_folder(&self.folder).is_ok() => {
                 let limit = if early { self.limit.min(EARLY_REFRESH_LIMIT) } else { self.limit };
-                self.failures().remember(failure, early, way(limit), SystemTime::now().into());
+                self.failures().remember(failure, early, way(limit), Utc::now());
             }
             Err(_) => {}
         }

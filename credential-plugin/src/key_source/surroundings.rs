@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::environment::KEY_VARIABLE;
 use crate::exec_protocol::EXEC_INFO_VARIABLE;
-use crate::token::way;
+use crate::field_digest::field_digest;
 
 /// Variables that say nothing of the shell or script that starts the command: what a client tells about its one call, the
 /// program that a shell has just started, and the key, which the command does not get.
@@ -28,7 +28,7 @@ fn digest_of(variables: impl IntoIterator<Item = (OsString, OsString)>, folder: 
     variables.sort_unstable();
     let folder = folder.map(Path::as_os_str).unwrap_or_default();
     let fields = variables.iter().flat_map(|(name, value)| [name.as_os_str(), value.as_os_str()]);
-    way::digest(std::iter::once(folder).chain(fields).map(OsStr::as_encoded_bytes))
+    field_digest(std::iter::once(folder).chain(fields).map(OsStr::as_encoded_bytes))
 }
 
 #[cfg(test)]

@@ -15,11 +15,11 @@ use std::{fs, io};
 use chrono::{DateTime, Utc};
 use keyplane_core::key_format::KeyDigest;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::exchange::address::{ExchangeAddress, Trust};
 use crate::exec_protocol::Cluster;
+use crate::field_digest::field_digest;
 use crate::private_file::{self, Durability};
 use crate::token::BearerToken;
 use crate::token::failure_memory::FailureMemory;
@@ -47,16 +47,11 @@ impl Slot {
         let cluster = cluster.map_or([""; 3], |cluster| {
             [&cluster.server, &cluster.tls_server_name, &cluster.certificate_authority_data]
         });
-        let mut hash = Sha256::new();
         let name = exchange.tls_server_name.as_deref().unwrap_or_default().as_bytes();
         let fields = [exchange.base.as_str().as_bytes(), trust, pem, name, key.as_bytes()];
-        for field in fields.into_iter().chain(cluster.map(str::as_bytes)) {
-            // The length first: no two lists of fields run together into the same bytes.
-            hash.update(field.len().to_be_bytes());
-            hash.update(field);
-        }
+        let digest = field_digest(fields.into_iter().chain(cluster.map(str::as_bytes)));
         let family = SlotFamily::of(&exchange.base, key);
-        Self(format!("{}{:x}", family.as_str(), base16ct::HexDisplay(&hash.finalize())))
+        Self(format!("{}{digest}", family.as_str()))
     }
 
     /// The slot of this name, if it is one.

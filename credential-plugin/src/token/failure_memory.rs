@@ -3,8 +3,8 @@
 //!
 //! The time grows with each further failure in a row, and stays short: a key that is unlocked works again within
 //! seconds. What the exchange says about the key counts for every start; what went wrong on the way to it, or in a key
-//! command, only for a start that goes the same [way](crate::token::way) and has no more time. What is wrong with the file in any way, and
-//! a clock that was set back, is no failure at all.
+//! command, only for a start that goes the same [way](crate::token::way) and has no more time. What is wrong with the file
+//! in any way, and a clock that was set back, is no failure at all.
 
 use std::fs;
 use std::path::PathBuf;

@@ -12,9 +12,9 @@
 //!   API server refuses it within seconds, or gives it no rights.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use ureq::Proxy;
 
 use crate::failure::{Failure, FailureKind};
@@ -110,7 +110,7 @@ impl TokenSource<'_> {
     /// The exchange's failure, met now or a moment ago by another start; what was wrong with the key when it was read;
     /// [`FailureKind::Unreachable`] when another start has no answer in time.
     pub fn obtain(&self) -> Result<Obtained, Failure> {
-        let cached = match self.cache.look(now()) {
+        let cached = match self.cache.look(Utc::now()) {
             Ok(cached) => cached,
             Err(miss) => {
                 verbose::note(miss);
@@ -119,14 +119,14 @@ impl TokenSource<'_> {
         };
         let record = self.record();
         if !record.as_ref().is_some_and(|record| record.says_refused(cached.life)) {
-            return if cached.life.is_due_for_refresh(now()) {
+            return if cached.life.is_due_for_refresh(Utc::now()) {
                 self.refresh_early(cached, record, false)
             } else {
                 verbose::note("handing out the cached token");
                 Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record })
             };
         }
-        if !hand_out::may_check(cached.checks, cached.life.obtained_at(), now()) {
+        if !hand_out::may_check(cached.checks, cached.life.obtained_at(), Utc::now()) {
             verbose::note("the client asks again, but the exchange was asked about its token a moment ago");
             return Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record });
         }
@@ -143,12 +143,12 @@ impl TokenSource<'_> {
     /// Remembers that the token was handed out.
     pub fn remember(&self, obtained: Obtained) {
         if let Some(record) = obtained.record.or_else(|| self.record()) {
-            record.remember(obtained.life, now());
+            record.remember(obtained.life, Utc::now());
         }
     }
 
     fn record(&self) -> Option<HandOutRecord> {
-        Some(HandOutRecord::read(self.cache.hand_outs(), self.client?, now()))
+        Some(HandOutRecord::read(self.cache.hand_outs(), self.client?, Utc::now()))
     }
 
     /// The next token, if this start is the one to ask for it and the exchange is quick; else the cached one. Where that
@@ -166,14 +166,15 @@ impl TokenSource<'_> {
             return Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record });
         };
         // Another start may have been here since this one looked.
-        let newer = self.cache.look(now()).ok().filter(|newer| newer.life != cached.life);
+        let newer = self.cache.look(Utc::now()).ok().filter(|newer| newer.life != cached.life);
         if let Some(newer) = newer {
             verbose::note("handing out the token that another start has just got");
             return Ok(Obtained { token: newer.token, life: newer.life, is_new: false, record });
         }
         let limit = EARLY_REFRESH_LIMIT.min(self.timeout);
-        let rests =
-            |failure: RememberedFailure| self.way(limit).is_some_and(|way| failure.counts_for(&way, now()));
+        let rests = |failure: RememberedFailure| {
+            self.way(limit).is_some_and(|way| failure.counts_for(&way, Utc::now()))
+        };
         if self.cache.failures().read().is_some_and(rests) {
             verbose::note("handing out the cached token; the exchange failed a moment ago");
             return Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record });
@@ -181,8 +182,11 @@ impl TokenSource<'_> {
         if !suspect {
             verbose::note("the cached token ends soon; asking the exchange for the next one");
         }
-        let checks =
-            if suspect { hand_out::checks_after(cached.checks, cached.life.obtained_at(), now()) } else { 0 };
+        let checks = if suspect {
+            hand_out::checks_after(cached.checks, cached.life.obtained_at(), Utc::now())
+        } else {
+            0
+        };
         let held = suspect.then_some(&cached.token);
         let began = Instant::now();
         let asked = (self.read_key)(KeyTime::Early(limit)).and_then(|()| {
@@ -195,7 +199,7 @@ impl TokenSource<'_> {
             Err(failure) => {
                 verbose::note(format_args!("no next token yet: {failure}"));
                 drop(flight);
-                if cached.life.may_be_handed_out(now()) {
+                if cached.life.may_be_handed_out(Utc::now()) {
                     Ok(Obtained { token: cached.token, life: cached.life, is_new: false, record })
                 } else {
                     self.ask_or_take(None)
@@ -207,13 +211,13 @@ impl TokenSource<'_> {
     /// What the exchange gives, to this start or to the one that asks it already. A `suspect` is shown to it.
     fn ask_or_take(&self, suspect: Option<&Cached>) -> Result<Obtained, Failure> {
         let landed = || {
-            let cached = self.cache.look(now()).ok();
+            let cached = self.cache.look(Utc::now()).ok();
             let other = cached.filter(|cached| suspect.is_none_or(|suspect| suspect.life != cached.life));
             if let Some(cached) = other {
                 return Some(Ok((cached.token, cached.life)));
             }
             let remembered = self.cache.failures().read();
-            let told = |failure: RememberedFailure| failure.told_again(&self.way(self.left())?, now());
+            let told = |failure: RememberedFailure| failure.told_again(&self.way(self.left())?, Utc::now());
             remembered.and_then(told).or_else(self.key_news).map(Err)
         };
         let turn = if !self.cache.is_writable() {
@@ -238,7 +242,7 @@ impl TokenSource<'_> {
             Turn::Lead(flight) => {
                 verbose::note("asking the exchange");
                 let checks = suspect.map_or(0, |suspect| {
-                    hand_out::checks_after(suspect.checks, suspect.life.obtained_at(), now())
+                    hand_out::checks_after(suspect.checks, suspect.life.obtained_at(), Utc::now())
                 });
                 let held = suspect.map(|suspect| &suspect.token);
                 let key = (self.read_key)(KeyTime::Whole);
@@ -278,7 +282,7 @@ impl TokenSource<'_> {
                 if let Some(way) = self.way(limit)
                     && self.cache.is_writable()
                 {
-                    self.cache.failures().remember(&failure, early && !about_the_key, way, now());
+                    self.cache.failures().remember(&failure, early && !about_the_key, way, Utc::now());
                 }
                 Err(failure)
             }
@@ -325,7 +329,7 @@ pub fn long_enough(
     (token, life): (BearerToken, TokenLife),
     base: &str,
 ) -> Result<(BearerToken, TokenLife), Failure> {
-    if life.may_be_handed_out(now()) {
+    if life.may_be_handed_out(Utc::now()) {
         return Ok((token, life));
     }
     Err(Failure::new(
@@ -339,8 +343,4 @@ pub fn long_enough(
 /// Whether the exchange itself says that the key is no more, or may not do this.
 const fn is_about_the_key(kind: FailureKind) -> bool {
     matches!(kind, FailureKind::Refused | FailureKind::Expired | FailureKind::Forbidden | FailureKind::Locked)
-}
-
-fn now() -> DateTime<Utc> {
-    SystemTime::now().into()
 }

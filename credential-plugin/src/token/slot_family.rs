@@ -10,7 +10,7 @@ use keyplane_core::key_format::KeyDigest;
 use sha2::{Digest as _, Sha256};
 
 use crate::exchange::address::BaseUrl;
-use crate::verbose;
+use crate::private_file;
 
 /// Bytes of the hash that are shown: names are to be told apart, not protected.
 const SHOWN: usize = 8;
@@ -50,12 +50,8 @@ impl SlotFamily {
         for name in self.files_in(folder) {
             let ending = Path::new(&name).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
             if !ending.starts_with("lock") {
-                let path = folder.join(name);
-                match fs::remove_file(&path) {
-                    Ok(()) => verbose::note(format_args!("removed {}", path.display())),
-                    // It ends by itself.
-                    Err(error) => verbose::note(format_args!("{} is not removed: {error}", path.display())),
-                }
+                // What cannot be removed ends by itself.
+                private_file::remove(&folder.join(name));
             }
         }
     }

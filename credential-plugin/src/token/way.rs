@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use ureq::Proxy;
+
+use crate::field_digest::field_digest;
 
 /// A way to the exchange, or to the key. It holds no proxy's address, no variable and no password, only a digest of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,10 +36,13 @@ impl Way {
         let fields = proxy.map(|proxy| {
             [uri.as_str(), proxy.username().unwrap_or_default(), proxy.password().unwrap_or_default()]
         });
-        Self { through: Through::Proxy(digest(fields.into_iter().flatten())), seconds: seconds(allowed) }
+        Self {
+            through: Through::Proxy(field_digest(fields.into_iter().flatten())),
+            seconds: seconds(allowed),
+        }
     }
 
-    /// The way of a key command that is run in the surroundings of this [digest], and may take this long.
+    /// The way of a key command that is run in the surroundings of this digest, and may take this long.
     #[must_use]
     pub fn of_key_command(surroundings: String, allowed: Duration) -> Self {
         Self { through: Through::Surroundings(surroundings), seconds: seconds(allowed) }
@@ -55,19 +59,6 @@ impl Way {
     pub fn covers(&self, other: &Self) -> bool {
         self.leads_as(other) && other.seconds <= self.seconds
     }
-}
-
-/// The SHA-256 of these fields in this order, in hexadecimal.
-#[must_use]
-pub fn digest(fields: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
-    let mut hash = Sha256::new();
-    for field in fields {
-        let field = field.as_ref();
-        // The length first: no two lists of fields run together into the same bytes.
-        hash.update(field.len().to_be_bytes());
-        hash.update(field);
-    }
-    format!("{:x}", base16ct::HexDisplay(&hash.finalize()))
 }
 
 /// Rounded up: what passes before makes no difference.

@@ -168,17 +168,19 @@ fn starts_of_a_slot_that_is_removed_at_the_same_time_all_get_a_token() {
     let folder = stage.cache_folder();
     let starts = Starts::new(&stage, &exchange, &[]);
     thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                for _ in 0..5 {
-                    credential(&outputs(vec![starts.start()])[0]);
-                }
-            });
-        }
-        for _ in 0..200 {
+        let running: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..5 {
+                        credential(&outputs(vec![starts.start()])[0]);
+                    }
+                })
+            })
+            .collect();
+        while running.iter().any(|starts| !starts.is_finished()) {
             // As dead as it will be for a start whose clock is two days ahead.
             dead_slots::remove(&folder, &slot(0), now() + TimeDelta::days(2));
-            thread::sleep(Duration::from_millis(1));
+            thread::yield_now();
         }
     });
     credential(&stage.get_token(&exchange).output().unwrap());

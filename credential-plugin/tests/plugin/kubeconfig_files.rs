@@ -1,25 +1,24 @@
-//! Into which files `--merge` writes, and what it does about modes, links, locks, backups and other commands.
+//! Into which files `--merge` writes, and what it does about modes, links and backups.
 
 use std::ffi::OsString;
-use std::process::Stdio;
-use std::{env, fs, process, thread};
+use std::{env, fs, process};
 
 use assert_cmd::Command;
-use assert_cmd::cargo::CommandCargoExt as _;
 use serde_json::{Value, json};
 
 use crate::kubeconfig_styles::{has_lines, seen_by_kubectl};
 use crate::stage::{Stage, failure, files_in, has_mode};
 
-const THEIRS: &str = "# theirs\nclusters:\n- name: theirs\n  cluster: {server: https://theirs.example}\n";
+pub(crate) const THEIRS: &str =
+    "# theirs\nclusters:\n- name: theirs\n  cluster: {server: https://theirs.example}\n";
 
-fn merging(stage: &Stage, cluster: &str) -> Command {
+pub(crate) fn merging(stage: &Stage, cluster: &str) -> Command {
     let mut command = stage.plugin();
     command.args(arguments(cluster)).arg("--merge");
     command
 }
 
-fn arguments(cluster: &str) -> Vec<String> {
+pub(crate) fn arguments(cluster: &str) -> Vec<String> {
     let server = format!("https://{cluster}.example");
     ["kubeconfig", "--server", "https://exchange.example", "--cluster", cluster, "--cluster-server", &server]
         .map(str::to_owned)
@@ -27,15 +26,15 @@ fn arguments(cluster: &str) -> Vec<String> {
 }
 
 /// A list of files as the system writes it.
-fn list(files: &[&str]) -> OsString {
+pub(crate) fn list(files: &[&str]) -> OsString {
     env::join_paths(files).unwrap()
 }
 
-fn read(stage: &Stage, name: &str) -> Value {
+pub(crate) fn read(stage: &Stage, name: &str) -> Value {
     serde_saphyr::from_str(&fs::read_to_string(stage.path(name)).unwrap()).unwrap()
 }
 
-fn names(config: &Value, list: &str) -> Vec<String> {
+pub(crate) fn names(config: &Value, list: &str) -> Vec<String> {
     let entries = config[list].as_array().into_iter().flatten();
     entries.map(|entry| entry["name"].as_str().unwrap().to_owned()).collect()
 }
@@ -260,77 +259,6 @@ fn a_links_backup_stays_out_of_the_folder_that_it_leads_to() {
     assert_eq!(names(&read(&stage, "not-yet"), "contexts"), ["prod"]);
 }
 
-#[test]
-fn many_at_once_lose_nothing() {
-    let stage = Stage::new();
-    fs::create_dir(stage.path(".kube")).unwrap();
-    stage.file(".kube/config", THEIRS, 0o600);
-    let other_name = platform::another_name(&stage, ".kube/config");
-    let clusters: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
-    let started: Vec<_> = clusters
-        .iter()
-        .enumerate()
-        .map(|(n, cluster)| {
-            let mut command = process::Command::cargo_bin("kubectl-keyplane").unwrap();
-            command.env_clear().envs(stage.environment()).current_dir(stage.home.path());
-            command.args(arguments(cluster)).stderr(Stdio::piped());
-            // By two names of the same file.
-            let command =
-                if n % 2 == 0 { command.arg("--merge") } else { command.args(["--merge-into", &other_name]) };
-            command.spawn().unwrap()
-        })
-        .collect();
-    for child in started {
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-    }
-    let text = fs::read_to_string(stage.path(".kube/config")).unwrap();
-    has_lines(&text, THEIRS.lines()).unwrap();
-    let mut found = names(&read(&stage, ".kube/config"), "contexts");
-    found.sort();
-    assert_eq!(found, clusters);
-    assert!(!stage.path(".kube/config.lock").exists());
-}
-
-#[test]
-fn kubectls_lock_is_waited_for() {
-    let stage = Stage::new();
-    stage.file("config", THEIRS, 0o600);
-    let lock = stage.file("config.lock", "", 0o000);
-    let mut command = process::Command::cargo_bin("kubectl-keyplane").unwrap();
-    command.env_clear().envs(stage.environment()).current_dir(stage.home.path());
-    command.args(arguments("prod")).args(["--merge-into", "config", "--verbose"]).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    // As soon as it says that it waits, the other command is done.
-    while !line.contains("waiting for") {
-        line.clear();
-        assert_ne!(std::io::BufRead::read_line(&mut told, &mut line).unwrap(), 0);
-    }
-    assert_eq!(fs::read_to_string(stage.path("config")).unwrap(), THEIRS);
-    fs::remove_file(&lock).unwrap();
-    thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
-    assert!(child.wait().unwrap().success());
-    assert_eq!(names(&read(&stage, "config"), "clusters"), ["theirs", "prod"]);
-}
-
-#[cfg(any(target_os = "macos", windows))]
-#[test]
-fn a_file_that_is_listed_in_two_letter_cases_is_locked_once() {
-    for exists in [true, false] {
-        let stage = Stage::new();
-        if exists {
-            stage.file("config", THEIRS, 0o600);
-        }
-        let output = merging(&stage, "prod").env("KUBECONFIG", list(&["config", "CONFIG"])).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let expected: &[&str] = if exists { &["theirs", "prod"] } else { &["prod"] };
-        assert_eq!(names(&read(&stage, "config"), "clusters"), expected);
-        assert!(!stage.path("config.lock").exists());
-    }
-}
-
 #[cfg(unix)]
 #[test]
 fn a_folder_that_cannot_be_written_is_told_and_only_when_something_must_change_there() {
@@ -350,34 +278,6 @@ fn a_folder_that_cannot_be_written_is_told_and_only_when_something_must_change_t
     }
     set_mode(&stage.path("fixed"), 0o700);
     assert_eq!(fs::read_to_string(stage.path("fixed/config")).unwrap(), THEIRS);
-}
-
-/// As an editor or kubectl itself may have it open at that moment.
-#[cfg(windows)]
-#[test]
-fn a_file_that_others_have_open_is_replaced() {
-    use std::os::windows::fs::OpenOptionsExt as _;
-
-    use crate::parallel::until;
-    let stage = Stage::new();
-    stage.file("config", THEIRS, 0o600);
-    let (read, write, delete) = (1, 2, 4);
-    // As Rust opens files, and as Go does: the second lets nobody replace the file, so that is waited for.
-    for (cluster, share) in [("one", read | write | delete), ("two", read | write)] {
-        let open = fs::OpenOptions::new().read(true).share_mode(share).open(stage.path("config")).unwrap();
-        // Until the merge is about to replace the file: then it has backed up what the file held.
-        let backup = stage.path("config.keyplane-backup");
-        let _ = fs::remove_file(&backup);
-        let closing = thread::spawn(move || {
-            until("the merge has begun", || backup.exists());
-            thread::sleep(std::time::Duration::from_millis(50));
-            drop(open);
-        });
-        let output = merging(&stage, cluster).env("KUBECONFIG", "config").output().unwrap();
-        closing.join().unwrap();
-        assert!(output.status.success(), "{output:?}");
-    }
-    assert_eq!(names(&self::read(&stage, "config"), "contexts"), ["one", "two"]);
 }
 
 /// As kubectl does on Windows.
@@ -401,27 +301,4 @@ fn of_the_home_folders_the_one_with_a_kubeconfig_counts() {
     stage.file(r"home\.kube\config", THEIRS, 0o600);
     merged("two");
     assert_eq!(names(&read(&stage, r"home\.kube\config"), "contexts"), ["two"]);
-}
-
-#[cfg(unix)]
-mod platform {
-    use std::os::unix::fs::symlink;
-
-    use crate::stage::Stage;
-
-    /// Another name of the same file.
-    pub(super) fn another_name(stage: &Stage, name: &str) -> String {
-        symlink(stage.path(name), stage.path("other-name")).unwrap();
-        "other-name".to_owned()
-    }
-}
-
-#[cfg(windows)]
-mod platform {
-    use crate::stage::Stage;
-
-    /// Another name of the same file.
-    pub(super) fn another_name(stage: &Stage, name: &str) -> String {
-        format!(r"{}\.\.kube\..\{name}", stage.home.path().display())
-    }
 }

@@ -46,6 +46,8 @@ mod kubeconfig;
 #[cfg(test)]
 mod kubeconfig_asked;
 #[cfg(test)]
+mod kubeconfig_at_once;
+#[cfg(test)]
 mod kubeconfig_files;
 #[cfg(test)]
 mod kubeconfig_styles;

@@ -1,4 +1,4 @@
-//! Keys that may be used from some addresses only, presented to one replica of the API or another.
+//! Keys presented to the exchange: from some addresses only, to one replica of the API or another, and until it admits them.
 
 use anyhow::{Result, ensure};
 

@@ -14,6 +14,7 @@ use crate::argument_values::{display_name, key_name, namespace_name, patience, t
 use crate::failure::{Failure, FailureKind};
 use crate::kubectl::KubectlArgs;
 use crate::new_key;
+use crate::private_file;
 
 /// Hexadecimal digits of the digest that name a key which was given no name.
 const NAME_DIGITS: usize = 10;
@@ -195,7 +196,7 @@ pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write)
     if let Some(path) = &args.key_out {
         new_key::keep(&key, path)?;
         // A key without a manifest is of no use, and its file would be in the way of the next attempt.
-        let remove = || new_key::remove(path);
+        let remove = || private_file::remove(path);
         let kept = format!("The key of ApiKey {name} is in {}.", path.display());
         if args.apply {
             let whose = format!("the key in {}", path.display());

@@ -59,7 +59,7 @@ fn replaced(file: &Path, make: impl Fn(&Path)) {
 }
 
 /// A healthy exchange, with the environment or the folder changed by this.
-fn on(change: fn(&Stage)) -> Scene {
+fn on(change: impl FnOnce(&Stage)) -> Scene {
     let scene = Scene::counted(healthy(), 1);
     change(&scene.stage);
     scene
@@ -277,6 +277,13 @@ mod unix {
         scene
     }
 
+    fn cache_folder_of_mode(mode: u32) -> Scene {
+        on(|stage| {
+            fs::create_dir_all(stage.cache_folder()).unwrap();
+            set_mode(&stage.cache_folder(), mode);
+        })
+    }
+
     pub(super) fn rows() -> Vec<Row> {
         let heals = |name, scene| Row { name, scene, code: 0, words: &[] };
         let row = |name, scene, code, words| Row { name, scene, code, words };
@@ -304,28 +311,8 @@ mod unix {
                     }
                 })
             }),
-            row(
-                "a cache folder that others may write in",
-                || {
-                    on(|stage| {
-                        fs::create_dir_all(stage.cache_folder()).unwrap();
-                        set_mode(&stage.cache_folder(), 0o777);
-                    })
-                },
-                0,
-                &[],
-            ),
-            row(
-                "a cache folder that cannot be entered",
-                || {
-                    on(|stage| {
-                        fs::create_dir_all(stage.cache_folder()).unwrap();
-                        set_mode(&stage.cache_folder(), 0o000);
-                    })
-                },
-                0,
-                &[],
-            ),
+            heals("a cache folder that others may write in", || cache_folder_of_mode(0o777)),
+            heals("a cache folder that cannot be entered", || cache_folder_of_mode(0o000)),
             row(
                 "a home that cannot be written",
                 || Scene::counted(healthy(), 1).env("HOME", "/proc"),
