@@ -2,13 +2,13 @@
 # Kubernetes control plane takes about five minutes and is cached in target/cluster.
 
 CARGO ?= cargo
-DEV := target/debug/keyplane-dev
+BUILT := target/debug
+DEV := $(BUILT)/keyplane-dev
 # What a run of all tests leaves, until it has been looked through for keys and tokens.
 RUN := $(CURDIR)/target/test-run
 export CARGO_TARGET_DIR := $(CURDIR)/target
 MUSL := $(shell uname -m)-unknown-linux-musl
 WINDOWS := x86_64-pc-windows-gnu
-OPENAPI := $(CARGO) run --locked -p keyplane-operator --bin keyplane -- openapi
 # Most tests wait for the control plane: three at once keep two cores busy.
 THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 3); echo $$((n < 3 ? 3 : n)))
 
@@ -18,8 +18,10 @@ THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 3); echo $$((n < 3 ? 3 : n)))
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# What the tests need too: `--workspace` and the examples give every crate the features that it has there, so that
+# nothing is compiled twice.
 build: ## Build keyplane, kubectl-keyplane and the harness
-	$(CARGO) build --locked --workspace
+	$(CARGO) build --locked --workspace --bins --examples
 
 programs: build ## Find or build the programs of a Kubernetes control plane
 	$(DEV) programs
@@ -31,8 +33,8 @@ test: programs ## Run all tests, the ones on a real control plane included
 	cd tests/cluster/supervise && go test ./...
 	cd tests/cluster/etcd-scan && go test ./...
 	rm -rf $(RUN) && mkdir -p -m 700 $(RUN)
-	code=0; PATH="$$PATH:$(CURDIR)/target/tools" $(CARGO) test --locked --workspace --exclude keyplane-tests --no-fail-fast || code=$$?; \
-		KEYPLANE_TEST_RUN_DIR=$(RUN) RUST_TEST_THREADS=$(THREADS) $(CARGO) test --locked -p keyplane-tests --no-fail-fast -- --show-output || code=$$?; \
+	code=0; PATH="$$PATH:$(CURDIR)/target/tools" KEYPLANE_TEST_RUN_DIR=$(RUN) RUST_TEST_THREADS=$(THREADS) \
+		$(CARGO) test --locked --workspace --no-fail-fast -- --show-output || code=$$?; \
 		$(DEV) scan $(RUN) || code=$$?; exit $$code
 
 bench-verify: programs ## Measure how fast keys are verified, beside hyper and nginx (needs wrk and nginx)
@@ -57,14 +59,14 @@ up: programs ## Start a control plane and Keyplane and leave them running (CONTE
 	$(DEV) up $(if $(CONTEXT),--context $(CONTEXT))
 
 down: ## Stop what `make up` started and remove its data
-	@if [ -d target/dev ]; then $(CARGO) build --locked -p keyplane-tests && $(DEV) down; else echo "Nothing is up."; fi
+	@if [ -d target/dev ]; then $(MAKE) build && $(DEV) down; else echo "Nothing is up."; fi
 
-generate: ## Write the generated files again (resource definitions, pages of docs, manual pages, the OpenAPI document)
-	$(CARGO) run --locked -p keyplane-crds --bin generate-crds
-	$(CARGO) run --locked -p keyplane-tests --bin generate-permissions
-	$(CARGO) run --locked -p keyplane-tests --bin generate-documents
-	$(CARGO) run --locked -p keyplane-credential-plugin --example man
-	$(OPENAPI) > target/openapi.json && mv target/openapi.json docs/openapi.json
+generate: build ## Write the generated files again (resource definitions, pages of docs, manual pages, the OpenAPI document)
+	$(BUILT)/generate-crds
+	$(BUILT)/generate-permissions
+	$(BUILT)/generate-documents
+	$(BUILT)/examples/man
+	$(BUILT)/keyplane openapi > target/openapi.json && mv target/openapi.json docs/openapi.json
 
 check: fmt clippy drift deny ## What a change must pass besides the tests
 
@@ -72,17 +74,19 @@ fmt: ## Check the formatting
 	$(CARGO) fmt --all --check
 	@unformatted=$$(gofmt -l tests/cluster); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted"; exit 1; fi
 
+# Each crate that is built for others must also have every feature it needs by itself.
 clippy: ## Check the lints
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	for crate in keyplane-core keyplane-crds keyplane-operator keyplane-credential-plugin; do $(CARGO) check --locked -p $$crate || exit; done
 	cd tests/cluster/supervise && go vet ./...
 	cd tests/cluster/etcd-scan && go vet ./...
 
-drift: ## Check that the generated files are up to date
-	$(CARGO) run --locked -p keyplane-crds --bin generate-crds -- --check
-	$(CARGO) run --locked -p keyplane-tests --bin generate-permissions -- --check
-	$(CARGO) run --locked -p keyplane-tests --bin generate-documents -- --check
-	$(CARGO) run --locked -p keyplane-credential-plugin --example man -- --check
-	@$(OPENAPI) > target/openapi.json
+drift: build ## Check that the generated files are up to date
+	$(BUILT)/generate-crds --check
+	$(BUILT)/generate-permissions --check
+	$(BUILT)/generate-documents --check
+	$(BUILT)/examples/man --check
+	@$(BUILT)/keyplane openapi > target/openapi.json
 	@diff -u docs/openapi.json target/openapi.json || \
 		{ echo "docs/openapi.json differs from operator/src/api: run \`make generate\` and commit the result"; exit 1; }
 
