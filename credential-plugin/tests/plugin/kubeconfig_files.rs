@@ -248,7 +248,11 @@ fn a_links_backup_stays_out_of_the_folder_that_it_leads_to() {
     symlink("../dotfiles/config", stage.path(".kube/config")).unwrap();
     assert!(merging(&stage, "prod").output().unwrap().status.success());
     assert!(fs::symlink_metadata(stage.path(".kube/config")).unwrap().is_symlink());
-    crate::kubeconfig_styles::has_lines(&fs::read_to_string(stage.path("dotfiles/config")).unwrap(), THEIRS.lines()).unwrap();
+    crate::kubeconfig_styles::has_lines(
+        &fs::read_to_string(stage.path("dotfiles/config")).unwrap(),
+        THEIRS.lines(),
+    )
+    .unwrap();
     assert_eq!(files_in(&stage.path("dotfiles")).len(), 1);
     assert_eq!(fs::read_to_string(stage.path(".kube/config.keyplane-backup")).unwrap(), THEIRS);
 
