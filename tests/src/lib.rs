@@ -48,6 +48,7 @@ pub mod progress;
 pub mod python_packages;
 pub mod readiness;
 pub mod redis;
+mod reserved_space;
 pub mod shared;
 pub mod supervised;
 pub mod tenant;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::reserved_space;
 use crate::waiting::{PATIENCE, Seen, until};
 use crate::workspace;
 
@@ -63,7 +64,8 @@ pub(crate) fn preserve(instance: &Path) -> Result<()> {
                 .with_context(|| format!("cannot move {}", path.display()))?;
         }
     }
-    Ok(())
+    let database = aside.join(ETCD);
+    if database.is_dir() { reserved_space::release(&database) } else { Ok(()) }
 }
 
 /// Waits until the programs of every control plane in the directory have ended: they hold a lock on its folder.
