@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, bail};
 
 /// How the programs that the harness runs are built.
-const BUILD: &str = "cargo build -p keyplane-operator -p keyplane-credential-plugin";
+const BUILD: &str = "cargo build --workspace --bins --examples";
 
 /// The root of the checkout.
 #[must_use]

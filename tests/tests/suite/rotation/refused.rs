@@ -21,14 +21,17 @@ async fn until_told(own: &Tenant, reason: &str, words: &[&str]) -> Result<()> {
     .await?;
     let uid = own.stored_key("ci").await?.uid().unwrap_or_default();
     let events = shared_keyplane().await?.keyplane.audit_events()?;
-    let lines: Vec<_> = events
+    let mut lines: Vec<_> = events
         .iter()
-        .map(|event| &event["data"])
-        .filter(|data| data["code"] == "K1010W" && data["id"] == uid.as_str() && data["reason"] == reason)
+        .filter(|event| {
+            let data = &event["data"];
+            data["code"] == "K1010W" && data["id"] == uid.as_str() && data["reason"] == reason
+        })
         .collect();
-    // However often it is tried.
+    // However often it is tried. With the same id it is the same line, written again.
+    lines.dedup_by_key(|line| &line["id"]);
     let [line] = lines.as_slice() else { anyhow::bail!("not one line: {lines:?}") };
-    let message = line["message"].as_str().unwrap_or_default();
+    let message = line["data"]["message"].as_str().unwrap_or_default();
     ensure!(words.iter().all(|word| message.contains(word)), "{message}");
     Ok(())
 }
