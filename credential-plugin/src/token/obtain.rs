@@ -11,7 +11,7 @@
 //! - What the exchange says against the key itself (401, 403) is told at once, and the cached token is forgotten: the
 //!   API server refuses it within seconds, or gives it no rights.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -39,9 +39,6 @@ pub enum KeyTime {
     Early(Duration),
 }
 
-/// Reads the key, if that was not done yet. It fails, too, when it is another one than the slot's.
-pub type ReadKey<'a> = dyn Fn(KeyTime) -> Result<(), Failure> + 'a;
-
 /// How the exchange is asked, once the key is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a> {
@@ -51,14 +48,38 @@ pub struct Asking<'a> {
     pub held: Option<&'a BearerToken>,
 }
 
-/// Asks the exchange.
-pub type Ask<'a> = dyn Fn(Asking<'_>) -> Result<(BearerToken, TokenLife), Failure> + 'a;
+/// The start that needs a token: its key, its way to the exchange, and its place among other starts.
+pub trait Start {
+    /// Reads the key, if that was not done yet.
+    ///
+    /// # Errors
+    /// What is wrong with the key; also that it is another one than the slot's.
+    fn read_key(&self, time: KeyTime) -> Result<(), Failure>;
 
-/// What another start has learned about the key meanwhile: it has changed, or cannot be read.
-pub type KeyNews<'a> = dyn Fn() -> Option<Failure> + 'a;
+    /// When this very start had run the key command to its end, if it did.
+    fn own_run(&self) -> Option<Instant>;
 
-/// The proxy to the exchange, or none.
-pub type ChooseProxy<'a> = dyn Fn() -> Result<Option<Proxy>, Failure> + 'a;
+    /// What another start has learned about the key meanwhile: it has changed, or cannot be read.
+    fn key_news(&self) -> Option<Failure>;
+
+    /// Asks the exchange.
+    ///
+    /// # Errors
+    /// Its failure.
+    fn ask(&self, asking: Asking<'_>) -> Result<(BearerToken, TokenLife), Failure>;
+
+    /// The proxy on the way to the exchange; looked at only where a failure is remembered or told again.
+    ///
+    /// # Errors
+    /// When what names it cannot be read.
+    fn proxy(&self) -> Result<Option<Proxy>, Failure>;
+
+    /// Who of many asks, for the slot of this cache.
+    fn flight(&self, cache: &TokenCache) -> SingleFlight;
+
+    /// The right to ask, once this start has it.
+    fn held(&self) -> &RefCell<Option<Flight>>;
+}
 
 /// Where the token of one slot comes from.
 pub struct TokenSource<'a> {
@@ -73,22 +94,10 @@ pub struct TokenSource<'a> {
     pub timeout: Duration,
     /// What may pass until there is a key.
     pub key_time: Duration,
-    /// When this very start had run the key command to its end.
-    pub own_run: &'a Cell<Option<Instant>>,
-    /// Who of many asks.
-    pub flight: &'a dyn Fn() -> SingleFlight,
-    /// The right to ask, once this start has it.
-    pub held: &'a RefCell<Option<Flight>>,
-    /// What another start knows of the key.
-    pub key_news: &'a KeyNews<'a>,
     /// The exchange's address, for people.
     pub base: &'a str,
-    /// How the key is read.
-    pub read_key: &'a ReadKey<'a>,
-    /// How the exchange is asked.
-    pub ask: &'a Ask<'a>,
-    /// Which proxy is asked on the way; looked at only where a failure is remembered or told again.
-    pub proxy: &'a ChooseProxy<'a>,
+    /// Who needs it.
+    pub start: &'a dyn Start,
 }
 
 /// A token to hand out.
@@ -159,7 +168,9 @@ impl TokenSource<'_> {
         record: Option<HandOutRecord>,
         suspect: bool,
     ) -> Result<Obtained, Failure> {
-        let Some(flight) = self.cache.is_writable().then(|| (self.flight)().try_lead()).flatten() else {
+        let Some(flight) =
+            self.cache.is_writable().then(|| self.start.flight(&self.cache).try_lead()).flatten()
+        else {
             verbose::note(
                 "handing out the cached token; the next one is asked for by another start, or later",
             );
@@ -189,9 +200,9 @@ impl TokenSource<'_> {
         };
         let held = suspect.then_some(&cached.token);
         let began = Instant::now();
-        let asked = (self.read_key)(KeyTime::Early(limit)).and_then(|()| {
+        let asked = self.start.read_key(KeyTime::Early(limit)).and_then(|()| {
             let limit = limit.saturating_sub(began.elapsed());
-            (self.ask)(Asking { limit, held })
+            self.start.ask(Asking { limit, held })
         });
         match self.settle(asked, checks, true, limit) {
             Ok((token, life)) => Ok(Obtained { token, life, is_new: true, record }),
@@ -218,19 +229,19 @@ impl TokenSource<'_> {
             }
             let remembered = self.cache.failures().read();
             let told = |failure: RememberedFailure| failure.told_again(&self.way(self.left())?, Utc::now());
-            remembered.and_then(told).or_else(self.key_news).map(Err)
+            remembered.and_then(told).or_else(|| self.start.key_news()).map(Err)
         };
         let turn = if !self.cache.is_writable() {
             verbose::note("the cache folder cannot be used; asking the exchange without it");
             Turn::Lead(Flight::without_lock())
         } else if let Some(answer) = landed() {
             Turn::Landed(answer)
-        } else if let Some(flight) = self.held.take() {
+        } else if let Some(flight) = self.start.held().take() {
             // It has been this start's turn since the key was read.
             Turn::Lead(flight)
         } else {
             let patience = self.key_time + self.left() / 3;
-            (self.flight)().lead_or_wait(self.left_to_wait(), patience, landed)
+            self.start.flight(&self.cache).lead_or_wait(self.left_to_wait(), patience, landed)
         };
         let is_new = matches!(turn, Turn::Lead(_));
         let (token, life) = match turn {
@@ -245,15 +256,15 @@ impl TokenSource<'_> {
                     hand_out::checks_after(suspect.checks, suspect.life.obtained_at(), Utc::now())
                 });
                 let held = suspect.map(|suspect| &suspect.token);
-                let key = (self.read_key)(KeyTime::Whole);
+                let key = self.start.read_key(KeyTime::Whole);
                 // A run of the key command gives more of it.
                 let limit = self.left();
-                let asked = key.and_then(|()| (self.ask)(Asking { limit, held }));
+                let asked = key.and_then(|()| self.start.ask(Asking { limit, held }));
                 let settled = self.settle(asked, checks, false, limit);
                 if landed().is_none() {
                     flight.left_nothing();
                 }
-                self.held.replace(Some(flight));
+                self.start.held().replace(Some(flight));
                 settled?
             }
         };
@@ -291,7 +302,7 @@ impl TokenSource<'_> {
 
     /// The way of this start; none when it has none, which the exchange's failure says.
     fn way(&self, limit: Duration) -> Option<Way> {
-        Some(Way::new((self.proxy)().ok()?.as_ref(), limit))
+        Some(Way::new(self.start.proxy().ok()?.as_ref(), limit))
     }
 
     /// What the exchange may take: what others took for their key is not this one's loss. Who has run the key command
@@ -301,7 +312,7 @@ impl TokenSource<'_> {
     /// the exchange after the timeout more.
     fn left(&self) -> Duration {
         let since_own_run =
-            self.own_run.get().map_or(Duration::ZERO, |ended| self.timeout.saturating_sub(ended.elapsed()));
+            self.start.own_run().map_or(Duration::ZERO, |ended| self.timeout.saturating_sub(ended.elapsed()));
         self.timeout.min(self.left_to_wait()).max(since_own_run)
     }
 

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use keyplane_core::key_format::KeyDigest;
 use keyplane_credential_plugin::exchange::address::{BaseUrl, ExchangeAddress, Trust};
-use keyplane_credential_plugin::failure::{Failure, FailureKind};
+use keyplane_credential_plugin::failure::Failure;
 use keyplane_credential_plugin::token::BearerToken;
 use keyplane_credential_plugin::token::cache::{Slot, TokenCache};
 use keyplane_credential_plugin::token::life::TokenLife;
-use keyplane_credential_plugin::token::obtain::{Asking, KeyTime, TokenSource};
-use keyplane_credential_plugin::token::single_flight::Flight;
+use keyplane_credential_plugin::token::obtain::{Asking, KeyTime, Start, TokenSource};
+use keyplane_credential_plugin::token::single_flight::{Flight, SingleFlight};
 use tempfile::TempDir;
+use ureq::Proxy;
 
 use crate::stand_in::now;
 
@@ -21,45 +22,73 @@ const KEY_TIME: Duration = Duration::from_secs(10);
 /// More than may pass in waiting.
 const LONG: Duration = Duration::from_mins(1);
 
+/// A start that has the right to ask, and notes how long the exchange may take.
+struct Asker {
+    own_run: Cell<Option<Instant>>,
+    runs_now: bool,
+    held: RefCell<Option<Flight>>,
+    limit: Cell<Option<Duration>>,
+}
+
+impl Start for Asker {
+    fn read_key(&self, time: KeyTime) -> Result<(), Failure> {
+        assert_eq!(time, KeyTime::Whole);
+        if self.runs_now {
+            self.own_run.set(Some(Instant::now()));
+        }
+        Ok(())
+    }
+
+    fn own_run(&self) -> Option<Instant> {
+        self.own_run.get()
+    }
+
+    fn key_news(&self) -> Option<Failure> {
+        None
+    }
+
+    fn ask(&self, asking: Asking<'_>) -> Result<(BearerToken, TokenLife), Failure> {
+        self.limit.set(Some(asking.limit));
+        let life = TokenLife::of_answer(now(), None, now() + TimeDelta::minutes(10));
+        Ok((BearerToken::new("a.token".to_owned()).unwrap(), life))
+    }
+
+    fn proxy(&self) -> Result<Option<Proxy>, Failure> {
+        Ok(None)
+    }
+
+    fn flight(&self, cache: &TokenCache) -> SingleFlight {
+        cache.flight()
+    }
+
+    fn held(&self) -> &RefCell<Option<Flight>> {
+        &self.held
+    }
+}
+
 /// What the exchange may take in a start that began so long ago, ran the command so long ago, or runs it `now`.
 fn given(began: Duration, ran: Option<Duration>, runs_now: bool) -> Duration {
     let folder = TempDir::new().unwrap();
     let exchange = ExchangeAddress::new(BaseUrl::parse("https://exchange.example").unwrap(), Trust::Platform);
-    let slot = Slot::of(&exchange, KeyDigest::of(b"key"), None);
-    let cache = || TokenCache::new(folder.path().join("cache"), slot.clone());
     // A machine may have begun to count not long ago.
     let ago = |passed| Instant::now().checked_sub(passed).expect("the machine runs for a minute");
-    let own_run = Cell::new(ran.map(ago));
-    let limit = Cell::new(None);
-    let read_key = |time: KeyTime| {
-        assert_eq!(time, KeyTime::Whole);
-        if runs_now {
-            own_run.set(Some(Instant::now()));
-        }
-        Ok(())
-    };
-    let ask = |asking: Asking<'_>| {
-        limit.set(Some(asking.limit));
-        let life = TokenLife::of_answer(now(), None, now() + TimeDelta::minutes(10));
-        Ok((BearerToken::new("a.token".to_owned()).unwrap(), life))
+    let start = Asker {
+        own_run: Cell::new(ran.map(ago)),
+        runs_now,
+        held: RefCell::new(Some(Flight::without_lock())),
+        limit: Cell::new(None),
     };
     let source = TokenSource {
-        cache: cache(),
+        cache: TokenCache::new(folder.path().join("cache"), Slot::of(&exchange, KeyDigest::of(b"key"), None)),
         client: None,
         started: ago(began),
         timeout: TIMEOUT,
         key_time: KEY_TIME,
-        own_run: &own_run,
-        flight: &|| cache().flight(),
-        held: &RefCell::new(Some(Flight::without_lock())),
-        key_news: &|| None,
         base: "https://exchange.example",
-        read_key: &read_key,
-        ask: &ask,
-        proxy: &|| Err(Failure::new(FailureKind::Usage, "no proxy", "", "none is needed")),
+        start: &start,
     };
     source.obtain().unwrap();
-    limit.get().unwrap()
+    start.limit.get().unwrap()
 }
 
 #[test]

@@ -1,31 +1,29 @@
 //! `get-token`: the cached token when it lives long enough, else a fresh one; how is the rule of
 //! [`token::obtain`](crate::token::obtain).
 
-use std::cell::{Cell, OnceCell, RefCell};
+mod start;
+
 use std::env;
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::Utc;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use crate::environment;
+use crate::commands::get_token::start::Start;
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::arguments::ExchangeArgs;
-use crate::exchange::client;
-use crate::exchange::proxy;
 use crate::exec_protocol::{ApiVersion, Credential, EXEC_INFO_VARIABLE, ExecInfo};
-use crate::failure::{Failure, FailureKind};
-use crate::key_source::shared_run::SharedRun;
-use crate::key_source::{self, FirstRun, FoundKey, KeyArgs, KeyCommand, Source};
+use crate::failure::Failure;
+use crate::key_source::KeyArgs;
 use crate::token::BearerToken;
-use crate::token::cache::{Slot, TokenCache};
+use crate::token::cache::TokenCache;
 use crate::token::cache_folder::CacheArgs;
 use crate::token::dead_slots;
 use crate::token::hand_out::Client;
 use crate::token::life::TokenLife;
-use crate::token::obtain::{self, Asking, KeyTime, TokenSource};
+use crate::token::obtain::TokenSource;
 use crate::verbose;
 
 const HELP: &str = "\
@@ -95,111 +93,37 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let exchange = args.exchange.locate(cluster, &allowed)?;
     let folder = args.cache.folder();
     let timeout = args.exchange.timeout();
-    let held = RefCell::new(None);
-    let shared_run = OnceCell::new();
-    let shared = |command: &KeyCommand| {
-        shared_run.get_or_init(|| SharedRun::of(command, folder.as_deref(), &exchange, cluster)).as_ref()
-    };
-    let key =
-        FoundKey::find_for_client(&args.key, &exchange.base, folder.as_deref(), |command| {
-            match shared(command) {
-                Some(shared) => shared.first(command, timeout, &held),
-                None => command.first_read().map(FirstRun::Key),
-            }
-        })?;
-    let command = match key.source() {
-        Source::Command(command) => Some(command),
-        _ => None,
-    };
-    let shared = || command.and_then(shared);
-    // Which key's slot is filled. Some sources only say which key they had the last time.
-    let slots_key = Cell::new(key.digest());
-    // When this start ran the key command, if it did: for the first time, or now that its key is needed.
-    let own_run = Cell::new(command.filter(|_| key.is_read()).map(|_| Instant::now()));
-    let read_key = |time: KeyTime| {
-        let was_read = key.is_read();
-        match (shared(), time) {
-            (Some(shared), time) => shared.read(&key, time)?,
-            (None, KeyTime::Whole) => key.read()?,
-            (None, KeyTime::Early(limit)) => key.read_within(limit)?,
-        };
-        if command.is_some() && !was_read {
-            own_run.set(Some(Instant::now()));
-        }
-        if key.digest() == slots_key.get() { Ok(()) } else { Err(key_source::is_another()) }
-    };
-    let ask = |asking: Asking<'_>| {
-        client::swap(&exchange, key.read()?, request.api_version, asking.limit, asking.held)
-            .map_err(|failure| with_the_keys_name(failure, &key))
-    };
+    let start =
+        Start::with_key_of(&args.key, &exchange, cluster, request.api_version, folder.as_deref(), timeout)?;
     let Some(folder) = &folder else {
         verbose::note("without a cache: asking the exchange");
-        key.read()?;
-        let asked = ask(Asking { limit: timeout, held: None })?;
-        let (token, life) = obtain::long_enough(asked, exchange.base.as_str())?;
+        let (token, life) = start.ask_without_cache(timeout)?;
         return print(request.api_version, &token, life, out);
     };
-    let choose_proxy = || proxy::choose(&exchange, environment::text);
-    let slot = || Slot::of(&exchange, slots_key.get(), cluster);
-    let cache = || TokenCache::new(folder.clone(), slot());
-    let flight = || shared().map_or_else(|| cache().flight(), SharedRun::locks);
-    // Another start's run may have failed, or given another key.
-    let key_news = || {
-        let shared = shared().filter(|_| !key.is_read())?;
-        let changed = key.latest_digest() != slots_key.get();
-        if changed { Some(key_source::is_another()) } else { shared.told_again() }
-    };
     let source = || TokenSource {
-        cache: cache(),
+        cache: TokenCache::new(folder.clone(), start.slot()),
         client: request.from_client.then(Client::asking),
         started,
         timeout,
-        key_time: command.map_or(Duration::ZERO, KeyCommand::limit),
-        flight: &flight,
-        own_run: &own_run,
-        held: &held,
-        key_news: &key_news,
+        key_time: start.key_time(),
         base: exchange.base.as_str(),
-        read_key: &read_key,
-        ask: &ask,
-        proxy: &choose_proxy,
+        start: &start,
     };
     let mut of_slot = source();
     let mut obtained = of_slot.obtain();
-    if obtained.is_err() && key.latest_digest() != slots_key.get() {
-        // The source has another key by now: its token goes into its own slot.
-        slots_key.set(key.latest_digest());
-        if shared().is_none() {
-            // That was the other slot's.
-            held.take();
-        }
+    if obtained.is_err() && start.turn_to_latest_key() {
         of_slot = source();
         obtained = of_slot.obtain();
     }
     // Before the output, which somebody may read slowly.
-    if let Some(flight) = held.take()
-        && let Some(shared) = shared()
-    {
-        shared.release(flight, &key);
-    }
+    start.release();
     let obtained = obtained?;
     print(request.api_version, &obtained.token, obtained.life, out)?;
     if obtained.is_new {
-        dead_slots::remove(folder, &slot(), Utc::now());
+        dead_slots::remove(folder, &start.slot(), Utc::now());
     }
     of_slot.remember(obtained);
     Ok(())
-}
-
-/// A refusal's line says by which name its owner finds the key.
-fn with_the_keys_name(failure: Failure, key: &FoundKey) -> Failure {
-    match key.read() {
-        Ok(key) if failure.kind() == FailureKind::Refused => failure.or_else_do(&format!(
-            "or ask who declared it: kubectl get apikeys -A shows PREFIX {}",
-            key.prefix()
-        )),
-        _ => failure,
-    }
 }
 
 fn exec_info() -> Result<ExecInfo, Failure> {
