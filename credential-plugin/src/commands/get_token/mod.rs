@@ -11,7 +11,7 @@ use chrono::Utc;
 use clap::Args;
 use zeroize::Zeroizing;
 
-use crate::commands::get_token::start::Start;
+use crate::commands::get_token::start::ThisStart;
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::arguments::ExchangeArgs;
 use crate::exec_protocol::{ApiVersion, Credential, EXEC_INFO_VARIABLE, ExecInfo};
@@ -93,8 +93,14 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let exchange = args.exchange.locate(cluster, &allowed)?;
     let folder = args.cache.folder();
     let timeout = args.exchange.timeout();
-    let start =
-        Start::with_key_of(&args.key, &exchange, cluster, request.api_version, folder.as_deref(), timeout)?;
+    let start = ThisStart::with_key_of(
+        &args.key,
+        &exchange,
+        cluster,
+        request.api_version,
+        folder.as_deref(),
+        timeout,
+    )?;
     let Some(folder) = &folder else {
         verbose::note("without a cache: asking the exchange");
         let (token, life) = start.ask_without_cache(timeout)?;

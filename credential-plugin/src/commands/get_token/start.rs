@@ -18,11 +18,11 @@ use crate::key_source::{self, FirstRun, FoundKey, KeyArgs, KeyCommand, Source};
 use crate::token::BearerToken;
 use crate::token::cache::{Slot, TokenCache};
 use crate::token::life::TokenLife;
-use crate::token::obtain::{self, Asking, KeyTime};
+use crate::token::obtain::{self, Asking, KeyTime, Start};
 use crate::token::single_flight::{Flight, SingleFlight};
 
 /// What a start works with.
-pub struct Start<'a> {
+pub struct ThisStart<'a> {
     exchange: &'a ExchangeAddress,
     cluster: Option<&'a Cluster>,
     api_version: ApiVersion,
@@ -35,7 +35,7 @@ pub struct Start<'a> {
     held: RefCell<Option<Flight>>,
 }
 
-impl<'a> Start<'a> {
+impl<'a> ThisStart<'a> {
     /// Finds the key. A key command that nobody has run yet may be run for it, or waited for, within the `timeout` and
     /// its own.
     ///
@@ -87,7 +87,7 @@ impl<'a> Start<'a> {
     /// What is wrong with the key, and the exchange's failure.
     pub fn ask_without_cache(&self, timeout: Duration) -> Result<(BearerToken, TokenLife), Failure> {
         self.key.read()?;
-        let given = obtain::Start::ask(self, Asking { limit: timeout, held: None })?;
+        let given = self.ask(Asking { limit: timeout, held: None })?;
         obtain::long_enough(given, self.exchange.base.as_str())
     }
 
@@ -115,7 +115,7 @@ impl<'a> Start<'a> {
     }
 }
 
-impl obtain::Start for Start<'_> {
+impl Start for ThisStart<'_> {
     fn read_key(&self, time: KeyTime) -> Result<(), Failure> {
         let was_read = self.key.is_read();
         match (&self.shared_run, time) {
