@@ -21,18 +21,21 @@ use crate::failure::{Failure, FailureKind};
 const EXIT_CODES: &str = "\
 Exit codes:
    0  done
-   1  the output could not be written, or the system gave no randomness; or doctor found a problem
-   2  usage: the arguments, the exchange's address or KUBERNETES_EXEC_INFO cannot be used, or the cluster's
-      extension names an exchange or a CA that no --allow-server allows
+   1  the output could not be written, or the system gave no randomness; or
+      doctor found a problem
+   2  usage: the arguments, the exchange's address or KUBERNETES_EXEC_INFO
+      cannot be used, or the cluster's extension names an exchange or a CA
+      that no --allow-server allows
    3  no key: none given, unreadable, open to other users, or mistyped
    4  the exchange refused the key: it is unknown or revoked (401)
    5  the key gives no Kubernetes access, or may not be used from here (403)
    6  the exchange cannot be reached in time
    7  TLS: the exchange's certificate is not trusted, or the handshake failed
-   8  the exchange's answer is no token
+   8  the answer is not that of a Keyplane exchange, or says that it failed
    9  the exchange asks to come back later (429, 503)
   10  the token's remaining life is under 75 seconds
-  11  a file could not be read or written
+  11  a file, a keyring or an entry of a kubeconfig cannot be read or written,
+      or something else stands there
   12  the key is locked
   13  the key has expired
   14  kubectl could not do its part
@@ -41,7 +44,7 @@ A failure is one line on standard error; get-token is silent there when it succe
 
 /// Swaps a Keyplane API key for a short-lived cluster token, and manages keys from the terminal.
 #[derive(Parser, Debug)]
-#[command(name = "kubectl-keyplane", version, about, after_help = EXIT_CODES)]
+#[command(name = "kubectl-keyplane", version, after_help = EXIT_CODES)]
 pub struct Cli {
     /// Tell on standard error what is done
     #[arg(long, short, global = true)]
@@ -119,7 +122,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure
             FailureKind::Usage,
             what_is_wrong(&error),
             "",
-            format!("see kubectl-keyplane {}--help", command_of(&args)),
+            format!("{}see kubectl-keyplane {}--help", suggestion(&error), command_of(&args)),
         )),
     }
 }
@@ -144,6 +147,17 @@ fn what_is_wrong(error: &clap::Error) -> String {
             what.strip_prefix("error: ").unwrap_or(what).trim().to_owned()
         }
     }
+}
+
+/// The name that was probably meant: one of the program's own, never what was typed.
+fn suggestion(error: &clap::Error) -> String {
+    let kinds = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg];
+    let name = kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(name) => Some(name.as_str()),
+        ContextValue::Strings(names) => names.first().map(String::as_str),
+        _ => None,
+    });
+    name.map_or_else(String::new, |name| format!("did you mean {name}? "))
 }
 
 /// The command among the arguments, down to the innermost, with a space after each, or nothing.

@@ -18,6 +18,10 @@ pub fn ask(prompt: &str) -> io::Result<Zeroizing<String>> {
     if typed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
         platform::end_by_interrupt();
     }
+    if typed.is_err() {
+        // Ctrl-D leaves the cursor behind the prompt.
+        platform::end_line();
+    }
     typed
 }
 
@@ -52,6 +56,13 @@ mod platform {
         Ok(())
     }
 
+    /// Ends the line on the terminal, if that is still there.
+    pub(super) fn end_line() {
+        if let Ok(mut terminal) = File::options().write(true).open("/dev/tty") {
+            let _ = terminal.write_all(b"\n");
+        }
+    }
+
     /// Lets the thread end the process, which the signal has woken.
     pub(super) fn end_by_interrupt() {
         thread::park_timeout(Duration::from_secs(1));
@@ -71,4 +82,7 @@ mod platform {
 
     /// The failure says it.
     pub(super) const fn end_by_interrupt() {}
+
+    /// The console's prompt ends only with a line.
+    pub(super) const fn end_line() {}
 }

@@ -122,11 +122,13 @@ impl Target {
             tls_server_name: exchange.tls_server_name.clone().or(args.exchange.tls_server_name),
             proxy_url: exchange.proxy_url.clone().or(args.exchange.proxy_url),
             timeout: exchange.timeout,
+            // What was typed, was typed in this one.
+            in_any_folder: exchange.certificate_authority.is_none(),
         };
         Ok(Self {
             exchange: exchange.locate(cluster.as_ref(), &allowed)?,
             arguments: exchange,
-            key: if key.name_a_source() { key.clone() } else { args.key },
+            key: if key.name_a_source() { key.clone() } else { KeyArgs { in_any_folder: true, ..args.key } },
             cache: if cache.no_cache || cache.cache_dir.is_some() {
                 cache.folder()
             } else {

@@ -58,7 +58,11 @@ impl Step {
 /// Which exchange.
 #[must_use]
 pub fn judge_choice(exchange: &ExchangeAddress) -> Finding {
-    Finding::ok(EXCHANGE, format!("{}, trusted by {}", exchange.base.as_str(), trust(exchange)))
+    let base = exchange.base.as_str();
+    if !exchange.base.is_https() {
+        return Finding::ok(EXCHANGE, format!("{base}, this machine itself, without TLS"));
+    }
+    Finding::ok(EXCHANGE, format!("{base}, trusted by {}", trust(exchange)))
 }
 
 const fn trust(exchange: &ExchangeAddress) -> &'static str {

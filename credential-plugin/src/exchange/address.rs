@@ -9,7 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ureq::http::Uri;
 
+use crate::environment::CA_VARIABLE;
 use crate::exchange::allowed::{AllowedExchange, check_address, check_trust};
+use crate::exchange::port::{NoPort, port_of};
 use crate::exec_protocol::{Cluster, ExchangeConfig};
 use crate::failure::{Failure, FailureKind};
 use crate::private_file::{open_regular, read_bounded};
@@ -84,12 +86,15 @@ impl BaseUrl {
             }
             _ => return Err(wrong("the exchange's address is neither https nor http", text)),
         }
-        let authority = authority.as_str().to_ascii_lowercase();
+        let port = port_of(authority)
+            .map_err(|NoPort| wrong("the exchange's address has no port from 1 to 65535", text))?;
         // One exchange has one text, for the cache and for what a cluster's extension may name.
-        let default_port = if scheme == "https" { ":443" } else { ":80" };
-        let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+        let default_port = if scheme == "https" { 443 } else { 80 };
+        let port =
+            port.filter(|port| *port != default_port).map_or_else(String::new, |port| format!(":{port}"));
+        let host = host.to_ascii_lowercase();
         let path = uri.path().trim_end_matches('/');
-        Ok(Self { text: format!("{scheme}://{authority}{path}"), loopback })
+        Ok(Self { text: format!("{scheme}://{host}{port}{path}"), loopback })
     }
 
     /// The URL as text, without a trailing slash.
@@ -141,6 +146,23 @@ pub struct Named<'a> {
     pub tls_server_name: Option<&'a str>,
     /// The proxy to it.
     pub proxy_url: Option<&'a str>,
+    /// Whether a client may start this in whatever folder: then no path may depend on it.
+    pub in_any_folder: bool,
+}
+
+impl Named<'_> {
+    /// The CA in a file that the user named. In a checkout of somebody else's, a relative path would be their CA.
+    fn ca(&self, path: &Path) -> Result<Vec<u8>, Failure> {
+        if self.in_any_folder && !path.is_absolute() {
+            return Err(Failure::new(
+                FailureKind::Usage,
+                "the path of the exchange's CA is relative: kubectl would trust another one in each folder",
+                path.display().to_string(),
+                format!("give its whole path to --certificate-authority or {CA_VARIABLE}"),
+            ));
+        }
+        read_pem(path)
+    }
 }
 
 impl ExchangeAddress {
@@ -188,7 +210,7 @@ impl ExchangeAddress {
     fn of_user(server: &str, arguments: &Named<'_>, environment: &Named<'_>) -> Result<Self, Failure> {
         let base = BaseUrl::parse(server)?;
         let ca = arguments.certificate_authority.or(environment.certificate_authority);
-        let trust = ca.map(read_pem).transpose()?.map_or(Trust::Platform, Trust::Pem);
+        let trust = ca.map(|path| arguments.ca(path)).transpose()?.map_or(Trust::Platform, Trust::Pem);
         Ok(Self::new(base, trust))
     }
 
@@ -209,7 +231,7 @@ impl ExchangeAddress {
             BaseUrl::parse(config.server.as_deref().unwrap_or_default()).map_err(Unusable::NotAllowed)?;
         check_address(&base, allowed).map_err(Unusable::NotAllowed)?;
         let trust = if let Some(path) = arguments.certificate_authority {
-            Trust::Pem(read_pem(path).map_err(Unusable::Wrong)?)
+            Trust::Pem(arguments.ca(path).map_err(Unusable::Wrong)?)
         } else {
             let trust = configured_trust(config).map_err(Unusable::Wrong)?;
             check_trust(&base, &trust, allowed).map_err(Unusable::Wrong)?;

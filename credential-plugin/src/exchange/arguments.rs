@@ -30,6 +30,9 @@ pub struct ExchangeArgs {
     /// How long all attempts together may take, 1s to 5m; a number alone is seconds
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = exchange_timeout)]
     pub timeout: u64,
+    /// Whether a client may start this in whatever folder.
+    #[arg(skip)]
+    pub in_any_folder: bool,
 }
 
 impl ExchangeArgs {
@@ -41,6 +44,7 @@ impl ExchangeArgs {
             certificate_authority: self.certificate_authority.as_deref(),
             tls_server_name: self.tls_server_name.as_deref(),
             proxy_url: self.proxy_url.as_deref(),
+            in_any_folder: self.in_any_folder,
         }
     }
 

@@ -8,5 +8,6 @@ pub mod client;
 mod connection_race;
 pub(crate) mod connector;
 pub(crate) mod no_answer;
+pub mod port;
 pub mod proxy;
 pub mod retry_rule;

@@ -123,7 +123,13 @@ fn no_whole_answer<T>(error: &Error, base: &str) -> Verdict<T> {
             later("the exchange did not answer in time".to_owned(), base, CHECK_EXCHANGE.network)
         }
         Error::Io(error) => {
-            later(format!("the connection to the exchange broke: {error}"), base, CHECK_EXCHANGE.network)
+            // A server that speaks TLS breaks a plain connection off.
+            let remedy = if base.starts_with("http:") {
+                "check the address: https where the exchange speaks TLS"
+            } else {
+                CHECK_EXCHANGE.network
+            };
+            later(format!("the connection to the exchange broke: {error}"), base, remedy)
         }
         // What is left speaks no proper HTTP.
         _ => Verdict::Final(Failure::new(
@@ -184,6 +190,11 @@ fn of_tls(cause: &rustls::Error, whose: &str, checks: Checks, now: DateTime<Utc>
             CertificateError::UnknownIssuer | CertificateError::BadSignature => (
                 format!("{whose}'s certificate comes from no CA that is trusted here"),
                 checks.trust.to_owned(),
+            ),
+            // The library of the rules for certificates says which one was broken by a name alone.
+            CertificateError::Other(said) if said.to_string().contains("CaUsedAsEndEntity") => (
+                format!("{whose}'s own certificate is one of a CA"),
+                format!("{}, with one that a CA issued", checks.owner),
             ),
             // What the operating system said, without rustls' words around it.
             CertificateError::Other(said) => (

@@ -9,6 +9,7 @@ use ureq::Proxy;
 use ureq::http::Uri;
 
 use crate::exchange::address::ExchangeAddress;
+use crate::exchange::port::port_of;
 use crate::failure::{Failure, FailureKind};
 
 /// What stands for no proxy at all, in the place of a proxy's URL.
@@ -63,7 +64,9 @@ pub fn choose(
 }
 
 fn parse(url: &str, place: &str) -> Result<Proxy, Failure> {
-    Proxy::new(url).map_err(|_| {
+    let has_sound_port =
+        |proxy: &Proxy| proxy.uri().authority().is_some_and(|authority| port_of(authority).is_ok());
+    Proxy::new(url).ok().filter(has_sound_port).ok_or_else(|| {
         unusable(
             "this is no URL of a proxy",
             place,

@@ -36,7 +36,8 @@ impl FoundKey {
     /// Finds the key for the exchange at `base`. In the `cache` folder it is noted which key a command gave last.
     ///
     /// # Errors
-    /// [`FailureKind::NoKey`], with what to mend; [`FailureKind::Usage`] for a key command that is none.
+    /// [`FailureKind::NoKey`], with what to mend; [`FailureKind::Usage`] for a key command that is none, and for a
+    /// relative path where the folder is any.
     pub fn find(args: &KeyArgs, base: &BaseUrl, cache: Option<&Path>) -> Result<Self, Failure> {
         Self::find_where(args, base, cache, |command| match command.noted_digest() {
             Some(digest) => Ok(FirstRun::Noted(digest)),
@@ -75,6 +76,14 @@ impl FoundKey {
         first: impl FnOnce(&KeyCommand) -> Result<FirstRun, Failure>,
     ) -> Result<Self, Failure> {
         if let Some(path) = &args.key_file {
+            if args.in_any_folder && !path.is_absolute() {
+                return Err(Failure::new(
+                    FailureKind::Usage,
+                    "the key file's path is relative: kubectl would read another one in each folder",
+                    path.display().to_string(),
+                    "give its whole path to --key-file",
+                ));
+            }
             return Ok(Self::known(Source::File(path.clone()), read_file(path)?));
         }
         if args.key_name.is_none()
@@ -104,6 +113,9 @@ impl FoundKey {
             None => environment::text(KEY_COMMAND_VARIABLE)?.ok_or_else(|| none(base))?,
         };
         let command = KeyCommand::parse(&text, args.command_limit(), base, cache)?;
+        if args.in_any_folder {
+            command.refuse_relative_program()?;
+        }
         let run = first(&command)?;
         let source = Source::Command(command);
         Ok(match run {

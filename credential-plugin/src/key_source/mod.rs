@@ -51,6 +51,9 @@ pub struct KeyArgs {
     /// How long the key command may take, 1s to 10m; a number alone is seconds [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = key_command_timeout)]
     pub key_command_timeout: Option<u64>,
+    /// Whether a client may start this in whatever folder: then no path may depend on it.
+    #[arg(skip)]
+    pub in_any_folder: bool,
 }
 
 impl KeyArgs {

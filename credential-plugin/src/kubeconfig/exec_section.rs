@@ -40,7 +40,7 @@ pub fn exec_section(asked: &KubeconfigArgs, allowed: &AllowedExchange) -> Result
         }
     };
     let mut tell = |argument: &str, value: String| args.extend([argument.to_owned(), value]);
-    let KeyArgs { key_file, key_name, key_command, key_command_timeout } = &asked.key;
+    let KeyArgs { key_file, key_name, key_command, key_command_timeout, in_any_folder: _ } = &asked.key;
     if let Some(path) = key_file {
         tell("--key-file", absolute(path)?);
     }

@@ -90,17 +90,13 @@ pub fn run(args: &GetTokenArgs, out: &mut impl Write) -> Result<(), Failure> {
     let cluster = request.cluster.as_ref();
     let allowed =
         args.allow_servers.iter().map(|text| AllowedExchange::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let exchange = args.exchange.locate(cluster, &allowed)?;
+    let in_any_folder = request.from_client;
+    let exchange = ExchangeArgs { in_any_folder, ..args.exchange.clone() }.locate(cluster, &allowed)?;
+    let key = KeyArgs { in_any_folder, ..args.key.clone() };
     let folder = args.cache.folder();
     let timeout = args.exchange.timeout();
-    let start = ThisStart::with_key_of(
-        &args.key,
-        &exchange,
-        cluster,
-        request.api_version,
-        folder.as_deref(),
-        timeout,
-    )?;
+    let start =
+        ThisStart::with_key_of(&key, &exchange, cluster, request.api_version, folder.as_deref(), timeout)?;
     let Some(folder) = &folder else {
         verbose::note("without a cache: asking the exchange");
         let (token, life) = start.ask_without_cache(timeout)?;
