@@ -154,7 +154,8 @@ fn suggestion(error: &clap::Error) -> String {
     let kinds = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg];
     let name = kinds.into_iter().find_map(|kind| match error.get(kind)? {
         ContextValue::String(name) => Some(name.as_str()),
-        ContextValue::Strings(names) => names.first().map(String::as_str),
+        // The most similar one comes last.
+        ContextValue::Strings(names) => names.last().map(String::as_str),
         _ => None,
     });
     name.map_or_else(String::new, |name| format!("did you mean {name}? "))

@@ -43,4 +43,13 @@ fn check_base(base: &BaseUrl) {
     assert!(!text.contains(['@', '#', '?', ' ']) && !text.contains(char::is_control), "{text:?}");
     assert!(base.is_https() || base.is_loopback(), "{text:?}");
     assert!(!text.ends_with('/'), "{text:?}");
+    // Whoever connects takes the default for a port that is none.
+    let authority = text.split('/').nth(2).unwrap_or_default();
+    let after_host = authority.rsplit(']').next().unwrap_or_default();
+    if let Some((_, port)) = after_host.split_once(':') {
+        assert!(
+            port.parse::<u16>().is_ok_and(|number| number != 0 && number.to_string() == port),
+            "{text:?}"
+        );
+    }
 }

@@ -32,6 +32,8 @@ const CHECK_EXCHANGE: Checks = Checks {
     trust: "give the exchange's CA with --certificate-authority FILE",
     owner: "whoever runs the exchange renews it",
 };
+/// A server that speaks TLS answers plain http with an alert, or breaks off.
+const CHECK_SCHEME: &str = "check that the address is a Keyplane exchange; give https where it speaks TLS";
 const CHECK_PROXY: Checks = Checks {
     network: "check --proxy-url, HTTPS_PROXY or the cluster's proxy-url; NO_PROXY and --proxy-url none go without",
     name: "give the proxy by the name in its certificate",
@@ -115,6 +117,7 @@ fn no_whole_answer<T>(error: &Error, base: &str) -> Verdict<T> {
             "check the address, and that no proxy changes what is sent",
         ));
     }
+    let is_plain = base.starts_with("http:");
     match error {
         Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
             later("the exchange was not reached in time".to_owned(), base, CHECK_EXCHANGE.network)
@@ -123,12 +126,7 @@ fn no_whole_answer<T>(error: &Error, base: &str) -> Verdict<T> {
             later("the exchange did not answer in time".to_owned(), base, CHECK_EXCHANGE.network)
         }
         Error::Io(error) => {
-            // A server that speaks TLS breaks a plain connection off.
-            let remedy = if base.starts_with("http:") {
-                "check the address: https where the exchange speaks TLS"
-            } else {
-                CHECK_EXCHANGE.network
-            };
+            let remedy = if is_plain { CHECK_SCHEME } else { CHECK_EXCHANGE.network };
             later(format!("the connection to the exchange broke: {error}"), base, remedy)
         }
         // What is left speaks no proper HTTP.
@@ -136,7 +134,7 @@ fn no_whole_answer<T>(error: &Error, base: &str) -> Verdict<T> {
             FailureKind::Server,
             format!("the exchange's answer cannot be read: {error}"),
             base,
-            "check that --server is a Keyplane exchange",
+            if is_plain { CHECK_SCHEME } else { "check that --server is a Keyplane exchange" },
         )),
     }
 }

@@ -171,6 +171,19 @@ fn a_value_where_none_belongs_is_not_repeated_and_a_flag_is_named() {
 }
 
 #[test]
+fn a_typo_is_answered_with_the_name_that_was_probably_meant() {
+    let stage = Stage::new();
+    for (typed, meant) in [
+        (&["logn"][..], "did you mean login? see kubectl-keyplane --help"),
+        (&["apikeys", "lst"], "did you mean list? see kubectl-keyplane apikeys --help"),
+        (&["whoami", "--sever", "x"], "did you mean --server? see kubectl-keyplane whoami --help"),
+    ] {
+        let line = failure(&stage.plugin().args(typed).output().unwrap(), 2);
+        assert!(line.contains(meant), "{line}");
+    }
+}
+
+#[test]
 fn the_help_documents_each_exit_code_and_shows_no_key() {
     let stage = Stage::new();
     let help = |args: &[&str]| {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod allowed_exchange;
 #[cfg(test)]
+mod any_folder;
+#[cfg(test)]
 mod cache;
 #[cfg(test)]
 mod cache_laws;

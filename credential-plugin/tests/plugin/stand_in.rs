@@ -112,6 +112,8 @@ pub(crate) struct Identity {
     /// The address to listen at.
     pub address: &'static str,
     pub tls: bool,
+    /// Whether its certificate is one of a CA.
+    pub is_ca: bool,
     /// How long a reading may wait before it fails as [`is_silence`] knows it.
     pub patience: Option<Duration>,
 }
@@ -119,7 +121,14 @@ pub(crate) struct Identity {
 impl Default for Identity {
     fn default() -> Self {
         let valid = (now() - TimeDelta::days(2), now() + TimeDelta::days(2));
-        Self { name: "127.0.0.1".to_owned(), valid, address: "127.0.0.1:0", tls: true, patience: None }
+        Self {
+            name: "127.0.0.1".to_owned(),
+            valid,
+            address: "127.0.0.1:0",
+            tls: true,
+            is_ca: false,
+            patience: None,
+        }
     }
 }
 
@@ -235,6 +244,9 @@ fn certificate(identity: &Identity) -> (String, Arc<ServerConfig>) {
         rcgen::date_time_ymd(at.year(), u8::try_from(at.month()).unwrap(), u8::try_from(at.day()).unwrap())
     };
     (certificate.not_before, certificate.not_after) = (day(identity.valid.0), day(identity.valid.1));
+    if identity.is_ca {
+        certificate.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
     let certificate = certificate.signed_by(&key, &ca).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)

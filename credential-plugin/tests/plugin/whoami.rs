@@ -147,7 +147,7 @@ fn a_refused_key_is_told_in_one_line() {
 }
 
 /// A kubeconfig whose current context uses this plugin for the exchange, with these exec args and variables.
-fn kubeconfig(stage: &Stage, exchange: &StandIn, args: &[&str], env: &Value) -> String {
+pub(crate) fn kubeconfig(stage: &Stage, exchange: &StandIn, args: &[&str], env: &Value) -> String {
     let args = [&["get-token"], args].concat();
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "prod-web",
@@ -173,7 +173,7 @@ fn kubeconfig(stage: &Stage, exchange: &StandIn, args: &[&str], env: &Value) -> 
     stage.file("config", &config.to_string(), 0o600)
 }
 
-fn allowed(exchange: &StandIn) -> String {
+pub(crate) fn allowed(exchange: &StandIn) -> String {
     let digest = Sha256::digest(exchange.ca.as_bytes());
     format!("{}#sha256:{:x}", exchange.url, base16ct::HexDisplay(&digest))
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::patient::{Patient, kubectl_version};
 use crate::doctor_rules::quoted;
-use crate::played::Play;
+use crate::played::{Play, calls, program};
 use crate::stage::set_mode;
 
 /// How the remedies begin that change a variable of the shell: a POSIX one, or PowerShell.
@@ -130,6 +130,31 @@ fn a_key_in_a_kubeconfig_that_others_can_read() {
     let report = patient.examine();
     let (_, remedy) = report.only_problem("kubeconfig-files");
     assert!(remedy.starts_with("chmod 600 /") && remedy.contains("/config;"), "{remedy}");
+}
+
+#[test]
+fn paths_of_the_users_entry_that_mean_another_file_in_each_folder() {
+    let mut patient = Patient::healthy();
+    let folder = patient.stage.path("tools");
+    fs::create_dir(&folder).unwrap();
+    let getkey = program(&folder, "getkey", &[Play { prints: &patient.stage.key, ..Play::default() }]);
+    patient.exec()["args"][3] = json!("--key-command");
+    patient.exec()["args"][4] = json!("tools/getkey");
+    patient.examine().is_ill("key", "is a relative path", "or put it on PATH");
+    assert_eq!(calls(&getkey), "");
+
+    let mut patient = Patient::healthy();
+    patient.exec()["args"][4] = json!("key");
+    patient.examine().is_ill("key", "the key file's path is relative", "give its whole path");
+
+    let mut patient = Patient::healthy();
+    patient.stage.file("ca.pem", &patient.exchange.ca, 0o644);
+    let key = patient.stage.path("key");
+    let url = patient.exchange.url.clone();
+    patient.exec()["args"] =
+        json!(["get-token", "--server", url, "--certificate-authority", "ca.pem", "--key-file", key]);
+    patient.examine().is_ill("exchange", "the exchange's CA is relative", "give its whole path");
+    assert!(patient.exchange.asked().is_empty());
 }
 
 #[test]

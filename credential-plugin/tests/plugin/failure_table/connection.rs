@@ -179,6 +179,32 @@ pub(super) fn rows() -> Vec<Row> {
             &["--certificate-authority FILE"],
         ),
         row(
+            "the certificate of a CA as the server's own",
+            || {
+                let ca_itself = Identity { is_ca: true, ..Identity::default() };
+                Scene::with(StandIn::of(&ca_itself, |_| token()))
+            },
+            7,
+            &["own certificate is one of a CA", "with one that a CA issued"],
+        ),
+        row(
+            "plain http to a server that speaks TLS",
+            || {
+                let exchange = healthy();
+                let plain = exchange.url.replace("https:", "http:");
+                Scene::bare(&["--server", &plain, "--timeout", "2"]).limited().keep(exchange)
+            },
+            8,
+            &["the exchange's answer cannot be read", "https where it speaks TLS"],
+        ),
+        row(
+            "a port that is none",
+            || Scene::bare(&["--server", "https://127.0.0.1:65536"]),
+            2,
+            &["no port from 1 to 65535", "https://127.0.0.1:65536"],
+        ),
+        row("an empty port", || Scene::bare(&["--server", "https://[::1]:/keyplane"]), 2, &["no port"]),
+        row(
             "plain http to elsewhere",
             || Scene::bare(&["--server", "http://exchange.example"]),
             2,
@@ -249,6 +275,12 @@ fn of_proxies() -> Vec<Row> {
         row(
             "a proxy's password stays unsaid",
             || to_proxy("http://u:hunter2 @x"),
+            2,
+            &["no URL of a proxy (HTTPS_PROXY)"],
+        ),
+        row(
+            "a proxy with a port that is none",
+            || to_proxy("http://u:secret@127.0.0.1:99999"),
             2,
             &["no URL of a proxy (HTTPS_PROXY)"],
         ),
