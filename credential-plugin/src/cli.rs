@@ -77,6 +77,7 @@ pub enum Command {
     /// Show the key that an `ApiKey` holds sealed
     Reveal(RevealArgs),
     /// Register SSH public keys
+    #[command(visible_alias = "ssh-keys")]
     SshKey(SshKeyArgs),
     /// Print a completion script for a shell, or for kubectl
     Completion(CompletionArgs),

@@ -39,8 +39,8 @@ The key is read from --key-file, else from the environment variable KEYPLANE_API
 keeps for the exchange, else the first line that --key-command prints; it is never an argument. Of several kept keys \
 --key-name says which, whatever the variable holds.
 The key command is started without a shell: its words are split at blanks, quotes hold a word together, and nothing \
-else has a meaning. For a pipe give 'sh -c \"...\"'. Its program is on PATH or a whole path, for a client may start \
-this anywhere. It runs only when the exchange is asked, so one command text must always mean one identity: \
+else has a meaning. For a pipe give 'sh -c \"...\"'. Its program is on PATH or a whole path, and so is the \
+path of a file that a kubeconfig names, for a client may start this anywhere. It runs only when the exchange is asked, so one command text must always mean one identity: \
 put what distinguishes them into the text, such as sh -c 'AWS_PROFILE=prod exec aws ...'.
 Of many starts without a cached token one runs the key command and asks the exchange, and the others wait for its \
 answer. In the last quarter \

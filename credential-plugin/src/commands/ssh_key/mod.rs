@@ -37,6 +37,7 @@ pub enum SshKeyCommand {
     /// Register a public key
     Add(AddArgs),
     /// List the registered keys
+    #[command(visible_alias = "ls")]
     List(ListArgs),
     /// Remove a registered key
     Remove(RemoveArgs),
