@@ -18,7 +18,7 @@ use crate::key_source::FoundKey;
 use crate::kubeconfig::current::ContextArgs;
 use crate::kubeconfig::entries::{Cluster, Context, Entries, User};
 use crate::kubeconfig::exec_section::exec_section;
-use crate::kubeconfig::issued::Issued;
+use crate::kubeconfig::issued::{Issued, names_a_place};
 use crate::output;
 use crate::target::Target;
 use crate::token::cache_folder::CacheArgs;
@@ -94,7 +94,7 @@ fn exchange(args: &KubeconfigArgs) -> Result<(ExchangeAddress, KubeconfigArgs), 
 fn cluster_server(text: &str) -> Result<String, Failure> {
     let sound = text
         .parse::<Uri>()
-        .is_ok_and(|uri| matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some());
+        .is_ok_and(|uri| matches!(uri.scheme_str(), Some("https" | "http")) && names_a_place(&uri));
     if sound {
         Ok(text.to_owned())
     } else {

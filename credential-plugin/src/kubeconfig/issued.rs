@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::Uri;
+use ureq::http::uri::Authority;
 
 use crate::argument_values::namespace_name;
 
@@ -98,7 +99,26 @@ fn is_name(text: &str) -> bool {
 fn is_https(text: &str) -> bool {
     text.len() <= TEXT_MAX
         && !text.contains(['@', '#', '?'])
-        && text.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some())
+        // The parser lets other bytes pass in a path: those that turn the text on a terminal among them.
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && text.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https") && names_a_place(&uri))
+}
+
+/// Whether a URL has a host, and no port or a sound one.
+pub(super) fn names_a_place(url: &Uri) -> bool {
+    url.host().is_some_and(|host| !host.is_empty()) && url.authority().is_some_and(port_is_sound)
+}
+
+/// Whether no port follows the host, or one that is a port: what is none is no port at all to the parser, as if nothing
+/// followed.
+fn port_is_sound(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let after_user = text.rsplit_once('@').map_or(text, |(_, after)| after);
+    // The colons of an IPv6 address stand in brackets.
+    let after_host = after_user.rsplit_once(']').map_or(after_user, |(_, after)| after);
+    after_host
+        .split_once(':')
+        .is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
 }
 
 fn is_certificate(text: &str) -> bool {

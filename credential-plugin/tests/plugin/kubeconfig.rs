@@ -291,6 +291,8 @@ fn a_bad_address_or_key_file_is_told_before_anything_is_written() {
     for (args, code) in [
         (vec!["--server", "http://exchange.example", "--cluster-server", "https://x"], 2),
         (vec!["--server", "https://exchange.example", "--cluster-server", "x"], 2),
+        (vec!["--server", "https://exchange.example", "--cluster-server", "https://x:99999"], 2),
+        (vec!["--server", "https://exchange.example", "--cluster-server", "https://[::1]:"], 2),
         (vec!["--server", "https://e", "--cluster-server", "https://x", "--key-file", wrong], 3),
         (
             vec!["--server", "https://e", "--cluster-server", "https://x", "--certificate-authority", "none"],
