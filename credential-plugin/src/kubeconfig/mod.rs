@@ -11,5 +11,6 @@ pub mod home;
 pub mod issued;
 pub mod lock;
 pub mod merge;
+pub mod relative_paths;
 pub mod text_edit;
 pub mod yaml_tree;

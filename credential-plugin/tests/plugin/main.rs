@@ -50,6 +50,8 @@ mod kubeconfig_at_once;
 #[cfg(test)]
 mod kubeconfig_files;
 #[cfg(test)]
+mod kubeconfig_from_context;
+#[cfg(test)]
 mod kubeconfig_styles;
 #[cfg(test)]
 mod login;
