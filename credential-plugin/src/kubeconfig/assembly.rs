@@ -71,6 +71,7 @@ pub fn entries(args: &KubeconfigArgs, terminal: &mut impl Write) -> Result<Entri
         cluster: Some(Cluster { name, server, ca, is_users_word, exchange: extension }),
         user: Some(User { name: args.user.clone(), exec }),
         contexts,
+        contexts_follow_cluster: args.context.is_none() && args.context_prefix.is_none(),
     })
 }
 

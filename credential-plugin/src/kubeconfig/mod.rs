@@ -1,10 +1,12 @@
 //! Kubeconfigs: how this plugin's entries join one.
 
 pub mod assembly;
+pub mod conflict;
 pub mod current;
 pub mod destination;
 pub mod document;
 pub mod entries;
+pub mod exec_args;
 pub mod exec_section;
 pub mod file;
 pub mod home;
@@ -12,5 +14,6 @@ pub mod issued;
 pub mod lock;
 pub mod merge;
 pub mod relative_paths;
+pub mod shown;
 pub mod text_edit;
 pub mod yaml_tree;
