@@ -128,7 +128,12 @@ impl Target {
         Ok(Self {
             exchange: exchange.locate(cluster.as_ref(), &allowed)?,
             arguments: exchange,
-            key: if key.name_a_source() { key.clone() } else { KeyArgs { in_any_folder: true, ..args.key } },
+            key: if key.name_a_source() {
+                key.clone()
+            } else {
+                let key_command_timeout = key.key_command_timeout.or(args.key.key_command_timeout);
+                KeyArgs { key_command_timeout, in_any_folder: true, ..args.key }
+            },
             cache: if cache.no_cache || cache.cache_dir.is_some() {
                 cache.folder()
             } else {

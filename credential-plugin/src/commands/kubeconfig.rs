@@ -16,12 +16,14 @@ use crate::kubeconfig::document::to_yaml;
 use crate::kubeconfig::entries::Entries;
 use crate::kubeconfig::file::backup_path;
 use crate::kubeconfig::merge::{Permission, merge};
+use crate::kubeconfig::shown::shown;
 use crate::output;
 use crate::typed_command::word;
 
 const HELP: &str = "\
 The exchange is --server, else KEYPLANE_URL, else the one of the current context, when its user calls this plugin; then \
-the key, CA, TLS name and proxy are that user's too, unless arguments name others.
+the key, CA, TLS name and proxy are that user's too, unless arguments name others; a relative path of that user's is \
+refused.
 Without --cluster-server the exchange is asked, with your key, for the API server's address and CA and for the \
 namespaces that the key reaches; each gets a context. Nothing else is taken from its answer. The contexts are called \
 CLUSTER-NAMESPACE, or CLUSTER where there is no namespace.
@@ -36,8 +38,9 @@ Before a file is changed, what it held goes to FILE.keyplane-backup (mode 0600),
 kubectl's lock FILE.lock is waited for up to 5 s.
 The key is found when kubectl calls the plugin: in --key-file, by --key-command, or else as get-token finds it \
 (KEYPLANE_API_KEY, or the key that login keeps). A command that asks a person must do so without standard input.
-One user serves many clusters: give each cluster the same --user and key. The user's exec args say to which exchanges \
-its key may go (--allow-server, with the SHA-256 of the CA), and each merge adds its own.
+One user serves many clusters: give each cluster the same --user and key, and the same --tls-server-name, --proxy-url \
+and --key-command-timeout, if any: these stand in the user's entry too, and with others it is another user. The user's \
+exec args say to which exchanges its key may go (--allow-server, with the SHA-256 of the CA), and each merge adds its own.
 
 Examples:
   kubectl-keyplane kubeconfig --merge \\
@@ -56,9 +59,12 @@ Examples:
     --server https://keyplane.example.com \\
     --cluster-server https://prod.example.com:6443 > prod.kubeconfig";
 
+/// Elsewhere it may be plain http to this machine itself, which no kubeconfig can name.
+const SERVER_HELP: &str = "The exchange's URL, https; wins over KEYPLANE_URL and the current context's";
+
 /// The arguments of `kubeconfig`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, mut_arg("server", |server| server.help(SERVER_HELP)))]
 pub struct KubeconfigArgs {
     /// Which exchange.
     #[command(flatten)]
@@ -88,7 +94,7 @@ pub struct KubeconfigArgs {
     #[arg(long, value_name = "TEXT")]
     pub context_prefix: Option<String>,
     /// A namespace to make a context for; may be repeated
-    #[arg(long = "namespace", value_name = "NAMESPACE", value_parser = namespace_name)]
+    #[arg(long = "namespace", short, value_name = "NAMESPACE", value_parser = namespace_name)]
     pub namespaces: Vec<String>,
     /// A context for each namespace that the key reaches: asks the exchange, as without --cluster-server
     #[arg(long, conflicts_with = "namespaces")]
@@ -97,7 +103,7 @@ pub struct KubeconfigArgs {
     #[command(flatten)]
     pub destination: DestinationArgs,
     /// Make the first context the current one
-    #[arg(long)]
+    #[arg(long, requires = "destination")]
     pub set_current: bool,
 }
 
@@ -111,11 +117,11 @@ pub struct DestinationArgs {
     /// File to merge into, or to make
     #[arg(long, value_name = "FILE", group = "destination")]
     pub merge_into: Option<PathBuf>,
-    /// Print what would change, and the entries; write nothing
+    /// Print what would change, and the entries as they would be; write nothing
     #[arg(long, requires = "destination")]
     pub dry_run: bool,
     /// Replace entries of the same names, whatever they were for
-    #[arg(long)]
+    #[arg(long, requires = "destination")]
     pub replace: bool,
 }
 
@@ -154,7 +160,8 @@ pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Writ
     if args.destination.dry_run {
         show(&changes, out)?;
         writeln!(out).map_err(|error| Failure::output(&error))?;
-        print(&entries.redacted(), out)?;
+        let current = changes.iter().find_map(FileChange::new_current_context);
+        write(&shown(changes.iter().flat_map(FileChange::merged), current), out)?;
     }
     for change in &changes {
         for line in told(change, args.destination.dry_run) {
@@ -170,7 +177,11 @@ pub fn run(args: &KubeconfigArgs, out: &mut impl Write, terminal: &mut impl Writ
 }
 
 fn print(entries: &Entries, out: &mut impl Write) -> Result<(), Failure> {
-    let text = to_yaml(&merge(Value::Null, entries, Permission::default(), "standard output")?)?;
+    write(&merge(Value::Null, entries, Permission::default(), "standard output")?, out)
+}
+
+fn write(config: &Value, out: &mut impl Write) -> Result<(), Failure> {
+    let text = to_yaml(config)?;
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
 

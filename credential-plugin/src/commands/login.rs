@@ -9,6 +9,7 @@ use keyplane_core::key_format::{KeyDigest, PlaintextKey};
 
 use crate::commands::whoami::Identity;
 use crate::environment::{self, KEY_VARIABLE};
+use crate::exchange::address::BaseUrl;
 use crate::exchange::arguments::ExchangeArgs;
 use crate::failure::{Failure, FailureKind};
 use crate::hidden_prompt;
@@ -109,7 +110,7 @@ pub fn run(args: &LoginArgs, out: &mut impl Write, terminal: &mut impl Write) ->
     let context = target.context.clone().or_else(|| context_for(base, name, &args.context));
     match context {
         Some(context) => tell(format!("kubectl uses it from now on in context {context}")),
-        None => tell(next_step(base.as_str(), &target.arguments, name)),
+        None => tell(next_step(base, &target.arguments, name)),
     }
 }
 
@@ -151,8 +152,9 @@ fn sources_before(context: &KeyArgs, name: Option<&str>) -> Vec<String> {
     sources
 }
 
-/// The command that makes kubectl use the key, word for word, with what was said about the exchange.
-fn next_step(server: &str, given: &ExchangeArgs, name: Option<&str>) -> String {
+/// The command that makes kubectl use the key, word for word, with what was said about the exchange; or, where no
+/// kubeconfig can name the exchange, the one that prints a token.
+fn next_step(base: &BaseUrl, given: &ExchangeArgs, name: Option<&str>) -> String {
     let ca = given.certificate_authority.as_ref();
     let ca = ca.map(|path| path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string());
     let arguments = [
@@ -163,7 +165,14 @@ fn next_step(server: &str, given: &ExchangeArgs, name: Option<&str>) -> String {
     ];
     let arguments =
         arguments.into_iter().filter_map(|(argument, value)| Some(format!(" {argument} {}", word(value?))));
-    format!("Next: kubectl keyplane kubeconfig --merge --server {server}{}", arguments.collect::<String>())
+    let words = format!("--server {}{}", base.as_str(), arguments.collect::<String>());
+    if base.is_https() {
+        format!("Next: kubectl keyplane kubeconfig --merge {words}")
+    } else {
+        format!(
+            "No kubeconfig can name an exchange of plain http; for a token: kubectl keyplane get-token {words}"
+        )
+    }
 }
 
 pub(super) fn forget_tokens(target: &Target, digest: Option<KeyDigest>) {

@@ -14,11 +14,12 @@ use crate::exchange::address::{ExchangeAddress, KUBECONFIG_PATH, Trust, WHOAMI_P
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::client;
 use crate::failure::{Failure, FailureKind};
-use crate::key_source::FoundKey;
+use crate::key_source::{FoundKey, KeyArgs};
 use crate::kubeconfig::current::ContextArgs;
 use crate::kubeconfig::entries::{Cluster, Context, Entries, User};
 use crate::kubeconfig::exec_section::exec_section;
-use crate::kubeconfig::issued::Issued;
+use crate::kubeconfig::issued::{Issued, names_a_place};
+use crate::kubeconfig::relative_paths::refuse_relative_paths;
 use crate::output;
 use crate::target::Target;
 use crate::token::cache_folder::CacheArgs;
@@ -70,6 +71,7 @@ pub fn entries(args: &KubeconfigArgs, terminal: &mut impl Write) -> Result<Entri
         cluster: Some(Cluster { name, server, ca, is_users_word, exchange: extension }),
         user: Some(User { name: args.user.clone(), exec }),
         contexts,
+        contexts_follow_cluster: args.context.is_none() && args.context_prefix.is_none(),
     })
 }
 
@@ -83,18 +85,22 @@ fn exchange(args: &KubeconfigArgs) -> Result<(ExchangeAddress, KubeconfigArgs), 
                 _ => failure,
             }
         })?;
-    let mut args = KubeconfigArgs { exchange: target.arguments, ..args.clone() };
     // A key that is written down needs no source.
-    if !args.embed_key_env {
-        args.key = target.key;
+    let key = if args.embed_key_env { args.key.clone() } else { target.key };
+    if target.context.is_some() {
+        let is_typed = args.exchange.certificate_authority.is_some();
+        let ca = target.arguments.certificate_authority.as_deref().filter(|_| !is_typed);
+        let taken_over = if args.key.name_a_source() { &KeyArgs::default() } else { &key };
+        refuse_relative_paths(taken_over, ca)?;
     }
+    let args = KubeconfigArgs { exchange: target.arguments, key, ..args.clone() };
     Ok((target.exchange, args))
 }
 
 fn cluster_server(text: &str) -> Result<String, Failure> {
     let sound = text
         .parse::<Uri>()
-        .is_ok_and(|uri| matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some());
+        .is_ok_and(|uri| matches!(uri.scheme_str(), Some("https" | "http")) && names_a_place(&uri));
     if sound {
         Ok(text.to_owned())
     } else {

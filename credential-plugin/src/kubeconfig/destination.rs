@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::failure::{Failure, FailureKind};
+use crate::kubeconfig::conflict;
 use crate::kubeconfig::document::Edited;
 use crate::kubeconfig::entries::{Entries, Section};
 use crate::kubeconfig::file::{ReadFile, ensure_folder_of};
@@ -99,6 +100,16 @@ impl Files {
 
     fn changes(&self, entries: &Entries, permission: Permission) -> Result<Vec<FileChange>, Failure> {
         let files = self.0.iter().map(|path| ReadFile::read(path)).collect::<Result<Vec<_>, _>>()?;
+        if !permission.replace {
+            // All files at once: one name for each entry that is in the way must be enough.
+            let places: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
+            let read: Vec<_> = places
+                .iter()
+                .map(String::as_str)
+                .zip(files.iter().map(|file| file.document.value()))
+                .collect();
+            conflict::refuse(&read, entries)?;
+        }
         let default = self.default_file();
         let has_current = files.iter().any(|file| {
             let current = file.document.value().get("current-context").and_then(Value::as_str);
@@ -193,6 +204,13 @@ impl FileChange {
             .into_iter()
             .map(|(section, name)| (section, name, effect(section, name)))
             .collect()
+    }
+
+    /// The entries as they stand there after the change.
+    #[must_use]
+    pub fn merged(&self) -> Vec<(Section, &Value)> {
+        let entry = |(section, name): (Section, &str)| Some((section, section.entry(&self.new, name)?));
+        self.entries.names().into_iter().filter_map(entry).collect()
     }
 
     /// The file's current context after the change.

@@ -1,14 +1,9 @@
 //! What this plugin puts into a kubeconfig.
 
-use serde_json::{Value, json};
-
-use crate::secret_text::{without_keys, without_userinfo};
+use serde_json::Value;
 
 /// The cluster extension that the client hands to the plugin (`provideClusterInfo`, KEP-541).
 pub const EXTENSION: &str = "client.authentication.k8s.io/exec";
-
-/// The argument whose value is a proxy's URL.
-const PROXY_URL: &str = "--proxy-url";
 
 /// Entries for one kubeconfig file. Where a kubeconfig is spread over files, each file has its part.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +14,8 @@ pub struct Entries {
     pub user: Option<User>,
     /// The contexts' entries.
     pub contexts: Vec<Context>,
+    /// Whether the contexts get other names when the cluster gets another.
+    pub contexts_follow_cluster: bool,
     /// The context that becomes the current one where there is none.
     pub current_context: Option<String>,
 }
@@ -121,6 +118,7 @@ impl Entries {
                 let contexts = self.contexts.iter().cloned();
                 contexts.filter(|context| wanted(Section::Contexts, &context.name)).collect()
             },
+            contexts_follow_cluster: self.contexts_follow_cluster,
             current_context: None,
         }
     }
@@ -129,27 +127,5 @@ impl Entries {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names().is_empty() && self.current_context.is_none()
-    }
-
-    /// The same entries as they may be shown: hidden is what the plugin gets in its environment, who logs in to a proxy,
-    /// and what looks like a key among the arguments.
-    #[must_use]
-    pub fn redacted(&self) -> Self {
-        let mut shown = self.clone();
-        let Some(exec) = shown.user.as_mut().map(|user| &mut user.exec) else { return shown };
-        let env = exec.get_mut("env").and_then(Value::as_array_mut);
-        for variable in env.into_iter().flatten() {
-            if let Some(fields) = variable.as_object_mut() {
-                fields.insert("value".to_owned(), json!("[redacted]"));
-            }
-        }
-        let mut is_proxy = false;
-        for arg in exec.get_mut("args").and_then(Value::as_array_mut).into_iter().flatten() {
-            let Some(text) = arg.as_str() else { continue };
-            let told = if is_proxy { without_userinfo(text) } else { text.to_owned() };
-            is_proxy = text == PROXY_URL;
-            *arg = json!(without_keys(&told));
-        }
-        shown
     }
 }

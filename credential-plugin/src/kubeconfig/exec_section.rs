@@ -60,12 +60,22 @@ pub fn exec_section(asked: &KubeconfigArgs, allowed: &AllowedExchange) -> Result
         tell("--proxy-url", url.clone());
     }
     if asked.embed_key_env {
-        let key = key_source::read(None, env::var_os(KEY_VARIABLE))?;
+        let variable = env::var_os(KEY_VARIABLE).filter(|value| !value.is_empty());
+        let key = key_source::read_variable(variable.ok_or_else(no_variable)?)?;
         set("env", json!([{"name": KEY_VARIABLE, "value": key.expose()}]));
     }
     args.extend([ALLOW_SERVER.to_owned(), allowed.to_string()]);
     set("args", json!(args));
     Ok(exec)
+}
+
+fn no_variable() -> Failure {
+    Failure::new(
+        FailureKind::NoKey,
+        format!("the environment variable {KEY_VARIABLE} is not set"),
+        "--embed-key-env",
+        format!("set {KEY_VARIABLE}, or leave out --embed-key-env"),
+    )
 }
 
 /// The key file as an absolute path: kubectl starts the plugin in the user's current folder. When the file is there

@@ -8,6 +8,7 @@ use serde_json::Value;
 use ureq::http::Uri;
 
 use crate::argument_values::namespace_name;
+use crate::exchange::port::port_of;
 
 /// Characters of a URL or a name in an answer.
 const TEXT_MAX: usize = 1024;
@@ -98,7 +99,15 @@ fn is_name(text: &str) -> bool {
 fn is_https(text: &str) -> bool {
     text.len() <= TEXT_MAX
         && !text.contains(['@', '#', '?'])
-        && text.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some())
+        // The parser lets other bytes pass in a path: those that turn the text on a terminal among them.
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && text.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https") && names_a_place(&uri))
+}
+
+/// Whether a URL has a host, and no port or a sound one.
+pub(super) fn names_a_place(url: &Uri) -> bool {
+    url.host().is_some_and(|host| !host.is_empty())
+        && url.authority().is_some_and(|authority| port_of(authority).is_ok())
 }
 
 fn is_certificate(text: &str) -> bool {

@@ -5,10 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::exchange::address::BaseUrl;
-use crate::exchange::allowed::ALLOW_SERVER;
 use crate::failure::{Failure, FailureKind};
+use crate::kubeconfig::conflict;
 use crate::kubeconfig::entries::{Cluster, Context, EXTENSION, Entries, Section, User};
+use crate::kubeconfig::exec_args::ExecArgs;
 
 /// What may be changed besides adding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,17 +31,20 @@ pub fn merge(
     permission: Permission,
     place: &str,
 ) -> Result<Value, Failure> {
+    if config.get("kind").is_some_and(|kind| kind != "Config") {
+        return Err(not_a_kubeconfig("its kind is not Config", place));
+    }
+    if !permission.replace {
+        conflict::refuse(&[(place, &config)], entries)?;
+    }
     let mut root = match config {
         Value::Null => Map::new(),
         Value::Object(root) => root,
         _ => return Err(not_a_kubeconfig("it is no mapping", place)),
     };
-    if root.get("kind").is_some_and(|kind| kind != "Config") {
-        return Err(not_a_kubeconfig("its kind is not Config", place));
-    }
     root.entry("apiVersion").or_insert_with(|| json!("v1"));
     root.entry("kind").or_insert_with(|| json!("Config"));
-    let mut config = Config { root, permission, place };
+    let mut config = Config { root, place };
     if let Some(cluster) = &entries.cluster {
         config.add_cluster(cluster)?;
     }
@@ -65,7 +68,6 @@ fn has_current(root: &Map<String, Value>) -> bool {
 
 struct Config<'a> {
     root: Map<String, Value>,
-    permission: Permission,
     place: &'a str,
 }
 
@@ -73,9 +75,7 @@ impl Config<'_> {
     fn add_cluster(&mut self, cluster: &Cluster) -> Result<(), Failure> {
         let place = self.place;
         let content = self.content(Section::Clusters, &cluster.name, |content| {
-            differs(content, "server", &json!(cluster.server))
-                || names_another_exchange(content, cluster)
-                || (!cluster.is_users_word && trusts_another(content, cluster))
+            !conflict::cluster_differences(content, cluster).is_empty()
         })?;
         content.insert("server".to_owned(), json!(cluster.server));
         if let Some(ca) = &cluster.ca {
@@ -95,7 +95,7 @@ impl Config<'_> {
 
     fn add_user(&mut self, user: &User) -> Result<(), Failure> {
         let content = self.content(Section::Users, &user.name, |content| {
-            !content.is_empty() && !is_same_key(content.get("exec"), &user.exec)
+            !conflict::user_differences(content, user).is_empty()
         })?;
         set_exec(content, &user.exec);
         Ok(())
@@ -103,8 +103,7 @@ impl Config<'_> {
 
     fn add_context(&mut self, context: &Context) -> Result<(), Failure> {
         let fields = self.content(Section::Contexts, &context.name, |fields| {
-            differs(fields, "cluster", &json!(context.cluster))
-                || differs(fields, "user", &json!(context.user))
+            !conflict::context_differences(fields, context).is_empty()
         })?;
         fields.insert("cluster".to_owned(), json!(context.cluster));
         fields.insert("user".to_owned(), json!(context.user));
@@ -114,7 +113,8 @@ impl Config<'_> {
         Ok(())
     }
 
-    /// The content of the section's entry of this name, added when missing.
+    /// The content of the section's entry of this name, added when missing, and emptied when it is for something else: that
+    /// was permitted, or it would have been refused before.
     fn content(
         &mut self,
         section: Section,
@@ -138,109 +138,16 @@ impl Config<'_> {
         }
         let content = content.as_object_mut().ok_or_else(malformed)?;
         if is_anothers(content) {
-            if !self.permission.replace {
-                return Err(Failure::new(
-                    FailureKind::File,
-                    format!("there is already another {content_name} of the name {name:?}"),
-                    format!("{list_name} of {place}"),
-                    format!("choose another name with --{content_name}, or give --replace"),
-                ));
-            }
             content.clear();
         }
         Ok(content)
     }
 }
 
-/// Whether a cluster's entry that is not of the same exchange trusts something else than this CA. An exchange must not
-/// decide whom people trust as a cluster that they have from elsewhere.
-fn trusts_another(content: &Map<String, Value>, cluster: &Cluster) -> bool {
-    !exec_extensions(content).any(|extension| is_same_exchange(extension, &cluster.exchange))
-        && content.get("certificate-authority-data").and_then(Value::as_str) != cluster.ca.as_deref()
-        && content.contains_key("server")
-}
-
-/// Whether a cluster's entry says of another exchange, or to another plugin, where its tokens come from: who made it
-/// relies on that.
-fn names_another_exchange(content: &Map<String, Value>, cluster: &Cluster) -> bool {
-    let says_something = |extension: &&Value| match extension {
-        Value::Null => false,
-        Value::Object(fields) => !fields.is_empty(),
-        _ => true,
-    };
-    exec_extensions(content)
-        .filter(says_something)
-        .any(|extension| !is_same_exchange(extension, &cluster.exchange))
-}
-
-/// The contents of a cluster's extensions of our name.
-fn exec_extensions(content: &Map<String, Value>) -> impl Iterator<Item = &Value> {
-    let extensions = content.get("extensions").and_then(Value::as_array).into_iter().flatten();
-    extensions
-        .filter(|extension| extension.get("name") == Some(&json!(EXTENSION)))
-        .filter_map(|extension| extension.get("extension"))
-}
-
-/// Whether two contents of the extension name the same exchange, however its address is written.
-fn is_same_exchange(old: &Value, new: &Value) -> bool {
-    let address = |extension: &Value| {
-        let text = extension.get("server")?.as_str()?;
-        BaseUrl::parse(text).ok()
-    };
-    address(old).is_some_and(|old| address(new) == Some(old))
-}
-
-/// Whether two `exec` sections call the same plugin for the same key. kubectl writes `env: null` for no `env`.
-fn is_same_key(old: Option<&Value>, new: &Value) -> bool {
-    let field = |exec: &Value, name| exec.get(name).filter(|value| !value.is_null()).cloned();
-    old.is_some_and(|old| {
-        ["command", "env"].into_iter().all(|name| field(old, name) == field(new, name))
-            && Arguments::of(old).others == Arguments::of(new).others
-    })
-}
-
-/// The arguments of an `exec` section. Those that allow an exchange add up when clusters are merged.
-struct Arguments {
-    allowed: Vec<Value>,
-    others: Vec<Value>,
-}
-
-impl Arguments {
-    fn of(exec: &Value) -> Self {
-        let (mut allowed, mut others) = (Vec::new(), Vec::new());
-        let mut args = exec.get("args").and_then(Value::as_array).into_iter().flatten();
-        while let Some(arg) = args.next() {
-            let text = arg.as_str().unwrap_or_default();
-            if text == ALLOW_SERVER {
-                allowed.extend(args.next().cloned());
-            } else if let Some(value) =
-                text.strip_prefix(ALLOW_SERVER).and_then(|rest| rest.strip_prefix('='))
-            {
-                allowed.push(json!(value));
-            } else {
-                others.push(arg.clone());
-            }
-        }
-        Self { allowed, others }
-    }
-
-    /// These arguments, after what the older ones allowed.
-    fn added_to(self, old: Self) -> Value {
-        let mut allowed = old.allowed;
-        for value in self.allowed {
-            if !allowed.contains(&value) {
-                allowed.push(value);
-            }
-        }
-        let allowed = allowed.into_iter().flat_map(|value| [json!(ALLOW_SERVER), value]);
-        self.others.into_iter().chain(allowed).collect()
-    }
-}
-
 /// Writes our fields over the section's, and leaves those that we do not know and what it allows.
 fn set_exec(user: &mut Map<String, Value>, exec: &Value) {
     let old = user.entry("exec").or_insert_with(|| json!({}));
-    let args = Arguments::of(exec).added_to(Arguments::of(old));
+    let args = ExecArgs::of(exec).added_to(ExecArgs::of(old));
     match (old.as_object_mut(), exec.as_object()) {
         (Some(fields), Some(new)) => {
             fields.extend(new.clone());
@@ -248,10 +155,6 @@ fn set_exec(user: &mut Map<String, Value>, exec: &Value) {
         }
         _ => *old = exec.clone(),
     }
-}
-
-fn differs(map: &Map<String, Value>, field: &str, wanted: &Value) -> bool {
-    map.get(field).is_some_and(|value| value != wanted)
 }
 
 fn list<'a>(map: &'a mut Map<String, Value>, name: &str, place: &str) -> Result<&'a mut Vec<Value>, Failure> {

@@ -214,7 +214,8 @@ fn a_key_is_embedded_only_on_demand_and_with_a_warning() {
     assert!(has_mode(&stage.path("config"), 0o600));
 
     let output = kubeconfig(&stage, "prod").arg("--embed-key-env").output().unwrap();
-    failure(&output, 3);
+    let line = failure(&output, 3);
+    assert!(line.ends_with("; set KEYPLANE_API_KEY, or leave out --embed-key-env\n"), "{line}");
     let both = kubeconfig(&stage, "prod").args(["--embed-key-env", "--key-file", "key"]).output().unwrap();
     failure(&both, 2);
 }
@@ -291,6 +292,8 @@ fn a_bad_address_or_key_file_is_told_before_anything_is_written() {
     for (args, code) in [
         (vec!["--server", "http://exchange.example", "--cluster-server", "https://x"], 2),
         (vec!["--server", "https://exchange.example", "--cluster-server", "x"], 2),
+        (vec!["--server", "https://exchange.example", "--cluster-server", "https://x:99999"], 2),
+        (vec!["--server", "https://exchange.example", "--cluster-server", "https://[::1]:"], 2),
         (vec!["--server", "https://e", "--cluster-server", "https://x", "--key-file", wrong], 3),
         (
             vec!["--server", "https://e", "--cluster-server", "https://x", "--certificate-authority", "none"],

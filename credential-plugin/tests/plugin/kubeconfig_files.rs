@@ -164,7 +164,59 @@ fn a_dry_run_tells_what_would_change_shows_only_ours_and_writes_nothing() {
     let told = dry();
     assert_eq!(told.matches(" unchanged\n").count(), 3, "{told}");
     assert!(!told.contains("current-context   prod"), "{told}");
-    failure(&stage.plugin().args(&arguments[..7]).arg("--dry-run").output().unwrap(), 2);
+    for needs_a_merge in ["--dry-run", "--set-current", "--replace"] {
+        let line = failure(&stage.plugin().args(&arguments[..7]).arg(needs_a_merge).output().unwrap(), 2);
+        assert!(line.contains("--merge"), "{line}");
+    }
+}
+
+#[test]
+fn a_dry_run_shows_the_entries_as_the_merge_leaves_them() {
+    let stage = Stage::new();
+    let second = |dry: &[&str]| {
+        let mut command = stage.plugin();
+        command.args(["kubeconfig", "--server", "https://second.example", "--cluster", "second"]);
+        command.args(["--cluster-server", "https://api.second.example", "-n", "acme-web"]);
+        let output = command.args(["--merge-into", "config"]).args(dry).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(merging(&stage, "first").env("KUBECONFIG", "config").output().unwrap().status.success());
+    // Of what is not ours in the user's entry nothing is shown.
+    let theirs = fs::read_to_string(stage.path("config")).unwrap().replace(
+        "  user:\n    exec:\n",
+        "  user:\n    password: hunter2\n    exec:\n      x-unknown: hunter2\n",
+    );
+    assert_eq!(theirs.matches("hunter2").count(), 2, "{theirs}");
+    stage.file("config", &theirs, 0o600);
+    for (options, current) in
+        [(&["--dry-run"][..], None), (&["--dry-run", "--set-current"], Some("second-acme-web"))]
+    {
+        let told = second(options);
+        assert!(!told.contains("hunter2"), "{told}");
+        let (table, shown) = told.split_once("\n\n").unwrap();
+        let shown: Value = serde_saphyr::from_str(shown).unwrap();
+        assert_eq!(table.contains("current-context"), current.is_some(), "{told}");
+        assert_eq!(shown["current-context"].as_str(), current, "{told}");
+        let args = json!([
+            "get-token",
+            "--allow-server",
+            "https://exchange.example",
+            "--allow-server",
+            "https://second.example"
+        ]);
+        assert_eq!(shown["users"][0]["user"]["exec"]["args"], args);
+        assert_eq!(names(&shown, "clusters"), ["second"]);
+        assert_eq!(names(&shown, "contexts"), ["second-acme-web"]);
+    }
+    let told = second(&["--dry-run"]);
+    let shown: Value = serde_saphyr::from_str(told.split_once("\n\n").unwrap().1).unwrap();
+    second(&[]);
+    let merged = read(&stage, "config");
+    assert_eq!(merged["current-context"], "first");
+    assert_eq!(merged["clusters"][1], shown["clusters"][0]);
+    assert_eq!(merged["users"][0]["user"]["exec"]["args"], shown["users"][0]["user"]["exec"]["args"]);
+    assert_eq!(merged["contexts"][1], shown["contexts"][0]);
 }
 
 #[test]

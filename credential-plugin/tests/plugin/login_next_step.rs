@@ -2,9 +2,27 @@
 
 use std::fs;
 
-use crate::kept_key::{accepted, text};
-use crate::stage::{Stage, new_key};
+use crate::kept_key::{accepted, text, token};
+use crate::stage::{Stage, credential, new_key};
 use crate::stand_in::{Reply, StandIn};
+
+/// No kubeconfig can name such an exchange.
+#[test]
+fn at_an_exchange_of_plain_http_the_next_step_is_one_that_works() {
+    let stage = Stage::new();
+    let exchange = StandIn::plain(|count| if count == 1 { accepted() } else { token() });
+    let mut command = stage.plugin();
+    command.args(["login", "--store", "file", "--server", &exchange.url, "--key-name", "oncall"]);
+    let output = command.write_stdin(new_key()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let told = text(&output.stderr);
+    assert!(!told.contains(" kubeconfig --merge"), "{told}");
+    let next = told.lines().last().unwrap().split_once(": kubectl keyplane ").unwrap().1;
+    assert!(next.starts_with("get-token --server http://"), "{told}");
+    credential(&stage.plugin().args(next.split(' ')).output().unwrap());
+    let help = text(&stage.plugin().args(["kubeconfig", "--help"]).output().unwrap().stdout);
+    assert!(help.contains("The exchange's URL, https; wins over") && !help.contains("or http to"), "{help}");
+}
 
 #[test]
 fn the_next_step_works_word_for_word_and_is_not_told_again() {

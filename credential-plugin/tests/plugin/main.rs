@@ -50,7 +50,11 @@ mod kubeconfig_asked;
 #[cfg(test)]
 mod kubeconfig_at_once;
 #[cfg(test)]
+mod kubeconfig_conflicts;
+#[cfg(test)]
 mod kubeconfig_files;
+#[cfg(test)]
+mod kubeconfig_from_context;
 #[cfg(test)]
 mod kubeconfig_styles;
 #[cfg(test)]

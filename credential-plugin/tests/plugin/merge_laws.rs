@@ -97,6 +97,7 @@ pub(crate) fn entries() -> Entries {
             user: "u".to_owned(),
             namespace: None,
         }],
+        contexts_follow_cluster: false,
         current_context: Some("x".to_owned()),
     }
 }
