@@ -14,7 +14,7 @@ use crate::exchange::address::{ExchangeAddress, KUBECONFIG_PATH, Trust, WHOAMI_P
 use crate::exchange::allowed::AllowedExchange;
 use crate::exchange::client;
 use crate::failure::{Failure, FailureKind};
-use crate::key_source::{FoundKey, KeyArgs};
+use crate::key_source::FoundKey;
 use crate::kubeconfig::current::ContextArgs;
 use crate::kubeconfig::entries::{Cluster, Context, Entries, User};
 use crate::kubeconfig::exec_section::exec_section;
@@ -87,11 +87,8 @@ fn exchange(args: &KubeconfigArgs) -> Result<(ExchangeAddress, KubeconfigArgs), 
         })?;
     // A key that is written down needs no source.
     let key = if args.embed_key_env { args.key.clone() } else { target.key };
-    if target.context.is_some() {
-        let is_typed = args.exchange.certificate_authority.is_some();
-        let ca = target.arguments.certificate_authority.as_deref().filter(|_| !is_typed);
-        let taken_over = if args.key.name_a_source() { &KeyArgs::default() } else { &key };
-        refuse_relative_paths(taken_over, ca)?;
+    if target.context.is_some() && !args.key.name_a_source() {
+        refuse_relative_paths(&key)?;
     }
     let args = KubeconfigArgs { exchange: target.arguments, key, ..args.clone() };
     Ok((target.exchange, args))

@@ -1,16 +1,16 @@
-//! Relative paths that the current context's user names. They were written in another folder, and what lies here may be
-//! anybody's: made whole, or read, it would stand in the kubeconfig for good. What is typed is meant from here.
+//! Relative paths by which the current context's user finds the key. They were written in another folder, and what lies
+//! here may be anybody's: made whole, it would stand in the kubeconfig for good. What is typed is meant from here.
 
 use std::path::Path;
 
 use crate::failure::{Failure, FailureKind};
 use crate::key_source::{KeyArgs, words};
 
-/// Refuses them among what is taken over from that user: how the key is found, and the exchange's CA.
+/// Refuses them among what is taken over from that user.
 ///
 /// # Errors
 /// [`FailureKind::Usage`].
-pub fn refuse_relative_paths(key: &KeyArgs, ca: Option<&Path>) -> Result<(), Failure> {
+pub fn refuse_relative_paths(key: &KeyArgs) -> Result<(), Failure> {
     let program =
         key.key_command.as_deref().and_then(words::split).and_then(|words| words.into_iter().next());
     let found = [
@@ -22,7 +22,6 @@ pub fn refuse_relative_paths(key: &KeyArgs, ca: Option<&Path>) -> Result<(), Fai
             key.key_file.as_deref().is_some_and(Path::is_relative),
             ["--key-file", "key file", "its whole path"],
         ),
-        (ca.is_some_and(Path::is_relative), ["--certificate-authority", "CA file", "its whole path"]),
     ];
     match found.into_iter().find(|(is_relative, _)| *is_relative) {
         None => Ok(()),
