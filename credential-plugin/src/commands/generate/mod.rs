@@ -23,9 +23,13 @@ const NO_NAMESPACE: &str = "warning: no --namespace: the manifest goes to kubect
                             a key must stand in an account's home namespace";
 
 const HELP: &str = "\
-The manifest goes to standard output, or with --apply to the cluster. The key goes to standard error, or with --key-out
-into a new file of mode 0600. The cluster only ever sees the digest: printf %s \"$KEY\" | sha256sum
-With --apply the command ends well only when the key works, unless --no-wait is given.
+The manifest goes to standard output, or with --apply to the cluster. The key
+goes to standard error, or with --key-out into a new file of mode 0600.
+
+The cluster only ever sees the digest: printf %s \"$KEY\" | sha256sum
+
+With --apply the command ends well only when the key works, unless --no-wait is
+given.
 
 Examples:
   kubectl-keyplane generate --name ci --namespace acme \\
