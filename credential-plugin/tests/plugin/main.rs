@@ -52,6 +52,8 @@ mod kubeconfig_files;
 #[cfg(test)]
 mod kubeconfig_styles;
 #[cfg(test)]
+mod kubectl_errors;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod login_next_step;
@@ -94,6 +96,8 @@ mod stand_in_proxy;
 mod text_edit_laws;
 #[cfg(test)]
 mod token_life_laws;
+#[cfg(test)]
+mod undeclared;
 #[cfg(test)]
 #[cfg(not(unix))]
 mod unknown_client;
