@@ -1,5 +1,7 @@
 //! kubectl does what needs the user's own rights: every way to log in to a cluster that kubectl knows works here as well.
 
+mod error_message;
+
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use self::error_message::ErrorMessage;
+pub use self::error_message::has_no_context;
 use crate::argument_values::namespace_name;
 use crate::environment::KEY_VARIABLE;
 use crate::failure::{Failure, FailureKind};
@@ -49,6 +53,27 @@ pub enum Patched<T> {
     Conflict,
 }
 
+/// A change of which it was not seen that it was made.
+#[derive(Debug)]
+pub struct FailedChange {
+    /// Why.
+    pub failure: Failure,
+    /// Whether it certainly was not made: the API server refused it, or was not asked.
+    pub is_certain: bool,
+}
+
+impl From<FailedChange> for Failure {
+    fn from(failed: FailedChange) -> Self {
+        failed.failure
+    }
+}
+
+impl From<Failure> for FailedChange {
+    fn from(failure: Failure) -> Self {
+        Self { failure, is_certain: false }
+    }
+}
+
 impl KubectlArgs {
     /// The object of this name.
     ///
@@ -73,9 +98,16 @@ impl KubectlArgs {
     ///
     /// # Errors
     /// [`FailureKind::Kubectl`], also when there is one of its name.
-    pub fn create<T: DeserializeOwned>(&self, manifest: &Value) -> Result<T, Failure> {
+    pub fn create<T: DeserializeOwned>(&self, manifest: &Value) -> Result<T, FailedChange> {
         let input = manifest.to_string().into_bytes();
-        read(&self.run(&["create", "--filename=-", "--output=json", REQUEST_TIMEOUT], Some(&input))?)
+        let args = ["create", "--filename=-", "--output=json", REQUEST_TIMEOUT];
+        match self.attempt(&args, Some(&input)).map_err(NotRun::of_change)? {
+            Ok(printed) => Ok(read(&printed)?),
+            Err(message) => {
+                let is_certain = message.is_refusal_to_create();
+                Err(FailedChange { failure: message.failure(self), is_certain })
+            }
+        }
     }
 
     /// Changes an object by a JSON merge patch. A patch that names the object's `uid` or `resourceVersion` changes no other.
@@ -87,17 +119,20 @@ impl KubectlArgs {
         resource: &str,
         name: &str,
         patch: &Value,
-    ) -> Result<Patched<T>, Failure> {
+    ) -> Result<Patched<T>, FailedChange> {
         let patch = format!("{PATCH}{patch}");
         let flags = ["patch", "--type=merge", &patch, "--output=json", REQUEST_TIMEOUT];
         let args = [flags.as_slice(), &[NO_MORE_FLAGS, resource, name]].concat();
-        match self.attempt(&args, None)? {
-            Ok(printed) => read(&printed).map(Patched::Done),
-            Err(words) if words.contains("(Conflict)") => {
+        match self.attempt(&args, None).map_err(NotRun::of_change)? {
+            Ok(printed) => Ok(Patched::Done(read(&printed)?)),
+            Err(message) if message.is_conflict() => {
                 verbose::note("the object was changed by somebody else since it was read");
                 Ok(Patched::Conflict)
             }
-            Err(words) => Err(refused(&words)),
+            Err(message) => {
+                let is_certain = message.is_refusal();
+                Err(FailedChange { failure: message.failure(self), is_certain })
+            }
         }
     }
 
@@ -107,23 +142,16 @@ impl KubectlArgs {
     /// # Errors
     /// [`FailureKind::Kubectl`] with kubectl's own last words, when it cannot be started or fails.
     pub fn run(&self, args: &[&str], input: Option<&[u8]>) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        self.attempt(args, input)?.map_err(|words| refused(&words))
+        let ended = self.attempt(args, input).map_err(NotRun::into_failure)?;
+        ended.map_err(|message| message.failure(self))
     }
 
-    /// What kubectl printed, or its last words where it failed.
+    /// What kubectl printed, or what it said where it failed.
     fn attempt(
         &self,
         args: &[&str],
         input: Option<&[u8]>,
-    ) -> Result<Result<Zeroizing<Vec<u8>>, String>, Failure> {
-        let no_kubectl = |error: io::Error| {
-            Failure::new(
-                FailureKind::Kubectl,
-                format!("kubectl cannot be started: {error}"),
-                "kubectl",
-                "put kubectl on PATH; its version must be 1.28 or later",
-            )
-        };
+    ) -> Result<Result<Zeroizing<Vec<u8>>, ErrorMessage>, NotRun> {
         let mut command = Command::new("kubectl");
         command.args(self.global()).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         if args.first() == Some(&"config") {
@@ -133,12 +161,12 @@ impl KubectlArgs {
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         verbose::note(format_args!("runs {}", self.shown(args)));
         let started = Instant::now();
-        let mut child = command.spawn().map_err(no_kubectl)?;
+        let mut child = command.spawn().map_err(NotRun::NotStarted)?;
         if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
             // kubectl that ends without reading says why on its standard error.
             let _ = stdin.write_all(bytes);
         }
-        let output = child.wait_with_output().map_err(no_kubectl)?;
+        let output = child.wait_with_output().map_err(NotRun::Lost)?;
         let code = output
             .status
             .code()
@@ -148,9 +176,7 @@ impl KubectlArgs {
         if output.status.success() {
             return Ok(Ok(printed));
         }
-        let words = String::from_utf8_lossy(&output.stderr);
-        let words = words.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing");
-        Ok(Err(words.strip_prefix("error: ").unwrap_or(words).to_owned()))
+        Ok(Err(ErrorMessage::of(&output.stderr)))
     }
 
     /// The command for a person: what goes into an object is not shown.
@@ -185,22 +211,29 @@ impl KubectlArgs {
     }
 }
 
-fn refused(words: &str) -> Failure {
-    Failure::new(FailureKind::Kubectl, words, "kubectl", remedy(words))
+/// kubectl did not come to its end.
+enum NotRun {
+    NotStarted(io::Error),
+    Lost(io::Error),
 }
 
-/// What helps against what kubectl said. The words in brackets are the API server's reasons.
-fn remedy(words: &str) -> &'static str {
-    if words.contains("(NotFound)") {
-        "check the name, and give its account's home namespace with --namespace"
-    } else if words.contains("(Forbidden)") {
-        "ask an owner of the account; kubectl auth can-i --list shows what you may do"
-    } else if words.contains("(AlreadyExists)") {
-        "choose another name"
-    } else if words.contains("is invalid") {
-        "mend what the message names, and run the command again"
-    } else {
-        "check the context with kubectl config current-context, and your rights with kubectl auth can-i"
+impl NotRun {
+    fn into_failure(self) -> Failure {
+        let (what, remedy) = match self {
+            Self::NotStarted(error) => (
+                format!("kubectl cannot be started: {error}"),
+                "put kubectl on PATH; its version must be 1.28 or later",
+            ),
+            Self::Lost(error) => {
+                (format!("what kubectl says cannot be read: {error}"), "run the command again")
+            }
+        };
+        Failure::new(FailureKind::Kubectl, what, "kubectl", remedy)
+    }
+
+    fn of_change(self) -> FailedChange {
+        let is_certain = matches!(self, Self::NotStarted(_));
+        FailedChange { failure: self.into_failure(), is_certain }
     }
 }
 

@@ -29,6 +29,78 @@ pub fn make() -> Result<PlaintextKey, Failure> {
     Ok(key)
 }
 
+/// Where a new key goes before it is declared. A key that is declared and that nobody has could not be used, and would
+/// stand in the place of one that could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover<'a> {
+    /// Into a new file.
+    File(&'a Path),
+    /// Onto standard error, once.
+    Shown,
+}
+
+impl<'a> Handover<'a> {
+    /// What `--key-out` says.
+    ///
+    /// # Errors
+    /// [`FailureKind::Usage`] for `-`, which elsewhere is standard output.
+    pub fn of(key_out: Option<&'a Path>) -> Result<Self, Failure> {
+        match key_out {
+            Some(path) if path == Path::new("-") => Err(Failure::new(
+                FailureKind::Usage,
+                "a new key does not go to standard output",
+                "--key-out -",
+                "leave out --key-out, and the key is shown on standard error; or give it a file",
+            )),
+            Some(path) => Ok(Self::File(path)),
+            None => Ok(Self::Shown),
+        }
+    }
+
+    /// The key, in a sentence after it was handed over.
+    #[must_use]
+    pub fn whose(self) -> String {
+        match self {
+            Self::File(path) => format!("the new key in {}", path.display()),
+            Self::Shown => "the new key above".to_owned(),
+        }
+    }
+
+    /// The failure of a key that certainly is not declared. Its file is removed: it would be in the way of the next
+    /// attempt.
+    #[must_use]
+    pub fn not_declared(self, failure: &Failure) -> Failure {
+        let Self::File(path) = self else {
+            return first(failure, "the new key above was not declared and is of no use: throw it away");
+        };
+        private_file::remove(path);
+        if path.symlink_metadata().is_ok() {
+            let whose = self.whose();
+            return first(failure, &format!("{whose} was not declared and is of no use: remove the file"));
+        }
+        first(failure, &format!("the new key was not declared, and its file {} is removed", path.display()))
+    }
+
+    /// The failure of a key that may be declared; `look` is the command that shows the prefix of the key that is.
+    #[must_use]
+    pub fn in_doubt(self, failure: &Failure, key: &PlaintextKey, look: &str) -> Failure {
+        let (whose, prefix) = (self.whose(), key.prefix());
+        first(
+            failure,
+            &format!(
+                "it is not known whether {whose} was declared: keep it, and see with {look}, which shows its prefix \
+                 {prefix} only if it was"
+            ),
+        )
+    }
+}
+
+/// The failure with something to do before the rest.
+fn first(failure: &Failure, remedy: &str) -> Failure {
+    let [what, place, rest] = failure.parts();
+    Failure::new(failure.kind(), what, place, format!("{remedy}; {rest}"))
+}
+
 /// Writes the key into a new file of mode 0600, down to the disk.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ use crate::exchange::arguments::ExchangeArgs;
 use crate::failure::{Failure, FailureKind};
 use crate::key_source::KeyArgs;
 use crate::kubeconfig::current::{ContextArgs, CurrentContext, PluginCall};
+use crate::kubectl::has_no_context;
 use crate::token::cache_folder::CacheArgs;
 use crate::verbose;
 
@@ -67,7 +68,8 @@ impl Target {
     ///
     /// # Errors
     /// [`FailureKind::Usage`] when nothing names an exchange, or the context's user does not allow the one it names;
-    /// [`FailureKind::Kubectl`] when the context that was asked for cannot be read; [`FailureKind::File`] for a CA.
+    /// [`FailureKind::Kubectl`] when there is no kubectl, the kubeconfig cannot be read, or has no such context as was asked
+    /// for; [`FailureKind::File`] for a CA.
     pub fn find(
         exchange: &ExchangeArgs,
         context: &ContextArgs,
@@ -86,12 +88,15 @@ impl Target {
             });
         }
         let current = CurrentContext::read(context).map_err(|failure| {
-            // Nobody said that there is a kubeconfig.
             if wanted || context.kubeconfig.is_some() {
                 return failure;
             }
-            let text = failure.to_string();
-            unknown(text.split(';').next().unwrap_or(&text))
+            if has_no_context(&failure) {
+                // Nobody said that there is one.
+                let [what, ..] = failure.parts();
+                return unknown(&what);
+            }
+            failure.or_else_do("or give --server URL")
         })?;
         verbose::note(format!("looking into context {} of the kubeconfig", current.name));
         let Some(call) = current.plugin_call()? else {
@@ -152,7 +157,7 @@ fn unknown(why: &str) -> Failure {
     Failure::new(
         FailureKind::Usage,
         "the exchange's address is not known",
-        format!("neither --server nor {URL_VARIABLE} names it; the kubeconfig: {why}"),
-        "give --server URL, or make a context that uses kubectl-keyplane the current one",
+        format!("neither --server nor {URL_VARIABLE} names it, and {why}"),
+        "give --server URL, or make a context that uses kubectl-keyplane the current one: kubectl config use-context NAME",
     )
 }

@@ -1,13 +1,12 @@
 //! The kubeconfig's files: one that holds a key is as secret as the key.
 
-use std::env;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::doctor::finding::Finding;
 use crate::doctor::shell::quoted_path;
 use crate::kubeconfig::current::ContextArgs;
-use crate::kubeconfig::home::home_folder;
+use crate::kubeconfig::destination::Files;
 use crate::private_file::{is_open_to_others, read_bounded};
 use crate::secret_text::without_keys;
 
@@ -26,14 +25,8 @@ pub struct ConfigFile {
 }
 
 pub(super) fn observe(args: &ContextArgs) -> Vec<ConfigFile> {
-    let paths: Vec<PathBuf> = if let Some(path) = &args.kubeconfig {
-        vec![path.clone()]
-    } else if let Some(list) = env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
-        env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()
-    } else {
-        home_folder().into_iter().map(|home| home.join(".kube").join("config")).collect()
-    };
-    paths.iter().filter_map(|path| look_at(path)).collect()
+    let files = args.kubeconfig.as_ref().map_or_else(Files::own, |path| Ok(Files::one(path)));
+    files.iter().flat_map(Files::paths).filter_map(|path| look_at(path)).collect()
 }
 
 fn look_at(path: &Path) -> Option<ConfigFile> {

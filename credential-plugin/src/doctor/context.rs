@@ -4,20 +4,16 @@ use crate::doctor::finding::Finding;
 use crate::doctor::shell::kubectl;
 use crate::failure::Failure;
 use crate::kubeconfig::current::{ContextArgs, CurrentContext};
+use crate::kubectl::has_no_context;
 
 /// The check's name.
 pub const CHECK: &str = "context";
+/// What makes a context.
+const MAKE: &str = "kubectl-keyplane kubeconfig --merge --server URL";
 
 /// The context, or why there is none; `context` is what kubectl says of it, none when that took too long.
 #[must_use]
 pub fn judge(context: Option<&Result<CurrentContext, Failure>>, args: &ContextArgs) -> Finding {
-    let remedy = || {
-        let kubectl = kubectl(args);
-        format!(
-            "choose one of {kubectl} config get-contexts with: {kubectl} config use-context NAME; or make one with: \
-             kubectl keyplane kubeconfig --merge --server URL"
-        )
-    };
     match context {
         Some(Ok(context)) => {
             let namespace = context.namespace.as_deref().unwrap_or("default");
@@ -31,9 +27,16 @@ pub fn judge(context: Option<&Result<CurrentContext, Failure>>, args: &ContextAr
             )
         }
         Some(Err(failure)) => {
-            let [what, ..] = failure.parts();
-            Finding::problem(CHECK, format!("kubectl has no context to work with: {what}"), remedy())
+            let [what, _, mut remedy] = failure.parts();
+            if has_no_context(failure) && args.kubeconfig.is_none() && !remedy.contains(MAKE) {
+                remedy = format!("{remedy}; or make one with: {MAKE}");
+            }
+            Finding::problem(CHECK, format!("kubectl has no context to work with: {what}"), remedy)
         }
-        None => Finding::problem(CHECK, "kubectl does not say in time what the kubeconfig holds", remedy()),
+        None => Finding::problem(
+            CHECK,
+            "kubectl does not say in time what the kubeconfig holds",
+            format!("see what it waits for: {} config view", kubectl(args)),
+        ),
     }
 }

@@ -61,6 +61,12 @@ impl Files {
         )
     }
 
+    /// Their paths, those that count more first.
+    #[must_use]
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.0
+    }
+
     /// Where kubectl puts what is new: into the first of several files that exists, else into the last
     /// (`GetDefaultFilename` of client-go).
     fn default_file(&self) -> Option<&PathBuf> {

@@ -76,6 +76,33 @@ fn with_key_out_the_key_is_in_a_new_private_file_and_nowhere_else() {
 }
 
 #[test]
+fn a_new_key_does_not_go_into_a_file_called_minus() {
+    let stage = Stage::new();
+    for args in [
+        vec!["generate", "--scope", "all", "--key-out", "-"],
+        vec!["generate", "--scope", "all", "--apply", "--key-out", "-"],
+        vec!["apikeys", "rotate", "ci", "--key-out", "-"],
+    ] {
+        let output = stage.plugin().env("PATH", stage.home.path()).args(&args).output().unwrap();
+        let line = failure(&output, 2);
+        assert!(line.contains("--key-out -") && line.contains("standard error"), "{line}");
+        assert!(!stage.path("-").exists());
+    }
+}
+
+#[test]
+fn the_help_is_broken_by_hand_and_each_of_its_sentences_begins_a_line_of_the_manual_page() {
+    let output = Stage::new().plugin().args(["generate", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let text = &help[help.find("The manifest goes to").unwrap()..];
+    assert!(text.lines().all(|line| line.len() < 80), "{text}");
+    let page =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man/kubectl-keyplane-generate.1");
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("sha256sum\n\nWith"), "a paragraph ends where a command does: {page}");
+}
+
+#[test]
 fn a_manifest_without_a_namespace_comes_with_a_warning() {
     let stage = Stage::new();
     for (more, warned) in [(vec![], true), (vec!["--namespace", "acme"], false)] {

@@ -58,6 +58,8 @@ mod kubeconfig_from_context;
 #[cfg(test)]
 mod kubeconfig_styles;
 #[cfg(test)]
+mod kubectl_errors;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod login_next_step;
@@ -100,6 +102,8 @@ mod stand_in_proxy;
 mod text_edit_laws;
 #[cfg(test)]
 mod token_life_laws;
+#[cfg(test)]
+mod undeclared;
 #[cfg(test)]
 #[cfg(not(unix))]
 mod unknown_client;

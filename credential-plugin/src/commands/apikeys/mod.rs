@@ -44,6 +44,7 @@ pub struct ApiKeysArgs {
 #[derive(Subcommand, Debug)]
 pub enum ApiKeysCommand {
     /// List keys: what they may do, when they end, when they were last used
+    #[command(visible_alias = "ls")]
     List(ListArgs),
     /// Replace a key by a new one
     Rotate(RotateArgs),

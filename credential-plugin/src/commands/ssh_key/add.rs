@@ -14,7 +14,7 @@ use crate::kubectl::KubectlArgs;
 use crate::output::line;
 use crate::resources::condition::Condition;
 use crate::resources::ssh_key::{RESOURCE, SshKey, type_and_key};
-use crate::typed_command;
+use crate::typed_command::{self, word};
 use crate::wait;
 
 /// What Keyplane says of a key that it registered and has nothing to say about.
@@ -80,7 +80,7 @@ pub fn run(args: &AddArgs, out: &mut impl Write, terminal: &mut impl Write) -> R
             format!("the SshKey is declared, but Keyplane has not answered within {} s", args.timeout),
             format!(
                 "watch it with {} --watch",
-                typed_command::kubectl(&format!("get sshkey {name}"), &args.kubectl)
+                typed_command::kubectl(&format!("get sshkey {}", word(&name)), &args.kubectl)
             ),
         );
     };
@@ -95,7 +95,7 @@ pub fn run(args: &AddArgs, out: &mut impl Write, terminal: &mut impl Write) -> R
             format!("the key is not registered ({}): {}", ready.reason, ready.message),
             format!(
                 "mend what the message names, or remove it: {}",
-                typed_command::keyplane(&format!("ssh-key remove {name}"), &args.kubectl)
+                typed_command::keyplane(&format!("ssh-key remove {}", word(&name)), &args.kubectl)
             ),
         );
     }

@@ -89,7 +89,7 @@ fn no_context_and_users_that_do_not_call_the_plugin_as_they_should() {
     let says = "error: current-context must exist in order to minify\n";
     patient.play("kubectl", &[says_it, Play { says, code: 1, ..Play::default() }]);
     let report = patient.examine();
-    report.is_ill("context", "current-context must exist", "kubectl config use-context NAME");
+    report.is_ill("context", "no current context is set", "kubectl config use-context NAME");
     assert_eq!(report.outcome("token"), "not-checked");
 
     let mut patient = Patient::healthy();

@@ -58,7 +58,7 @@ async fn a_delivered_key_is_asked_for_anew_and_it_is_told_where_it_is() -> Resul
     ensure_says(&line, &["Keyplane makes this key", "the Secret deploy-key"])?;
 
     let said = keyplane(&kubectl, &["apikeys", "rotate", "deploy"]).await?;
-    ensure_says(&said, &["will be in the Secret deploy-key", "version 2", "kubectl get secret deploy-key"])?;
+    ensure_says(&said, &["will be in the Secret deploy-key", "version 2", "kubectl get secret/deploy-key"])?;
     let second = own.delivered_key("deploy-key").await?;
     ensure!(first.plaintext()? != second.plaintext()?);
     until_answered(&own, &second, 200).await?;
