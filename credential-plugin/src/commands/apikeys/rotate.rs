@@ -225,7 +225,8 @@ fn change(
             break;
         }
     }
-    Err(FailedChange { failure: args.key.changed(), is_certain: true })
+    // Perhaps by this very command, whose request kubectl has repeated.
+    Err(FailedChange { failure: args.key.changed(), is_certain: false })
 }
 
 /// Waits until the new version works, and tells what becomes of the one before.
