@@ -69,6 +69,15 @@ impl Flight {
     }
 }
 
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(lock) = &self.lock {
+            // Now, and not when the thread has done with it. What cannot be unlocked is closed soon.
+            let _ = lock.unlock();
+        }
+    }
+}
+
 fn say_that_it_works(lock: &Weak<File>) {
     while let Some(lock) = lock.upgrade() {
         let _ = lock.set_times(FileTimes::new().set_accessed(SystemTime::now()));
