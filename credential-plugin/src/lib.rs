@@ -4,6 +4,7 @@
 //! YAML. Each module holds one rule; [`cli`] says what can be asked, [`failure`] how it can fail.
 
 pub mod argument_values;
+pub mod bounded_read;
 pub mod cli;
 pub mod commands;
 pub mod confirmation;
@@ -23,6 +24,7 @@ pub mod output;
 pub mod private_file;
 pub mod relative_time;
 pub mod resources;
+pub mod secret_json;
 pub mod secret_text;
 pub mod sign_of_life;
 pub mod target;

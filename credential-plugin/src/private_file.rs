@@ -4,13 +4,25 @@
 //! Elsewhere the profile folder's access list protects them, and nothing is checked here.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
+use crate::bounded_read;
 use crate::verbose;
+
+/// How the names of files begin that are being written.
+const BEGUN: &str = ".keyplane-";
+/// Letters and digits after that.
+const BEGUN_RANDOM: usize = 6;
+/// How long after its last change nobody writes such a file any more. It has at most some kilobytes, so that even a disk
+/// that hangs is done within seconds; the rest is for a file server whose clock is not ours.
+const WRITTEN_WITHIN: Duration = Duration::from_mins(2);
+/// Names in a folder that are looked at.
+const NAMES: usize = 4096;
 
 /// Whether somebody other than the file's owner may read or change it.
 #[must_use]
@@ -29,8 +41,8 @@ pub fn read_own(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     options.read(true);
     platform::never_follow(&mut options);
     let file = options.open(path)?;
-    own(&file)?;
-    read_bounded(file, limit)
+    let metadata = own(&file)?;
+    bounded_read::read(file, metadata.len(), limit)
 }
 
 /// Opens what somebody else named, to read it: a regular file, itself or behind a link. Nothing else is waited for, as a
@@ -86,10 +98,12 @@ pub fn make_way(path: &Path) {
 
 fn own(file: &File) -> io::Result<Metadata> {
     let metadata = file.metadata()?;
-    if !metadata.is_file() || is_open_to_others(&metadata) || !platform::is_mine(&metadata) {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
-    Ok(metadata)
+    if is_own(&metadata) { Ok(metadata) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+}
+
+/// Whether it is a regular file of this user that nobody else may read or change.
+fn is_own(metadata: &Metadata) -> bool {
+    metadata.is_file() && !is_open_to_others(metadata) && platform::is_mine(metadata)
 }
 
 /// Writes over a file of no more bytes that this user wrote, or makes it, mode 0600; by the rules of [`read_own`].
@@ -118,13 +132,8 @@ pub fn overwrite_own(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Whatever the system says, and [`io::ErrorKind::InvalidData`] for more than `limit` bytes.
 pub fn read_bounded(file: File, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|len| len <= limit) {
-        Ok(bytes)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, format!("it holds more than {limit} bytes")))
-    }
+    let len = file.metadata()?.len();
+    bounded_read::read(file, len, limit)
 }
 
 /// Makes a new file of mode 0600.
@@ -180,12 +189,38 @@ pub enum Durability {
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // tempfile makes its files with mode 0600.
-    let mut file = tempfile::Builder::new().prefix(".keyplane-").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(BEGUN).rand_bytes(BEGUN_RANDOM).tempfile_in(folder)?;
     file.write_all(bytes)?;
     if durability == Durability::Durable {
         file.as_file().sync_all()?;
     }
     persist(file, path)
+}
+
+/// Removes what others of this user began to [`replace`] in the folder and never ended, since they were killed or the
+/// power was lost: it may hold a key. Whoever was only stopped for so long cannot put its file in place any more, and
+/// says so.
+pub fn remove_begun(folder: &Path) {
+    let is_begun = |name: &str| {
+        name.strip_prefix(BEGUN).is_some_and(|random| {
+            random.len() == BEGUN_RANDOM && random.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten().take(NAMES) {
+        if !entry.file_name().to_str().is_some_and(is_begun) {
+            continue;
+        }
+        let path = entry.path();
+        let is_left = fs::symlink_metadata(&path).is_ok_and(|metadata| {
+            is_own(&metadata)
+                && metadata
+                    .modified()
+                    .is_ok_and(|written| written.elapsed().is_ok_and(|age| age > WRITTEN_WITHIN))
+        });
+        if is_left {
+            remove(&path);
+        }
+    }
 }
 
 /// Puts a file that is ready in the place of another, or where there is none, in one step.

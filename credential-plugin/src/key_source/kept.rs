@@ -150,11 +150,12 @@ impl KeptKey {
         Ok(key)
     }
 
-    /// Keeps the key, in the place of the one before. Says where, and why it is not in the keyring when it might be.
+    /// Keeps the key, in the place of the one before, and removes what killed logins left. Says where, and why it is not in the keyring when it might be.
     ///
     /// # Errors
     /// [`FailureKind::File`] when it cannot be kept; what was kept before may then be gone.
     pub fn keep(&self, key: &PlaintextKey, choice: StoreChoice) -> Result<Kept, Failure> {
+        self.remove_begun();
         let no_keyring = match choice {
             StoreChoice::File => None,
             StoreChoice::Auto | StoreChoice::Keyring => match keyring::set(&self.entry(), key) {
@@ -187,11 +188,12 @@ impl KeptKey {
         Ok(Kept { store: Store::File, place: self.place(Store::File), no_keyring })
     }
 
-    /// Removes the key and its record, and gives the record; none when nothing was kept.
+    /// Removes the key, its record, and what killed logins left, and gives the record; none when nothing was kept.
     ///
     /// # Errors
     /// [`FailureKind::File`] when something cannot be removed.
     pub fn forget(&self) -> Result<Forgotten, Failure> {
+        self.remove_begun();
         let record = self.record();
         let damaged = record.is_none() && self.record_path().symlink_metadata().is_ok();
         if damaged || record.as_ref().is_some_and(|record| record.store == Store::Keyring) {
@@ -254,6 +256,13 @@ impl KeptKey {
 
     fn key_path(&self) -> PathBuf {
         self.path.with_extension("key")
+    }
+
+    /// What a login began to write and never ended, of any key: nothing tells whose it is.
+    fn remove_begun(&self) {
+        if let Some(folder) = self.path.parent() {
+            private_file::remove_begun(folder);
+        }
     }
 
     /// The key first: a record of a key that is not there would be an error at every start.

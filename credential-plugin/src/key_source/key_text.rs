@@ -90,7 +90,15 @@ pub fn read_file(path: &Path) -> Result<PlaintextKey, Failure> {
             "put the whole key into it, or give the file that holds it",
         ));
     }
-    check(without_line_end(text), &place)
+    let line = only_line(text, "the key file").map_err(|what| {
+        Failure::new(
+            FailureKind::NoKey,
+            what,
+            &place,
+            "give a file that holds the API key alone, on one line",
+        )
+    })?;
+    check(line, &place)
 }
 
 /// Reads the key from an input of one line, such as a pipe.
@@ -111,13 +119,23 @@ pub(crate) fn read_input(input: impl Read, place: &str) -> Result<PlaintextKey, 
     if text.trim().is_empty() {
         return Err(wrong("no key was given".to_owned()));
     }
-    check(without_line_end(text), place)
+    check(only_line(text, "the input").map_err(wrong)?, place)
 }
 
-/// The text without the end of its only line.
-fn without_line_end(text: &str) -> &str {
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    line.strip_suffix('\r').unwrap_or(line)
+/// The only line of the text, without its end and blank lines after it; else what is wrong with its `holder`. Nothing of
+/// the text is repeated.
+fn only_line<'a>(text: &'a str, holder: &str) -> Result<&'a str, String> {
+    let line = text.trim_end_matches([' ', '\t', '\r', '\n']);
+    // RFC 7468; OpenSSH writes its private keys so too.
+    let label = line.trim_start().strip_prefix("-----BEGIN ").and_then(|rest| rest.split("-----").next());
+    match label {
+        Some(label) if label.ends_with("PRIVATE KEY") => {
+            Err(format!("{holder} holds a private key of SSH or TLS, which is not an API key"))
+        }
+        Some(_) => Err(format!("{holder} holds PEM, such as a certificate, which is not an API key")),
+        None if line.contains(['\r', '\n']) => Err(format!("{holder} holds more than one line")),
+        None => Ok(line),
+    }
 }
 
 /// Takes a text, which came from `place`, as a key.

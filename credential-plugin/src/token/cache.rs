@@ -15,12 +15,12 @@ use std::{fs, io};
 use chrono::{DateTime, Utc};
 use keyplane_core::key_format::KeyDigest;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use crate::exchange::address::{ExchangeAddress, Trust};
 use crate::exec_protocol::Cluster;
 use crate::field_digest::field_digest;
 use crate::private_file::{self, Durability};
+use crate::secret_json;
 use crate::token::BearerToken;
 use crate::token::failure_memory::FailureMemory;
 use crate::token::life::TokenLife;
@@ -234,9 +234,7 @@ impl TokenCache {
     /// Keeps a token for which the exchange was asked that many times in a row because one seemed to be refused.
     pub fn write_checked(&self, token: &BearerToken, life: TokenLife, checks: u32) {
         let entry = Entry { layout: LAYOUT, slot: &self.slot.0, token, life, checks };
-        let Ok(bytes) = serde_json::to_vec(&entry).map(Zeroizing::new) else {
-            return;
-        };
+        let Ok(bytes) = secret_json::to_vec(&entry) else { return };
         if !self.is_writable() {
             return;
         }

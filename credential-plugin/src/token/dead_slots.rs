@@ -6,6 +6,8 @@
 //! written in as long. A token's file that is not what the plugin writes for this slot is left alone, and its slot with
 //! it.
 //!
+//! With them go the files of starts that were killed while they wrote.
+//!
 //! It is done under the slot's lock, and the lock's file goes last. Who uses the slot just then meets one of these:
 //! - It holds the lock: the slot is left alone.
 //! - It has opened the lock's file and gets the lock when the file is gone, while another start makes a new one: both
@@ -34,7 +36,7 @@ const SLOTS: usize = 8;
 /// The endings of a slot's files: the token's first, since without it the rest is nothing, and the lock's last.
 const ENDINGS: [&str; 5] = ["json", "handed", "failed", "lock2", "lock"];
 
-/// Removes a few slots that are dead, but not the one that is `used`. Whether that worked matters to nobody.
+/// Removes a few slots that are dead, but not the one that is `used`, and what was begun and not ended. Whether that worked matters to nobody.
 pub fn remove(folder: &Path, used: &Slot, now: DateTime<Utc>) {
     let names = fs::read_dir(folder).into_iter().flatten().flatten().take(NAMES);
     let mut slots: Vec<Slot> = names
@@ -51,6 +53,7 @@ pub fn remove(folder: &Path, used: &Slot, now: DateTime<Utc>) {
     let first = usize::try_from(now.timestamp_subsec_nanos()).unwrap_or_default() % slots.len().max(1);
     let from_first = slots.iter().cycle().skip(first).take(slots.len().min(SLOTS));
     if private_file::ensure_folder(folder).is_ok() {
+        private_file::remove_begun(folder);
         for slot in from_first {
             remove_dead(folder, slot, now);
         }

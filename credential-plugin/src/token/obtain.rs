@@ -240,7 +240,8 @@ impl TokenSource<'_> {
             // It has been this start's turn since the key was read.
             Turn::Lead(flight)
         } else {
-            let patience = self.key_time + self.left() / 3;
+            // Two holders may be stuck, and a third of the time to ask is left.
+            let patience = self.left_to_wait().saturating_sub(self.left() / 3) / 2;
             self.start.flight(&self.cache).lead_or_wait(self.left_to_wait(), patience, landed)
         };
         let is_new = matches!(turn, Turn::Lead(_));

@@ -13,22 +13,35 @@
 //! file's time, which needs no room. A holder that was killed leaves no mark: then one of the line asks.
 //!
 //! A holder that is merely stopped (Ctrl-Z) keeps its lock. So patience with it ends after a third of the time limit;
-//! one of those who wait then asks under a second lock. Where locks do not work, everybody asks for themselves.
+//! one of those who wait then asks under a second lock. That one may be stopped too: who has waited as long for the second
+//! asks alone, with the last third for it, unless somebody works. A holder that works says so ten times a second in the
+//! time of last access of the lock's file, which needs no room either, and which a stopped one cannot set. While one does,
+//! the others wait to the end of their limit, and a slow exchange does not meet all of them. Where a file system keeps no
+//! such times, nobody is known to work. Where locks do not work, everybody asks for themselves.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, FileTimes, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::failure::Failure;
 use crate::private_file;
 use crate::verbose;
+
+/// How often a holder says that it works.
+const WORKS_EVERY: Duration = Duration::from_millis(100);
+/// How long a holder that works may say nothing, on a machine that has much to do.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How often those who wait beside a holder look whether somebody works, and for an answer that they are not woken for.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The right to ask the exchange. It is given back when dropped, at the latest by the kernel when the process ends.
 #[derive(Debug)]
 pub struct Flight {
-    lock: Option<File>,
+    lock: Option<Arc<File>>,
 }
 
 impl Flight {
@@ -36,6 +49,15 @@ impl Flight {
     #[must_use]
     pub const fn without_lock() -> Self {
         Self { lock: None }
+    }
+
+    /// The right of whoever holds this lock; until it is given back, the others see that this process works.
+    fn with_lock(lock: File) -> Self {
+        let lock = Arc::new(lock);
+        let held = Arc::downgrade(&lock);
+        // Without the thread the others only ask sooner.
+        let _ = thread::Builder::new().name("works".to_owned()).spawn(move || say_that_it_works(&held));
+        Self { lock: Some(lock) }
     }
 
     /// Tells those who wait that there will be nothing for them to find.
@@ -47,11 +69,28 @@ impl Flight {
     }
 }
 
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(lock) = &self.lock {
+            // Now, and not when the thread has done with it. What cannot be unlocked is closed soon.
+            let _ = lock.unlock();
+        }
+    }
+}
+
+fn say_that_it_works(lock: &Weak<File>) {
+    while let Some(lock) = lock.upgrade() {
+        let _ = lock.set_times(FileTimes::new().set_accessed(SystemTime::now()));
+        drop(lock);
+        thread::sleep(WORKS_EVERY);
+    }
+}
+
 /// Whose turn it is to ask the exchange.
 #[derive(Debug)]
 pub enum Turn<T> {
     /// Another start's answer is there.
-    Landed(T),
+    Landed(Result<T, Failure>),
     /// This start's.
     Lead(Flight),
     /// Another start's, and it has no answer within the time limit.
@@ -93,11 +132,11 @@ impl SingleFlight {
     pub fn try_lead(&self) -> Option<Flight> {
         let file = private_file::open_to_lock(&self.first).ok()?;
         file.try_lock().ok()?;
-        Some(Flight { lock: Some(file) })
+        Some(Flight::with_lock(file))
     }
 
     /// Gets the right to ask, or waits for whoever has it; at most `limit` together, of which `patience` with the first
-    /// holder.
+    /// holder, and as much with one beside it unless one of both works.
     ///
     /// `landed` looks for an answer that another start left. It is asked once more under the lock, so that no start
     /// asks what was answered in between.
@@ -105,22 +144,17 @@ impl SingleFlight {
         &self,
         limit: Duration,
         patience: Duration,
-        landed: impl Fn() -> Option<T>,
+        landed: impl Fn() -> Option<Result<T, Failure>>,
     ) -> Turn<T> {
         let started = Instant::now();
         let left = |of: Duration| of.saturating_sub(started.elapsed());
-        let lead = |file: File, mark: Option<SystemTime>| match landed() {
-            Some(answer) => Turn::Landed(answer),
-            None if mark_of(&file) == mark => Turn::Lead(Flight { lock: Some(file) }),
-            None => unanswered(),
-        };
         let Ok(file) = private_file::open_to_lock(&self.first) else {
             return alone();
         };
         let mark = mark_of(&file);
         match file.try_lock() {
             // Whoever marked it meanwhile was not waited for.
-            Ok(()) => return landed().map_or(Turn::Lead(Flight { lock: Some(file) }), Turn::Landed),
+            Ok(()) => return landed().map_or_else(|| Turn::Lead(Flight::with_lock(file)), Turn::Landed),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(_)) => return alone(),
         }
@@ -135,7 +169,7 @@ impl SingleFlight {
                 }
                 verbose::note("that start ended without an answer for this one; waiting to ask");
                 match wait(file, Until::Held, left(patience.saturating_mul(2).min(limit))) {
-                    Waited::Done(file) => return lead(file, mark),
+                    Waited::Done(file) => return lead(file, mark, landed),
                     Waited::TimedOut => {}
                     Waited::NoLocks => return alone(),
                 }
@@ -144,15 +178,63 @@ impl SingleFlight {
             Waited::NoLocks => return alone(),
         }
         verbose::note("that takes long; waiting to ask beside it");
+        self.lead_beside(left(limit), left(patience.saturating_mul(2)), landed)
+    }
+
+    /// Gets the right to ask beside a holder that has it for long; waits for it for `patience`, or half of the `limit` if
+    /// that is longer, and to the end of the `limit` while somebody works.
+    fn lead_beside<T>(
+        &self,
+        limit: Duration,
+        patience: Duration,
+        landed: impl Fn() -> Option<Result<T, Failure>>,
+    ) -> Turn<T> {
+        let started = Instant::now();
+        let patience = patience.max(limit / 2);
         let Ok(file) = private_file::open_to_lock(&self.second) else {
             return alone();
         };
         let mark = mark_of(&file);
-        match wait(file, Until::Held, left(limit)) {
-            Waited::Done(file) => lead(file, mark),
-            Waited::TimedOut => Turn::TimedOut,
-            Waited::NoLocks => alone(),
+        let waiting = Waiting::start(file, Until::Held);
+        let (mut signs, mut latest_sign) = (self.signs_of_work(), started);
+        loop {
+            let left = limit.saturating_sub(started.elapsed());
+            match waiting.within(left.min(LOOK_EVERY).min(patience / 4)) {
+                Waited::Done(file) => return lead(file, mark, landed),
+                Waited::TimedOut => {}
+                Waited::NoLocks => return alone(),
+            }
+            // A failure of the first one is not that of the second.
+            if let Some(Ok(answer)) = landed() {
+                return Turn::Landed(Ok(answer));
+            }
+            let now_signs = self.signs_of_work();
+            if now_signs != signs {
+                (signs, latest_sign) = (now_signs, Instant::now());
+            }
+            if started.elapsed() >= limit {
+                return landed().map_or(Turn::TimedOut, Turn::Landed);
+            }
+            if started.elapsed() >= patience && latest_sign.elapsed() >= SILENCE.min(patience / 2) {
+                verbose::note("nobody who has the right to ask seems to work; asking without it");
+                return Turn::Lead(Flight::without_lock());
+            }
         }
+    }
+
+    /// When a holder of each lock last said that it works.
+    fn signs_of_work(&self) -> [Option<SystemTime>; 2] {
+        let sign = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.accessed()).ok();
+        [sign(&self.first), sign(&self.second)]
+    }
+}
+
+/// What becomes of a start that has got the lock for which it waited since its file had this mark.
+fn lead<T>(file: File, mark: Option<SystemTime>, landed: impl Fn() -> Option<Result<T, Failure>>) -> Turn<T> {
+    match landed() {
+        Some(answer) => Turn::Landed(answer),
+        None if mark_of(&file) == mark => Turn::Lead(Flight::with_lock(file)),
+        None => unanswered(),
     }
 }
 
@@ -171,30 +253,43 @@ fn alone<T>() -> Turn<T> {
     Turn::Lead(Flight::without_lock())
 }
 
-/// Waits for the lock. The system has no lock with a time limit, so a thread waits in our stead; what one that is left
-/// behind gets, it gives back at once.
+/// Waits for the lock, at most this long.
 fn wait(file: File, until: Until, limit: Duration) -> Waited {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let waiting = thread::Builder::new().name("lock".to_owned()).spawn(move || {
-        let done = loop {
-            let result = match until {
-                Until::Free => file.lock_shared().and_then(|()| file.unlock()),
-                Until::Held => file.lock(),
+    Waiting::start(file, until).within(limit)
+}
+
+/// A wait for a lock. The system has no lock with a time limit, so a thread waits in our stead; what one that is left
+/// behind gets, it gives back at once.
+struct Waiting(mpsc::Receiver<io::Result<File>>);
+
+impl Waiting {
+    fn start(file: File, until: Until) -> Self {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let waiting = move || {
+            let done = loop {
+                let result = match until {
+                    Until::Free => file.lock_shared().and_then(|()| file.unlock()),
+                    Until::Held => file.lock(),
+                };
+                match result {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => break result,
+                }
             };
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
-            }
+            // Nobody listens any more when the time was over.
+            let _ = sender.send(done.map(|()| file));
         };
-        // Nobody listens any more when the time was over.
-        let _ = sender.send(done.map(|()| file));
-    });
-    if waiting.is_err() {
-        return Waited::NoLocks;
+        // Where there is no thread, its sender is gone, which says so.
+        let _ = thread::Builder::new().name("lock".to_owned()).spawn(waiting);
+        Self(receiver)
     }
-    match receiver.recv_timeout(limit) {
-        Ok(Ok(file)) => Waited::Done(file),
-        Err(mpsc::RecvTimeoutError::Timeout) => Waited::TimedOut,
-        Ok(Err(_)) | Err(mpsc::RecvTimeoutError::Disconnected) => Waited::NoLocks,
+
+    /// How it ends; it may be asked again while the time was over.
+    fn within(&self, limit: Duration) -> Waited {
+        match self.0.recv_timeout(limit) {
+            Ok(Ok(file)) => Waited::Done(file),
+            Err(mpsc::RecvTimeoutError::Timeout) => Waited::TimedOut,
+            Ok(Err(_)) | Err(mpsc::RecvTimeoutError::Disconnected) => Waited::NoLocks,
+        }
     }
 }

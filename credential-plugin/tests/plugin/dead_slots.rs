@@ -159,6 +159,31 @@ fn what_logout_left_of_a_slot_is_removed_when_it_is_old() {
 }
 
 #[test]
+fn what_a_killed_start_began_to_write_is_removed_and_what_may_be_written_now_is_not() {
+    let folder = folder();
+    let place = |name: &str| folder.path().join(name);
+    let old = Duration::from_mins(3);
+    file(&place(".keyplane-Ab3dE9"), "a token", old);
+    let others =
+        [".keyplane-Ab3dE", ".keyplane-Ab3dE9x", ".keyplane-Ab3d.9", "keyplane-Ab3dE9", "x.keyplane-Ab3dE9"];
+    for other in others {
+        file(&place(other), "", old);
+    }
+    file(&place(".keyplane-writes"), "", Duration::from_mins(1));
+    fs::create_dir(place(".keyplane-folder")).unwrap();
+    #[cfg(unix)]
+    {
+        file(&place(".keyplane-public"), "", old);
+        set_mode(&place(".keyplane-public"), 0o644);
+        symlink(place(".keyplane-Ab3dE"), place(".keyplane-linked")).unwrap();
+    }
+    let before: BTreeSet<_> = files_in(folder.path()).into_iter().collect();
+    dead_slots::remove(folder.path(), &slot(0), now());
+    let after: BTreeSet<_> = files_in(folder.path()).into_iter().collect();
+    assert_eq!(before.difference(&after).collect::<Vec<_>>(), [&place(".keyplane-Ab3dE9")]);
+}
+
+#[test]
 fn starts_of_a_slot_that_is_removed_at_the_same_time_all_get_a_token() {
     let (stage, exchange) =
         (Stage::new(), StandIn::tls(|count| token(&format!("token-{count}"), TimeDelta::minutes(10))));

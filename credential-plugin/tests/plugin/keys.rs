@@ -15,14 +15,15 @@ fn healthy() -> StandIn {
 #[test]
 fn a_private_file_gives_the_key_and_wins_over_the_environment() {
     let (stage, exchange) = (Stage::new(), healthy());
-    for end in ["", "\n", "\r\n"] {
+    let ends = ["", "\n", "\r\n", "\n\n", " \t\r\n \n\r\n"];
+    for end in ends {
         let key = new_key();
         let file = stage.file("key", &format!("{key}{end}"), 0o600);
         let output = stage.get_token(&exchange).args(["--key-file", &file]).output().unwrap();
         credential(&output);
         assert_eq!(exchange.asked().last().unwrap().header("x-api-key"), Some(key.as_str()));
     }
-    assert_eq!(exchange.asked().len(), 3);
+    assert_eq!(exchange.asked().len(), ends.len());
 }
 
 #[cfg(unix)]
@@ -65,6 +66,63 @@ fn a_key_file_that_holds_no_single_key_is_told() {
     let output = stage.get_token(&exchange).args(["--key-file", "key"]).output().unwrap();
     failure(&output, 3);
     assert!(exchange.asked().is_empty());
+}
+
+#[test]
+fn a_file_or_input_that_holds_more_than_a_key_is_told_as_what_it_is() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    let key = &stage.key;
+    let pem =
+        |label: &str| format!("-----BEGIN {label}-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END {label}-----\n");
+    let lines = "holds more than one line";
+    let private = "holds a private key of SSH or TLS, which is not an API key";
+    for (content, words) in [
+        (format!("{key}\n{}\n", new_key()), lines),
+        (format!("{key}\n\n{key}"), lines),
+        (format!("{key}\r{key}\r"), lines),
+        (format!("# the key of acme\n{key}\n"), lines),
+        (format!("\n{key}\n"), lines),
+        (pem("OPENSSH PRIVATE KEY"), private),
+        (pem("PRIVATE KEY").replace('\n', "\r\n"), private),
+        (format!("\n{}", pem("EC PRIVATE KEY")), private),
+        (pem("CERTIFICATE"), "holds PEM, such as a certificate, which is not an API key"),
+    ] {
+        let file = stage.file("key", &content, 0o600);
+        let of_file = stage.get_token(&exchange).args(["--key-file", &file]).output().unwrap();
+        let line = failure(&of_file, 3);
+        assert!(line.contains(&format!("the key file {words} ({file})")), "{line}");
+        let of_input = stage.command("login", &exchange).write_stdin(content.clone()).output().unwrap();
+        let told = failure(&of_input, 3);
+        assert!(told.contains(&format!("the input {words}")), "{told}");
+        for secret in [&key[4..], "b3BlbnNzaC1rZXktdjEAAAAA", "acme"] {
+            assert!(!line.contains(secret) && !told.contains(secret), "{line}{told}");
+        }
+    }
+    assert!(exchange.asked().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_whose_length_nobody_knows_gives_the_key() {
+    use std::process::{Command, Stdio};
+    let (stage, exchange) = (Stage::new(), healthy());
+    let ca = stage.file("ca.pem", &exchange.ca, 0o644);
+    let key = stage.file("key", &stage.key, 0o600);
+    let output = Command::new("bash")
+        .args([
+            "-c",
+            "\"$0\" get-token --server \"$1\" --certificate-authority \"$2\" --key-file <(cat \"$3\")",
+        ])
+        .arg(assert_cmd::cargo::cargo_bin("kubectl-keyplane"))
+        .args([&exchange.url, &ca, &key])
+        .env_clear()
+        .envs(stage.environment())
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    credential(&output);
+    assert_eq!(exchange.asked()[0].header("x-api-key"), Some(stage.key.as_str()));
 }
 
 #[test]

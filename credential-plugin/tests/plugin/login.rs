@@ -1,13 +1,13 @@
 //! login and logout: what is kept, what is said, and what is gone afterwards.
 
 use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 use crate::kept_key::{accepted, accepting, identity, shows_no_key, text};
-#[cfg(unix)]
-use crate::stage::set_mode;
-use crate::stage::{Stage, credential, failure, files_in, has_mode, new_key};
+use crate::stage::{Stage, credential, failure, files_in, has_mode, new_key, set_mode};
 use crate::stand_in::{Reply, StandIn};
 
 #[test]
@@ -371,4 +371,24 @@ fn an_answer_that_names_nobody_keeps_nothing() {
         failure(&output, 8);
         assert!(!stage.kept_folder().exists());
     }
+}
+
+#[test]
+fn the_key_that_a_killed_login_left_in_an_unfinished_file_is_removed_by_login_and_logout() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    stage.log_in(&exchange, &stage.key, &["--store", "file"]);
+    let leave = || {
+        let left = stage.kept_folder().join(".keyplane-Ab3dE9");
+        fs::write(&left, &stage.key).unwrap();
+        set_mode(&left, 0o600);
+        let file = fs::File::options().write(true).open(&left).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_mins(3)).unwrap();
+        left
+    };
+    let left = leave();
+    stage.log_in(&exchange, &stage.key, &["--store", "file"]);
+    assert!(!left.exists());
+    leave();
+    assert!(stage.command("logout", &exchange).output().unwrap().status.success());
+    assert_eq!(files_in(&stage.kept_folder()), <[PathBuf; 0]>::default());
 }

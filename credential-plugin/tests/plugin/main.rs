@@ -13,6 +13,9 @@ mod called_by_kubectl;
 #[cfg(test)]
 mod closed_pipe;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod core_dump;
+#[cfg(test)]
 mod dead_slots;
 #[cfg(test)]
 #[cfg(unix)]

@@ -41,6 +41,21 @@ fn stuck_at_first(then: impl Fn(usize) -> Reply + Send + Sync + 'static) -> (mps
     (release, exchange)
 }
 
+/// An exchange that answers nobody until the sender is dropped, and then everybody at once.
+#[cfg(unix)]
+fn stuck_until_released() -> (mpsc::Sender<()>, StandIn) {
+    let (release, released) = mpsc::channel();
+    let released = Arc::new(Mutex::new(released));
+    let exchange = StandIn::tls(move |count| {
+        // Each looks: one that waits in here would keep the others out.
+        while released.lock().unwrap().try_recv() == Err(mpsc::TryRecvError::Empty) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        token(&format!("token-{count}"), LIFE)
+    });
+    (release, exchange)
+}
+
 #[test]
 fn of_many_parallel_cold_starts_one_asks_and_all_have_its_token() {
     let (stage, exchange) = (Stage::new(), slow(Duration::from_millis(300)));
@@ -113,6 +128,49 @@ fn when_the_one_that_asks_is_stopped_another_asks_beside_it() {
     outputs(vec![leader]);
 }
 
+#[cfg(unix)]
+#[test]
+fn when_two_that_ask_are_stopped_the_rest_ask_in_time() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let (stage, (release, exchange)) = (Stage::new(), stuck_until_released());
+    let starts = Starts::new(&stage, &exchange, &["--timeout", "9"]);
+    let mut stopped = Vec::new();
+    for asked in 1..=2 {
+        stopped.push(starts.start());
+        until("it asks", || exchange.asked().len() == asked);
+        kill_process(Pid::from_child(&stopped[asked - 1]), Signal::STOP).unwrap();
+    }
+    drop(release);
+    credential(&outputs(vec![starts.start()])[0]);
+    assert_eq!(exchange.asked().len(), 3);
+    for start in &mut stopped {
+        start.kill().unwrap();
+    }
+    outputs(stopped);
+}
+
+#[test]
+fn a_slow_exchange_is_asked_by_two_however_many_wait() {
+    let (stage, exchange) = (Stage::new(), slow(Duration::from_secs(9)));
+    // Patience with the first one ends after 4 s, and would with the second after 8 s.
+    let starts = Starts::new(&stage, &exchange, &["--timeout", "12"]);
+    let leader = starts.start();
+    until("the first one asks", || exchange.asked().len() == 1);
+    let rest = outputs(starts.many(MANY / 5));
+    credential(&outputs(vec![leader])[0]);
+    let mut without = 0;
+    for output in rest {
+        // The second one asks to the end of its time, which is not the time that the exchange takes.
+        if output.status.code() == Some(6) {
+            without += 1;
+        } else {
+            assert_eq!(credential(&output)["status"]["token"], "token-1");
+        }
+    }
+    assert!(without <= 1, "{without}");
+    assert_eq!(exchange.asked().len(), 2);
+}
+
 #[test]
 fn who_waited_for_a_start_that_went_another_way_asks_for_itself() {
     let (stage, exchange) = (Stage::new(), slow(Duration::ZERO));
@@ -142,7 +200,8 @@ fn a_wait_ends_with_the_time_limit() {
     set_mode(&second, 0o600);
     let held = fs::File::open(&second).unwrap();
     held.lock().unwrap();
-    let hurried = Starts::new(&stage, &exchange, &["--timeout", "1"]);
+    // The one that asks works, and says so: with it another waits to the end.
+    let hurried = Starts::new(&stage, &exchange, &["--timeout", "3"]);
     let line = failure(&outputs(vec![hurried.start()])[0], 6);
     assert!(line.contains("another start of kubectl-keyplane"), "{line}");
     assert_eq!(exchange.asked().len(), 1);

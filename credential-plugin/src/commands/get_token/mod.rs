@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use chrono::Utc;
 use clap::Args;
-use zeroize::Zeroizing;
 
 use crate::commands::get_token::start::ThisStart;
 use crate::exchange::allowed::AllowedExchange;
@@ -17,6 +16,7 @@ use crate::exchange::arguments::ExchangeArgs;
 use crate::exec_protocol::{ApiVersion, Credential, EXEC_INFO_VARIABLE, ExecInfo};
 use crate::failure::Failure;
 use crate::key_source::KeyArgs;
+use crate::secret_json;
 use crate::token::BearerToken;
 use crate::token::cache::TokenCache;
 use crate::token::cache_folder::CacheArgs;
@@ -142,9 +142,7 @@ fn print(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let credential = Credential::new(version, token, life.expires_at());
-    let mut json = serde_json::to_vec(&credential)
-        .map(Zeroizing::new)
-        .map_err(|error| Failure::output(&error.into()))?;
+    let mut json = secret_json::to_vec(&credential).map_err(|error| Failure::output(&error.into()))?;
     json.push(b'\n');
     out.write_all(&json).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
 }
