@@ -16,25 +16,6 @@ use crate::private_file;
 /// Bytes of a text that holds a key: far above any key, far below a mistake.
 const KEY_TEXT_MAX: u64 = 4096;
 
-/// Reads the key from `key_file` when given, else from `variable`, the value of [`KEY_VARIABLE`].
-///
-/// # Errors
-/// [`FailureKind::NoKey`], with what to mend.
-pub fn read(key_file: Option<&Path>, variable: Option<OsString>) -> Result<PlaintextKey, Failure> {
-    if let Some(path) = key_file {
-        return read_file(path);
-    }
-    match variable.filter(|value| !value.is_empty()) {
-        Some(value) => read_variable(value),
-        None => Err(Failure::new(
-            FailureKind::NoKey,
-            "there is no API key",
-            format!("neither --key-file nor {KEY_VARIABLE} is given"),
-            format!("put the key into a file of mode 0600 and give --key-file FILE, or set {KEY_VARIABLE}"),
-        )),
-    }
-}
-
 /// Reads the value of [`KEY_VARIABLE`].
 ///
 /// # Errors

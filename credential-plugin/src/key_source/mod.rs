@@ -25,7 +25,7 @@ pub use self::command::KeyCommand;
 pub use self::config_folder::NONE_IS_NAMED;
 pub use self::found::{FirstRun, FoundKey, is_another};
 pub use self::kept::{Forgotten, Kept, KeptKey, Record, Store, StoreChoice};
-pub use self::key_text::{read, read_file};
+pub use self::key_text::read_file;
 pub(crate) use self::key_text::{read_input, read_variable};
 use crate::argument_values::key_command_timeout;
 use crate::environment;

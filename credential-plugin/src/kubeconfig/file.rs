@@ -122,16 +122,18 @@ fn read(path: &Path) -> io::Result<(Zeroizing<String>, Option<Metadata>)> {
 
 fn replace(target: &Path, text: &str, old: Option<&Metadata>, private: bool) -> io::Result<()> {
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    private_file::remove_begun(folder);
     // tempfile makes its files with mode 0600.
     let mut file = tempfile::Builder::new().prefix(".keyplane-").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    // Last: what is left of a process that was killed before is known by its mode.
     if let Some(old) = old {
         platform::keep_owner(file.as_file(), old);
         if !private {
             file.as_file().set_permissions(old.permissions())?;
         }
     }
-    file.as_file().sync_all()?;
     private_file::persist(file, target)
 }
 

@@ -36,7 +36,8 @@ const SLOTS: usize = 8;
 /// The endings of a slot's files: the token's first, since without it the rest is nothing, and the lock's last.
 const ENDINGS: [&str; 5] = ["json", "handed", "failed", "lock2", "lock"];
 
-/// Removes a few slots that are dead, but not the one that is `used`, and what was begun and not ended. Whether that worked matters to nobody.
+/// Removes a few slots that are dead, but not the one that is `used`, and what was begun and not ended. Whether that
+/// worked matters to nobody.
 pub fn remove(folder: &Path, used: &Slot, now: DateTime<Utc>) {
     let names = fs::read_dir(folder).into_iter().flatten().flatten().take(NAMES);
     let mut slots: Vec<Slot> = names

@@ -99,7 +99,7 @@ fn the_help_is_broken_by_hand_and_each_of_its_sentences_begins_a_line_of_the_man
     let page =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man/kubectl-keyplane-generate.1");
     let page = fs::read_to_string(page).unwrap();
-    assert!(page.contains("sha256sum\n\nWith"), "a paragraph ends where a command does: {page}");
+    assert!(page.contains("sha256sum\n.PP\nWith"), "a paragraph ends where a command does: {page}");
 }
 
 #[test]
