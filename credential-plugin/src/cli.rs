@@ -153,10 +153,11 @@ fn what_is_wrong(error: &clap::Error) -> String {
 /// The name that was probably meant: one of the program's own, never what was typed.
 fn suggestion(error: &clap::Error) -> String {
     let kinds = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg];
+    let is_for_people = |name: &&str| !name.starts_with("__");
     let name = kinds.into_iter().find_map(|kind| match error.get(kind)? {
-        ContextValue::String(name) => Some(name.as_str()),
+        ContextValue::String(name) => Some(name.as_str()).filter(is_for_people),
         // The most similar one comes last.
-        ContextValue::Strings(names) => names.last().map(String::as_str),
+        ContextValue::Strings(names) => names.iter().map(String::as_str).rfind(is_for_people),
         _ => None,
     });
     name.map_or_else(String::new, |name| format!("did you mean {name}? "))

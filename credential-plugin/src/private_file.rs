@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 use crate::bounded_read;
 use crate::verbose;
 
-/// How the names of files begin that are being written.
-const BEGUN: &str = ".keyplane-";
-/// Letters and digits after that.
-const BEGUN_RANDOM: usize = 6;
+/// How the names of files begin and end that are being written: as nobody calls a file of their own.
+const BEGUN: [&str; 2] = [".keyplane-", ".begun"];
+/// Letters and digits between.
+const BEGUN_RANDOM: usize = 12;
 /// How long after its last change nobody writes such a file any more. It has at most some kilobytes, so that even a disk
 /// that hangs is done within seconds; the rest is for a file server whose clock is not ours.
 const WRITTEN_WITHIN: Duration = Duration::from_mins(2);
@@ -188,8 +188,7 @@ pub enum Durability {
 /// Whatever the system says; the old file is then untouched.
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // tempfile makes its files with mode 0600.
-    let mut file = tempfile::Builder::new().prefix(BEGUN).rand_bytes(BEGUN_RANDOM).tempfile_in(folder)?;
+    let mut file = begin(folder)?;
     file.write_all(bytes)?;
     if durability == Durability::Durable {
         file.as_file().sync_all()?;
@@ -197,12 +196,23 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<
     persist(file, path)
 }
 
-/// Removes what others of this user began to [`replace`] in the folder and never ended, since they were killed or the
+/// A new file of mode 0600 in the folder, to be [put](persist) in the place of another when it is whole.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn begin(folder: &Path) -> io::Result<NamedTempFile> {
+    let [before, after] = BEGUN;
+    // tempfile makes its files with mode 0600.
+    tempfile::Builder::new().prefix(before).rand_bytes(BEGUN_RANDOM).suffix(after).tempfile_in(folder)
+}
+
+/// Removes what others of this user [began](begin) in the folder and never ended, since they were killed or the
 /// power was lost: it may hold a key. Whoever was only stopped for so long cannot put its file in place any more, and
 /// says so.
 pub fn remove_begun(folder: &Path) {
     let is_begun = |name: &str| {
-        name.strip_prefix(BEGUN).is_some_and(|random| {
+        let [before, after] = BEGUN;
+        name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(|random| {
             random.len() == BEGUN_RANDOM && random.bytes().all(|b| b.is_ascii_alphanumeric())
         })
     };

@@ -143,7 +143,7 @@ fn try_writing(folder: &Path) -> io::Result<()> {
         }
         _ => error,
     })?;
-    tempfile::Builder::new().prefix(".keyplane-").tempfile_in(folder).map(drop)
+    private_file::begin(folder).map(drop)
 }
 
 fn faults(folder: &Path) -> Vec<(PathBuf, Fault)> {

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use crate::environment::{self, CONFIG_VARIABLE};
 
 /// The folder of kept keys: `KEYPLANE_CONFIG_DIR`, else `keyplane` in the user's config folder; none when the system names no
-/// such folder.
+/// such folder. A relative one is none: whoever made the folder that one stands in would say which keys are kept.
 #[must_use]
 pub fn config_folder() -> Option<PathBuf> {
-    environment::path(CONFIG_VARIABLE)
-        .or_else(|| platform::user_config().map(|folder| folder.join("keyplane")))
+    match environment::path(CONFIG_VARIABLE) {
+        Some(folder) => Some(folder).filter(|folder| folder.is_absolute()),
+        None => platform::user_config().map(|folder| folder.join("keyplane")),
+    }
 }
 
 /// Why there is no [`config_folder`], for people.

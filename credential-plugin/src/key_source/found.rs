@@ -56,12 +56,9 @@ impl FoundKey {
         cache: Option<&Path>,
         first_run: impl FnOnce(&KeyCommand) -> Result<FirstRun, Failure>,
     ) -> Result<Self, Failure> {
-        let found = Self::find_where(args, base, cache, |command| {
-            command.refuse_relative_program()?;
-            match command.noted_digest() {
-                Some(digest) => Ok(FirstRun::Noted(digest)),
-                None => first_run(command),
-            }
+        let found = Self::find_where(args, base, cache, |command| match command.noted_digest() {
+            Some(digest) => Ok(FirstRun::Noted(digest)),
+            None => first_run(command),
         })?;
         if let Some(warning) = found.instead_of_the_command_in(args) {
             verbose::note(warning);

@@ -105,6 +105,8 @@ impl ReadFile {
     pub fn replace(&self, text: &str, private: bool) -> Result<Option<PathBuf>, Failure> {
         let backup = (self.exists() && !self.bytes.is_empty()).then(|| backup_path(&self.path));
         if let Some(backup) = &backup {
+            // Where the kubeconfig is a link, that is another folder than the one of what it links to.
+            private_file::remove_begun(folder_of(backup));
             private_file::replace(backup, self.bytes.as_bytes(), Durability::Durable)
                 .map_err(|error| failed("backed up", &error, backup))?;
         }
@@ -120,11 +122,14 @@ fn read(path: &Path) -> io::Result<(Zeroizing<String>, Option<Metadata>)> {
     Ok((io::read_to_string(file).map(Zeroizing::new)?, Some(metadata)))
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn replace(target: &Path, text: &str, old: Option<&Metadata>, private: bool) -> io::Result<()> {
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(target);
     private_file::remove_begun(folder);
-    // tempfile makes its files with mode 0600.
-    let mut file = tempfile::Builder::new().prefix(".keyplane-").tempfile_in(folder)?;
+    let mut file = private_file::begin(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     // Last: what is left of a process that was killed before is known by its mode.

@@ -2,11 +2,22 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::kubeconfig::entries::Section;
+use crate::kubeconfig::entries::{EXTENSION, Section};
 use crate::secret_text::{without_keys, without_userinfo};
 
 /// The argument whose value is a proxy's URL.
 const PROXY_URL: &str = "--proxy-url";
+/// The fields of a cluster that can be shown.
+const CLUSTER_FIELDS: [&str; 8] = [
+    "server",
+    "certificate-authority",
+    "certificate-authority-data",
+    "tls-server-name",
+    "proxy-url",
+    "insecure-skip-tls-verify",
+    "disable-compression",
+    "extensions",
+];
 /// The fields of an `exec` section that can be shown. The variables among them lose their values.
 const EXEC_FIELDS: [&str; 7] =
     ["apiVersion", "args", "command", "env", "installHint", "interactiveMode", "provideClusterInfo"];
@@ -36,12 +47,21 @@ pub fn shown<'a>(
     Value::Object(config)
 }
 
-/// Hidden is how a user logs in by other means, what the plugin gets in its environment, who logs in to a proxy, and what
+/// Hidden is what others keep in an entry, how a user logs in by other means, what the plugin gets in its environment, who logs in to a proxy, and what
 /// looks like a key among the arguments.
 fn shown_entry(section: Section, mut entry: Value) -> Value {
     let Some(content) = entry.get_mut(section.content()).and_then(Value::as_object_mut) else { return entry };
     match section {
         Section::Clusters => {
+            hide_all_but(&CLUSTER_FIELDS, content);
+            for extension in content.get_mut("extensions").and_then(Value::as_array_mut).into_iter().flatten()
+            {
+                if let Some(fields) = extension.as_object_mut()
+                    && fields.get("name").is_none_or(|name| name != EXTENSION)
+                {
+                    hide_all_but(&["name"], fields);
+                }
+            }
             if let Some(url) = content.get_mut("proxy-url") {
                 *url = json!(without_userinfo(url.as_str().unwrap_or_default()));
             }
@@ -52,7 +72,7 @@ fn shown_entry(section: Section, mut entry: Value) -> Value {
                 show_exec(exec);
             }
         }
-        Section::Contexts => {}
+        Section::Contexts => hide_all_but(&["cluster", "user", "namespace"], content),
     }
     entry
 }

@@ -28,36 +28,47 @@ pub fn has_no_context(failure: &Failure) -> bool {
     what.starts_with(NO_FILE) || what.starts_with(NO_CONTEXT)
 }
 
-/// The last error in kubectl's words, on one line.
-pub(super) struct ErrorMessage(String);
+/// The last error in kubectl's words.
+pub(super) struct ErrorMessage {
+    /// On one line.
+    words: String,
+    /// Whether it is the only one. What kubectl starts to log in speaks on the same standard error.
+    is_only: bool,
+}
 
 impl ErrorMessage {
     pub(super) fn of(stderr: &[u8]) -> Self {
         let text = String::from_utf8_lossy(stderr);
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let begins = |line: &&str| BEGINNINGS.iter().any(|beginning| line.starts_with(beginning));
-        // What follows the API server's error is a part of it, whatever it looks like.
-        let answer = lines.iter().position(|line| line.starts_with("Error from server"));
+        // What follows the API server's error is most often a part of it, whatever it looks like.
+        let answer = lines.iter().rposition(|line| line.starts_with("Error from server"));
         let start =
             answer.or_else(|| lines.iter().rposition(begins)).unwrap_or(lines.len().saturating_sub(1));
         let words = lines.get(start..).unwrap_or_default().join(" ");
-        Self(match words.strip_prefix("error: ").unwrap_or(&words) {
+        let words = match words.strip_prefix("error: ").unwrap_or(&words) {
             "" => "it said nothing".to_owned(),
             words => words.to_owned(),
-        })
+        };
+        Self { words, is_only: lines.iter().filter(|line| begins(line)).count() <= 1 }
     }
 
     /// The API server's reason, as in `Error from server (Forbidden): ...`.
     fn reason(&self) -> Option<&str> {
-        Some(self.0.strip_prefix("Error from server (")?.split_once(')')?.0)
+        Some(self.words.strip_prefix("Error from server (")?.split_once(')')?.0)
     }
 
     pub(super) fn is_conflict(&self) -> bool {
         self.reason() == Some("Conflict")
     }
 
-    /// Whether the API server refused the change, or was not asked for it.
+    /// Whether the API server refused the change, or was not asked for it. Of several errors nobody knows which is about
+    /// the change.
     pub(super) fn is_refusal(&self) -> bool {
+        self.is_only && self.says_refused()
+    }
+
+    fn says_refused(&self) -> bool {
         const REASONS: [&str; 5] = ["Forbidden", "NotFound", "BadRequest", "Invalid", "MethodNotAllowed"];
         const BEFORE_THE_REQUEST: [&str; 8] = [
             "You must be logged in to the server",
@@ -70,7 +81,7 @@ impl ErrorMessage {
             "GetFileAttributesEx ",
             "resource mapping not found",
         ];
-        let words = &self.0;
+        let words = &self.words;
         self.reason().is_some_and(|reason| REASONS.contains(&reason))
             || BEFORE_THE_REQUEST.iter().any(|beginning| words.starts_with(beginning))
             || (words.starts_with("The ") && words.contains(" is invalid"))
@@ -81,20 +92,21 @@ impl ErrorMessage {
     /// fails before that was not sent. kubectl patch does not tell the two apart, and repeats a request whose answer it
     /// did not like.
     pub(super) fn is_refusal_to_create(&self) -> bool {
-        let words = &self.0;
+        let words = &self.words;
         let is_unreached = words.contains("connection refused")
             || words.contains(" was refused - did you specify")
             || words.contains("no such host");
-        self.is_refusal()
-            || words.starts_with("error validating ")
-            || (is_unreached && !words.contains("error when creating"))
+        self.is_only
+            && (self.says_refused()
+                || words.starts_with("error validating ")
+                || (is_unreached && !words.contains("error when creating")))
     }
 
     /// The failure. What is wrong with the kubeconfig is told in words of its own.
     pub(super) fn failure(self, args: &KubectlArgs) -> Failure {
         let failure =
             |what: String, remedy: &str| Failure::new(FailureKind::Kubectl, what, "kubectl", remedy);
-        let Self(words) = self;
+        let Self { words, .. } = self;
         if let Some((what, remedy)) = without_context(&words, args) {
             return failure(what, &remedy);
         }
@@ -224,6 +236,9 @@ mod tests {
             "error: error when creating \"STDIN\": Post \"https://x\": dial tcp: connect: connection refused",
             "context deadline exceeded",
             "",
+            // The first one may be of a program that logs in.
+            "Error from server (Forbidden): secrets \"vault\" is forbidden\nUnable to connect to the server: unexpected EOF",
+            "Unable to connect to the server: unexpected EOF\nError from server (Forbidden): no",
         ] {
             assert!(!said(words).is_refusal() && !said(words).is_refusal_to_create(), "{words}");
         }
@@ -237,7 +252,7 @@ mod tests {
             ("one\ntwo\n", "two"),
             ("\n", "it said nothing"),
         ] {
-            assert_eq!(said(stderr).0, words);
+            assert_eq!(said(stderr).words, words);
         }
     }
 }

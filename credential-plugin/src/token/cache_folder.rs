@@ -4,6 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
 
 use crate::environment::{self, CACHE_VARIABLE};
 
@@ -11,7 +12,7 @@ use crate::environment::{self, CACHE_VARIABLE};
 #[derive(Args, Clone, Debug)]
 pub struct CacheArgs {
     /// Folder of the token cache [default: `KEYPLANE_CACHE_DIR`, else keyplane in the user's cache folder]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = PathBufValueParser::new().try_map(whole))]
     pub cache_dir: Option<PathBuf>,
     /// Neither read nor write the token cache
     #[arg(long)]
@@ -27,11 +28,17 @@ impl CacheArgs {
 }
 
 /// The folder of the token cache: the given one, else `KEYPLANE_CACHE_DIR`, else `keyplane` in the user's cache folder;
-/// none when the system names no such folder.
+/// none when the system names no such folder, or the variable a relative one.
 fn locate(given: Option<PathBuf>) -> Option<PathBuf> {
-    given
-        .or_else(|| environment::path(CACHE_VARIABLE))
-        .or_else(|| user_cache().map(|folder| folder.join("keyplane")))
+    match given.or_else(|| environment::path(CACHE_VARIABLE)) {
+        Some(folder) => whole(folder).ok(),
+        None => user_cache().map(|folder| folder.join("keyplane")),
+    }
+}
+
+/// Tokens in a folder of whoever made the one that one stands in would be theirs to read, and to give.
+fn whole(folder: PathBuf) -> Result<PathBuf, &'static str> {
+    if folder.is_absolute() { Ok(folder) } else { Err("give the whole path of the folder") }
 }
 
 /// `$XDG_CACHE_HOME` (ignored unless absolute, as its specification asks), else `~/.cache`.

@@ -215,7 +215,7 @@ impl SingleFlight {
             if started.elapsed() >= limit {
                 return landed().map_or(Turn::TimedOut, Turn::Landed);
             }
-            if started.elapsed() >= patience && latest_sign.elapsed() >= SILENCE.min(patience / 2) {
+            if started.elapsed() >= patience && latest_sign.elapsed() >= SILENCE {
                 verbose::note("nobody who has the right to ask seems to work; asking without it");
                 return Turn::Lead(Flight::without_lock());
             }

@@ -11,12 +11,12 @@ use crate::whoami::{allowed, kubeconfig};
 const INFO: &str = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}"#;
 
 #[test]
-fn a_client_gets_no_token_by_a_relative_path_and_a_person_does() {
+fn get_token_takes_no_relative_path_whoever_starts_it() {
     let (stage, exchange) = (Stage::new(), accepting());
     stage.file("ca.pem", &exchange.ca, 0o644);
     let key = stage.file("key", &stage.key, 0o600);
     let ca = stage.path("ca.pem").display().to_string();
-    let run = |ca: &str, key: &str, ca_is_argument: bool, by_client: bool| {
+    let run = |ca: &str, key: &str, ca_is_argument: bool, says_that_it_is_a_client: bool| {
         let mut command = stage.plugin();
         command.args(["get-token", "--no-cache", "--server", &exchange.url, "--key-file", key]);
         if ca_is_argument {
@@ -24,22 +24,40 @@ fn a_client_gets_no_token_by_a_relative_path_and_a_person_does() {
         } else {
             command.env("KEYPLANE_CA_FILE", ca);
         }
-        if by_client {
+        if says_that_it_is_a_client {
             command.env("KUBERNETES_EXEC_INFO", INFO);
         }
         command.output().unwrap()
     };
     for (ca, key, what) in [("ca.pem", key.as_str(), "the exchange's CA"), (&ca, "key", "the key file")] {
-        for ca_is_argument in [true, false] {
-            let asked = exchange.asked().len();
-            let line = failure(&run(ca, key, ca_is_argument, true), 2);
+        for (ca_is_argument, is_client) in [(true, true), (true, false), (false, true), (false, false)] {
+            let line = failure(&run(ca, key, ca_is_argument, is_client), 2);
             assert!(line.contains(what) && line.contains("is relative: kubectl would"), "{line}");
             assert!(line.contains("give its whole path"), "{line}");
-            assert_eq!(exchange.asked().len(), asked);
-            credential(&run(ca, key, ca_is_argument, false));
         }
     }
+    assert!(exchange.asked().is_empty());
     credential(&run(&ca, &key, true, true));
+}
+
+#[test]
+fn no_key_and_no_token_is_kept_in_a_relative_folder() {
+    let (stage, exchange) = (Stage::new(), accepting());
+    stage.log_in(&exchange, &stage.key, &["--store", "file"]);
+    let theirs = stage.path("theirs");
+    std::fs::rename(stage.kept_folder().parent().unwrap(), &theirs).unwrap();
+    let run = |folder: &str| {
+        let mut command = stage.command("get-token", &exchange);
+        command.env("KEYPLANE_CONFIG_DIR", folder).output().unwrap()
+    };
+    assert!(failure(&run("theirs"), 3).contains("there is no API key"));
+    credential(&run(&theirs.display().to_string()));
+
+    let mut command = stage.get_token(&exchange);
+    let line = failure(&command.args(["--cache-dir", "cached"]).output().unwrap(), 2);
+    assert!(line.contains("--cache-dir") && line.contains("give the whole path"), "{line}");
+    credential(&stage.get_token(&exchange).env("KEYPLANE_CACHE_DIR", "cached").output().unwrap());
+    assert!(!stage.path("cached").exists());
 }
 
 #[test]

@@ -163,24 +163,33 @@ fn what_a_killed_start_began_to_write_is_removed_and_what_may_be_written_now_is_
     let folder = folder();
     let place = |name: &str| folder.path().join(name);
     let old = Duration::from_mins(3);
-    file(&place(".keyplane-Ab3dE9"), "a token", old);
-    let others =
-        [".keyplane-Ab3dE", ".keyplane-Ab3dE9x", ".keyplane-Ab3d.9", "keyplane-Ab3dE9", "x.keyplane-Ab3dE9"];
+    let left = place(".keyplane-Ab3dE9fG7hI1.begun");
+    file(&left, "a token", old);
+    // Names that people give, and such as nobody gives.
+    let others = [
+        ".keyplane-laptop",
+        ".keyplane-productive00",
+        ".keyplane-Ab3dE9fG7hI.begun",
+        ".keyplane-Ab3dE9fG7hI1x.begun",
+        ".keyplane-Ab3dE9fG7h.1.begun",
+        "keyplane-Ab3dE9fG7hI1.begun",
+        "x.keyplane-Ab3dE9fG7hI1.begun",
+    ];
     for other in others {
         file(&place(other), "", old);
     }
-    file(&place(".keyplane-writes"), "", Duration::from_mins(1));
-    fs::create_dir(place(".keyplane-folder")).unwrap();
+    file(&place(".keyplane-writesnow123.begun"), "", Duration::from_mins(1));
+    fs::create_dir(place(".keyplane-folder123456.begun")).unwrap();
     #[cfg(unix)]
     {
-        file(&place(".keyplane-public"), "", old);
-        set_mode(&place(".keyplane-public"), 0o644);
-        symlink(place(".keyplane-Ab3dE"), place(".keyplane-linked")).unwrap();
+        file(&place(".keyplane-public123456.begun"), "", old);
+        set_mode(&place(".keyplane-public123456.begun"), 0o644);
+        symlink(place(".keyplane-laptop"), place(".keyplane-linked123456.begun")).unwrap();
     }
     let before: BTreeSet<_> = files_in(folder.path()).into_iter().collect();
     dead_slots::remove(folder.path(), &slot(0), now());
     let after: BTreeSet<_> = files_in(folder.path()).into_iter().collect();
-    assert_eq!(before.difference(&after).collect::<Vec<_>>(), [&place(".keyplane-Ab3dE9")]);
+    assert_eq!(before.difference(&after).collect::<Vec<_>>(), [&left]);
 }
 
 #[test]

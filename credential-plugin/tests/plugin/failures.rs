@@ -175,6 +175,7 @@ fn a_typo_is_answered_with_the_name_that_was_probably_meant() {
     let stage = Stage::new();
     for (typed, meant) in [
         (&["logn"][..], "did you mean login? see kubectl-keyplane --help"),
+        (&["complet"], "did you mean completion? see kubectl-keyplane --help"),
         (&["apikeys", "lst"], "did you mean list? see kubectl-keyplane apikeys --help"),
         (&["whoami", "--sever", "x"], "did you mean --server? see kubectl-keyplane whoami --help"),
     ] {

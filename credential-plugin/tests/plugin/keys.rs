@@ -42,9 +42,12 @@ fn a_key_file_that_others_can_read_or_change_is_refused() {
 #[test]
 fn a_folder_or_an_empty_file_is_told_as_what_it_is() {
     let (stage, exchange) = (Stage::new(), healthy());
-    fs::create_dir(stage.path("folder")).unwrap();
+    let folder = stage.path("folder");
+    fs::create_dir(&folder).unwrap();
+    let folder = folder.display().to_string();
     let empty = stage.file("key", "\n", 0o600);
-    for (file, words) in [("folder", "is a folder (folder); give the file in it"), (&empty, "is empty")] {
+    let is_folder = format!("is a folder ({folder}); give the file in it");
+    for (file, words) in [(&folder, is_folder.as_str()), (&empty, "is empty")] {
         let output = stage.get_token(&exchange).args(["--key-file", file]).output().unwrap();
         let line = failure(&output, 3);
         assert!(line.contains(words) && !line.contains("chmod"), "{line}");
@@ -63,7 +66,8 @@ fn a_key_file_that_holds_no_single_key_is_told() {
         assert!(line.contains(&file) && !line.contains(&stage.key), "{line}");
     }
     fs::remove_file(stage.path("key")).unwrap();
-    let output = stage.get_token(&exchange).args(["--key-file", "key"]).output().unwrap();
+    let gone = stage.path("key").display().to_string();
+    let output = stage.get_token(&exchange).args(["--key-file", &gone]).output().unwrap();
     failure(&output, 3);
     assert!(exchange.asked().is_empty());
 }
@@ -202,7 +206,8 @@ fn a_source_that_has_no_good_key_is_told_and_the_next_is_not_tried() {
     stage.log_in(&exchange, &stage.key, &["--store", "file"]);
     let count = exchange.asked().len();
     let mut command = stage.get_token(&exchange);
-    failure(&command.args(["--key-file", "no-such-file"]).output().unwrap(), 3);
+    let nowhere = stage.path("no-such-file").display().to_string();
+    failure(&command.args(["--key-file", &nowhere]).output().unwrap(), 3);
     let mut command = stage.command("get-token", &exchange);
     failure(&command.env("KEYPLANE_API_KEY", "mistyped").output().unwrap(), 3);
     assert_eq!(exchange.asked().len(), count);

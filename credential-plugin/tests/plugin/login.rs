@@ -378,7 +378,7 @@ fn the_key_that_a_killed_login_left_in_an_unfinished_file_is_removed_by_login_an
     let (stage, exchange) = (Stage::new(), accepting());
     stage.log_in(&exchange, &stage.key, &["--store", "file"]);
     let leave = || {
-        let left = stage.kept_folder().join(".keyplane-Ab3dE9");
+        let left = stage.kept_folder().join(".keyplane-Ab3dE9fG7hI1.begun");
         fs::write(&left, &stage.key).unwrap();
         set_mode(&left, 0o600);
         let file = fs::File::options().write(true).open(&left).unwrap();

@@ -145,8 +145,9 @@ fn declare(
     if declared.is_some_and(|digest| *digest == Some(new.digest().to_string())) {
         return Ok(());
     }
-    // Once the key is another, a change of the one that was read is refused.
-    let is_another = found.is_some() && declared != Some(&key.spec.digest);
+    // The patch names the one that was read. Its digest alone says nothing: a later rotation may stand over this one, whose
+    // key counts for a grace period.
+    let is_another = found.as_ref().is_some_and(|found| !is_same(&found));
     if is_certain || is_another {
         return Err(handover.not_declared(&failure));
     }

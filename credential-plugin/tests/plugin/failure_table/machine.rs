@@ -148,9 +148,13 @@ fn of_the_disk() -> Vec<Row> {
         row("a home that is relative", || Scene::counted(healthy(), 1).env(HOME, "here"), 0, &[]),
         row(
             "a CA file that is not there",
-            || Scene::bare(&["--server", "https://exchange.example", "--certificate-authority", "no.pem"]),
+            || {
+                let scene = Scene::bare(&["--server", "https://exchange.example"]);
+                let file = scene.stage.path("no.pem").display().to_string();
+                scene.args(&["--certificate-authority", &file])
+            },
             11,
-            &["the CA file cannot be read", "(no.pem)"],
+            &["the CA file cannot be read", "no.pem)"],
         ),
         row(
             "a CA file without a certificate",
@@ -173,14 +177,25 @@ fn of_the_key() -> Vec<Row> {
             || {
                 key_file(|stage| {
                     fs::create_dir(stage.path("key")).unwrap();
-                    "key".to_owned()
+                    stage.path("key").display().to_string()
                 })
             },
             3,
             &["is a folder"],
         ),
         row("an empty key file", || key_file(|stage| stage.file("key", "", 0o600)), 3, &["is empty"]),
-        row("a missing key file", || key_file(|_| "no-key".to_owned()), 3, &["(no-key)"]),
+        row(
+            "a missing key file",
+            || key_file(|stage| stage.path("no-key").display().to_string()),
+            3,
+            &["the key file cannot be read", "no-key)"],
+        ),
+        row(
+            "a key file by a relative path",
+            || key_file(|_| "key".to_owned()),
+            2,
+            &["path is relative", "(key)", "give its whole path"],
+        ),
         row(
             "a key file with two keys",
             || key_file(|stage| stage.file("key", &format!("{0}\n{0}\n", stage.key), 0o600)),
