@@ -97,6 +97,14 @@ contexts:
 fn a_merge_keeps_other_entries_and_unknown_fields_and_the_mode() {
     let stage = Stage::new();
     stage.file("config", OLD, 0o640);
+    let shown = kubeconfig(&stage, "prod").args(["--merge-into", "config", "--dry-run"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let shown: Value = serde_saphyr::from_str(shown.split_once("\n\n").unwrap().1).unwrap();
+    let cluster = &shown["clusters"][0]["cluster"];
+    assert_eq!(cluster["x-unknown"], "[redacted]", "what others keep there may be a secret: {shown}");
+    assert_eq!(cluster["extensions"][0]["extension"], "[redacted]");
+    assert!(cluster["extensions"][1]["extension"].is_object() && cluster["server"].is_string(), "{shown}");
+
     let output = kubeconfig(&stage, "prod").args(["--merge-into", "config"]).output().unwrap();
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     assert_eq!(

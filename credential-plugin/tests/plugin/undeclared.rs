@@ -14,6 +14,8 @@ const FORBIDDEN: &str =
 const NO_API_SERVER: &str = "E1121 20:51:15 memcache.go:265] \"Unhandled Error\"\n\
                              The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?\n";
 const LOST: &str = "unexpected EOF\n";
+/// What a program that logs in says, and then kubectl.
+const LOST_AFTER_ANOTHERS_REFUSAL: &str = "Error from server (Forbidden): secrets \"vault\" is forbidden\nUnable to connect to the server: unexpected EOF\n";
 const GENERATE: [&str; 5] = ["generate", "--name", "ci", "--scope", "all"];
 const ROTATE: [&str; 3] = ["apikeys", "rotate", "ci"];
 
@@ -79,6 +81,7 @@ fn a_key_that_may_be_declared_is_kept_and_it_is_told_how_to_find_out() {
     for (command, key, says) in [
         (&[GENERATE.as_slice(), &["--apply"]].concat(), None, LOST),
         (&ROTATE.to_vec(), Some(ci()), LOST),
+        (&ROTATE.to_vec(), Some(ci()), LOST_AFTER_ANOTHERS_REFUSAL),
         // kubectl repeats a request that was answered with a fault.
         (&ROTATE.to_vec(), Some(ci()), NO_API_SERVER),
     ] {
@@ -94,11 +97,40 @@ fn a_key_that_may_be_declared_is_kept_and_it_is_told_how_to_find_out() {
     }
 }
 
+/// A kubectl that remembers what it did. Another process makes it, as for every program of a test.
+#[cfg(unix)]
+fn scripted_kubectl(stage: &Stage, script: &str) {
+    let made = std::process::Command::new("/bin/sh")
+        .args(["-c", "printf %s \"$1\" > kubectl && chmod 755 kubectl", "sh", script])
+        .current_dir(stage.home.path())
+        .status();
+    assert!(made.unwrap().success());
+}
+
+/// The answer is lost, and somebody rotates the key once more: this one may count for a grace period.
+#[cfg(unix)]
+#[test]
+fn a_key_that_another_rotation_has_followed_is_kept() {
+    let stage = Stage::new();
+    scripted_kubectl(
+        &stage,
+        r#"#!/bin/sh
+object() { printf '{"metadata":{"name":"ci","uid":"u"},"spec":{"digest":"%s"}}' "$1"; }
+case $1 in
+get) if [ -e patched ]; then object sha256:2; else object sha256:0; fi ;;
+patch) : > patched; echo 'unexpected EOF' >&2; exit 1 ;;
+esac
+"#,
+    );
+    let line = failure(&run(&stage, &[&ROTATE, &["--key-out", "new.key"]]), 14);
+    assert!(line.contains("it is not known whether the new key in new.key was declared: keep it"), "{line}");
+    assert!(holds_a_key(&stage.path("new.key")));
+}
+
 /// kubectl that loses the answer to a change which was made.
 #[cfg(unix)]
 #[test]
 fn a_key_whose_declaration_was_answered_and_the_answer_lost_is_in_use() {
-    use std::process::Command;
     let script = r#"#!/bin/sh
 digest() { /bin/sed -n 's/.*"digest":"\([^"]*\)".*/\1/p' "$1"; }
 object() { printf '{"metadata":{"name":"ci","uid":"u"},"spec":{"digest":"%s"}}' "$1"; }
@@ -115,12 +147,7 @@ esac
         if is_there {
             stage.file("first", "", 0o600);
         }
-        // By another process, as for every program of a test.
-        let made = Command::new("/bin/sh")
-            .args(["-c", "printf %s \"$1\" > kubectl && chmod 755 kubectl", "sh", script])
-            .current_dir(stage.home.path())
-            .status();
-        assert!(made.unwrap().success());
+        scripted_kubectl(&stage, script);
         let output = run(&stage, &[command, &["--no-wait", "--key-out", "new.key"]]);
         assert!(output.status.success(), "{output:?}");
         assert!(holds_a_key(&stage.path("new.key")));
