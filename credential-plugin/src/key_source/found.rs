@@ -45,11 +45,11 @@ impl FoundKey {
         })
     }
 
-    /// As [`find`](Self::find), for a start by a client in whatever folder: a key command that is a relative path is
-    /// refused. A command whose key nobody has noted is run by `first_run`, in which another start may be first.
+    /// As [`find`](Self::find), for a client's start, of which there may be many at once. A command whose key nobody has
+    /// noted is run by `first_run`, in which another start may be first.
     ///
     /// # Errors
-    /// As [`find`](Self::find), [`FailureKind::Usage`] for such a command, and what `first_run` fails with.
+    /// As [`find`](Self::find), and what `first_run` fails with.
     pub fn find_for_client(
         args: &KeyArgs,
         base: &BaseUrl,
