@@ -187,13 +187,18 @@ pub enum Durability {
 /// # Errors
 /// Whatever the system says; the old file is then untouched.
 pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = begin(folder)?;
+    let mut file = begin(folder_of(path))?;
     file.write_all(bytes)?;
     if durability == Durability::Durable {
         file.as_file().sync_all()?;
     }
     persist(file, path)
+}
+
+/// The folder that a file is in.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A new file of mode 0600 in the folder, to be [put](persist) in the place of another when it is whole.

@@ -25,7 +25,7 @@ pub struct ConfigFile {
 }
 
 pub(super) fn observe(args: &ContextArgs) -> Vec<ConfigFile> {
-    let files = args.kubeconfig.as_ref().map_or_else(Files::own, |path| Ok(Files::one(path)));
+    let files = Files::named(args.kubeconfig.as_deref());
     files.iter().flat_map(Files::paths).filter_map(|path| look_at(path)).collect()
 }
 

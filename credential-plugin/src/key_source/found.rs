@@ -39,10 +39,7 @@ impl FoundKey {
     /// [`FailureKind::NoKey`], with what to mend; [`FailureKind::Usage`] for a key command that is none, and for a
     /// relative path where the folder is any.
     pub fn find(args: &KeyArgs, base: &BaseUrl, cache: Option<&Path>) -> Result<Self, Failure> {
-        Self::find_where(args, base, cache, |command| match command.noted_digest() {
-            Some(digest) => Ok(FirstRun::Noted(digest)),
-            None => command.first_read().map(FirstRun::Key),
-        })
+        Self::find_where(args, base, cache, |command| command.first_read().map(FirstRun::Key))
     }
 
     /// As [`find`](Self::find), for a client's start, of which there may be many at once. A command whose key nobody has
@@ -56,10 +53,7 @@ impl FoundKey {
         cache: Option<&Path>,
         first_run: impl FnOnce(&KeyCommand) -> Result<FirstRun, Failure>,
     ) -> Result<Self, Failure> {
-        let found = Self::find_where(args, base, cache, |command| match command.noted_digest() {
-            Some(digest) => Ok(FirstRun::Noted(digest)),
-            None => first_run(command),
-        })?;
+        let found = Self::find_where(args, base, cache, first_run)?;
         if let Some(warning) = found.instead_of_the_command_in(args) {
             verbose::note(warning);
         }
@@ -70,7 +64,7 @@ impl FoundKey {
         args: &KeyArgs,
         base: &BaseUrl,
         cache: Option<&Path>,
-        first: impl FnOnce(&KeyCommand) -> Result<FirstRun, Failure>,
+        first_run: impl FnOnce(&KeyCommand) -> Result<FirstRun, Failure>,
     ) -> Result<Self, Failure> {
         if let Some(path) = &args.key_file {
             if args.in_any_folder && !path.is_absolute() {
@@ -113,7 +107,10 @@ impl FoundKey {
         if args.in_any_folder {
             command.refuse_relative_program()?;
         }
-        let run = first(&command)?;
+        let run = match command.noted_digest() {
+            Some(digest) => FirstRun::Noted(digest),
+            None => first_run(&command)?,
+        };
         let source = Source::Command(command);
         Ok(match run {
             FirstRun::Noted(digest) => Self::later(source, digest),

@@ -150,7 +150,8 @@ impl KeptKey {
         Ok(key)
     }
 
-    /// Keeps the key, in the place of the one before, and removes what killed logins left. Says where, and why it is not in the keyring when it might be.
+    /// Keeps the key, in the place of the one before, and removes what killed logins left. Says where, and why it is not in
+    /// the keyring when it might be.
     ///
     /// # Errors
     /// [`FailureKind::File`] when it cannot be kept; what was kept before may then be gone.

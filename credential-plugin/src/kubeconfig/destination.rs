@@ -61,6 +61,14 @@ impl Files {
         )
     }
 
+    /// The one that is named with `--kubeconfig`, else the user's own.
+    ///
+    /// # Errors
+    /// As [`own`](Self::own).
+    pub fn named(kubeconfig: Option<&Path>) -> Result<Self, Failure> {
+        kubeconfig.map_or_else(Self::own, |path| Ok(Self::one(path)))
+    }
+
     /// Their paths, those that count more first.
     #[must_use]
     pub fn paths(&self) -> &[PathBuf] {

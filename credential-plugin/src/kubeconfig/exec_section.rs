@@ -1,12 +1,12 @@
 //! The `exec` section of the user's entry: how the client calls this plugin. It is always made here, and never taken
 //! over from an exchange: it says what is run on the user's machine.
 
-use std::env;
 use std::path::{self, Path};
 
 use serde_json::{Value, json};
 
 use crate::commands::kubeconfig::KubeconfigArgs;
+use crate::environment;
 use crate::exchange::allowed::{ALLOW_SERVER, AllowedExchange};
 use crate::exec_protocol::ApiVersion;
 use crate::failure::{Failure, FailureKind};
@@ -60,8 +60,8 @@ pub fn exec_section(asked: &KubeconfigArgs, allowed: &AllowedExchange) -> Result
         tell("--proxy-url", url.clone());
     }
     if asked.embed_key_env {
-        let variable = env::var_os(KEY_VARIABLE).filter(|value| !value.is_empty());
-        let key = key_source::read_variable(variable.ok_or_else(no_variable)?)?;
+        let key =
+            environment::value(KEY_VARIABLE).ok_or_else(no_variable).and_then(key_source::read_variable)?;
         set("env", json!([{"name": KEY_VARIABLE, "value": key.expose()}]));
     }
     args.extend([ALLOW_SERVER.to_owned(), allowed.to_string()]);

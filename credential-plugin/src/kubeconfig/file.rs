@@ -106,7 +106,7 @@ impl ReadFile {
         let backup = (self.exists() && !self.bytes.is_empty()).then(|| backup_path(&self.path));
         if let Some(backup) = &backup {
             // Where the kubeconfig is a link, that is another folder than the one of what it links to.
-            private_file::remove_begun(folder_of(backup));
+            private_file::remove_begun(private_file::folder_of(backup));
             private_file::replace(backup, self.bytes.as_bytes(), Durability::Durable)
                 .map_err(|error| failed("backed up", &error, backup))?;
         }
@@ -122,12 +122,8 @@ fn read(path: &Path) -> io::Result<(Zeroizing<String>, Option<Metadata>)> {
     Ok((io::read_to_string(file).map(Zeroizing::new)?, Some(metadata)))
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 fn replace(target: &Path, text: &str, old: Option<&Metadata>, private: bool) -> io::Result<()> {
-    let folder = folder_of(target);
+    let folder = private_file::folder_of(target);
     private_file::remove_begun(folder);
     let mut file = private_file::begin(folder)?;
     file.write_all(text.as_bytes())?;

@@ -47,8 +47,8 @@ pub fn shown<'a>(
     Value::Object(config)
 }
 
-/// Hidden is what others keep in an entry, how a user logs in by other means, what the plugin gets in its environment, who logs in to a proxy, and what
-/// looks like a key among the arguments.
+/// Hidden is what others keep in an entry, how a user logs in by other means, what the plugin gets in its environment, who
+/// logs in to a proxy, and what looks like a key among the arguments.
 fn shown_entry(section: Section, mut entry: Value) -> Value {
     let Some(content) = entry.get_mut(section.content()).and_then(Value::as_object_mut) else { return entry };
     match section {

@@ -162,7 +162,7 @@ fn without_context(words: &str, args: &KubectlArgs) -> Option<(String, String)> 
 
 /// The files of the kubeconfig; none when nothing says where it is.
 fn files(args: &KubectlArgs) -> Option<Vec<PathBuf>> {
-    let files = args.kubeconfig.as_ref().map_or_else(Files::own, |path| Ok(Files::one(path)));
+    let files = Files::named(args.kubeconfig.as_deref());
     Some(files.ok()?.paths().to_vec())
 }
 

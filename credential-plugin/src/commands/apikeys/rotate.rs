@@ -139,20 +139,17 @@ fn declare(
     let Err(FailedChange { failure, is_certain }) = changed else { return Ok(()) };
     let OneKeyArgs { name, kubectl, .. } = &args.key;
     // kubectl may fail after the change was made, and repeats a request that was answered with a fault.
-    let found = args.key.get().ok();
-    let is_same = |found: &&ApiKey| found.metadata.uid == key.metadata.uid;
-    let declared = found.as_ref().filter(is_same).map(|found| &found.spec.digest);
-    if declared.is_some_and(|digest| *digest == Some(new.digest().to_string())) {
-        return Ok(());
+    match args.key.get() {
+        // The patch names the one that was read.
+        Ok(found) if found.metadata.uid != key.metadata.uid => Err(handover.not_declared(&failure)),
+        Ok(found) if found.spec.digest == Some(new.digest().to_string()) => Ok(()),
+        _ if is_certain => Err(handover.not_declared(&failure)),
+        // Another digest says nothing: a later rotation may stand over this one, whose key counts for a grace period.
+        _ => {
+            let look = typed_command::kubectl(&format!("get apikey {name}"), kubectl);
+            Err(handover.in_doubt(&failure, new, &look))
+        }
     }
-    // The patch names the one that was read. Its digest alone says nothing: a later rotation may stand over this one, whose
-    // key counts for a grace period.
-    let is_another = found.as_ref().is_some_and(|found| !is_same(&found));
-    if is_certain || is_another {
-        return Err(handover.not_declared(&failure));
-    }
-    let look = typed_command::kubectl(&format!("get apikey {name}"), kubectl);
-    Err(handover.in_doubt(&failure, new, &look))
 }
 
 fn made_by_keyplane(
